@@ -1,0 +1,83 @@
+"""What every report has in common."""
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field, model_validator
+from typing_extensions import Self
+
+from contracts.ids import event_id
+from contracts.values import (
+    Authority,
+    Entry,
+    InteractionKey,
+    Instant,
+    Kind,
+    Line,
+    Model,
+    Name,
+    NativeId,
+    Party,
+    Reference,
+    Revision,
+    Text,
+)
+
+
+class Event(Model):
+    """What a source reported at one moment. Never altered.
+
+    A report states only the fields that it carries: None means "not stated", not "empty".
+    """
+
+    TYPE: ClassVar[str]
+    """CloudEvents type, with the version."""
+    KIND: ClassVar[Kind | None]
+    """The kind of interaction that it reports about; None: any."""
+    ENTRY: ClassVar[str | None] = None
+    """The dated entry that the report adds at `occurred_at`; None: none."""
+
+    interaction: InteractionKey
+    report: NativeId
+    """What makes this report distinct: its native event id, else a digest of the source's bytes."""
+    revision: Revision
+    source: Name
+    """The configured source that delivered it."""
+    occurred_at: Instant
+    """When it happened, by the source's own clock."""
+    parties: Annotated[tuple[Party, ...], Field(max_length=10_000)] = ()
+    references: Annotated[tuple[Reference, ...], Field(max_length=1000)] = ()
+    entries: Annotated[tuple[Entry, ...], Field(max_length=1000)] = ()
+    """Dated entries that the report states beside its own."""
+    parent: InteractionKey | None = None
+    """The interaction that this one depends on: a refund's order, a comment's ticket."""
+    title: Line | None = None
+    text: Text | None = None
+    """Content. Stays in the ledger; never leaves accounts."""
+
+    @model_validator(mode="after")
+    def _is_about_its_kind(self) -> Self:
+        if self.KIND is not None and self.interaction.kind is not self.KIND:
+            msg = f"interaction.kind must be {self.KIND.value!r} for {self.TYPE}"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def id(self) -> str:
+        """The derived event id."""
+        return event_id(self.interaction.id, self.TYPE, self.report)
+
+    @property
+    def imported(self) -> bool:
+        """Whether the report entered as history."""
+        return self.revision.authority == Authority.IMPORT
+
+    @property
+    def stated_entries(self) -> tuple[Entry, ...]:
+        """All dated entries that this report states."""
+        if self.ENTRY is None:
+            return self.entries
+        return (*self.entries, Entry(kind=self.ENTRY, at=self.occurred_at))
+
+
+ENVELOPE_FIELDS = frozenset(Event.model_fields)
+"""Fields of every report; what a subclass adds is what `assemble` folds field by field."""

@@ -1,0 +1,219 @@
+"""Small frozen values that every contract is made of."""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from contracts.currencies import CURRENCIES
+from contracts.ids import interaction_id
+
+V = TypeVar("V")
+
+
+class Model(BaseModel):
+    """A frozen value. Readers ignore fields that they do not know, so that writers may add some within a version."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, ser_json_inf_nan="constants")
+
+
+# PostgreSQL can store no NUL in text; what it cannot store is refused where it enters.
+_NO_NUL = r"^[^\x00]*$"
+_ID_PATTERN = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+
+Id = Annotated[str, StringConstraints(pattern=_ID_PATTERN)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=_NO_NUL)]
+NativeId = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=_NO_NUL)]
+Line = Annotated[str, StringConstraints(max_length=1000, pattern=_NO_NUL)]
+Text = Annotated[str, StringConstraints(max_length=20_000, pattern=_NO_NUL)]
+
+
+EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
+LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+
+
+def _from_text(value: object) -> object:
+    """Refuse numbers: seconds and milliseconds look alike, and a mistaken one is 1970."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        msg = "must be an RFC 3339 time with an offset, such as 2026-03-02T09:30:00Z, not a number"
+        raise ValueError(msg)
+    return value
+
+
+def _plausible(value: datetime) -> datetime:
+    if not EARLIEST <= value < LATEST:
+        msg = "must lie between 1990 and 2200; check the unit and the clock of the source"
+        raise ValueError(msg)
+    return value.astimezone(UTC)
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(_from_text), AfterValidator(_plausible)]
+"""An aware moment between 1990 and 2200, kept in UTC."""
+
+
+def _known_currency(value: str) -> str:
+    if value not in CURRENCIES:
+        msg = f"{value!r} is no ISO 4217 currency; use a code such as EUR"
+        raise ValueError(msg)
+    return value
+
+
+Currency = Annotated[str, StringConstraints(min_length=3, max_length=3), AfterValidator(_known_currency)]
+
+
+def _no_float(value: object) -> object:
+    if isinstance(value, float):
+        msg = 'must be a decimal in quotes, such as "12.50": binary floats lose cents'
+        raise ValueError(msg)
+    return value
+
+
+Amount = Annotated[Decimal, BeforeValidator(_no_float), Field(max_digits=24, decimal_places=6)]
+Quantity = Annotated[Decimal, BeforeValidator(_no_float), Field(ge=0, max_digits=18, decimal_places=6)]
+
+
+class Money(Model):
+    """An exact amount in one currency. Net of discounts, without tax and shipping, unless a field says otherwise."""
+
+    amount: Amount
+    currency: Currency
+
+
+class Kind(StrEnum):
+    """What an interaction is."""
+
+    MAIL = "mail"
+    CALL = "call"
+    MEETING = "meeting"
+    NOTE = "note"
+    CHAT = "chat"
+    TICKET = "ticket"
+    COMMENT = "comment"
+    ORDER = "order"
+    REFUND = "refund"
+    DELIVERY = "delivery"
+    CONTRACT = "contract"
+    PROMISE = "promise"
+    INVOICE = "invoice"
+    SURVEY = "survey"
+    USAGE = "usage"
+    PROGRAMME = "programme"
+    REFERRAL = "referral"
+    PARTNERSHIP = "partnership"
+    CONTACT = "contact"
+
+
+class InteractionKey(Model):
+    """What a source system calls an interaction."""
+
+    kind: Kind
+    system: Name
+    native_id: NativeId
+
+    @property
+    def id(self) -> str:
+        """The derived interaction id."""
+        return interaction_id(self.kind.value, self.system, self.native_id)
+
+
+class Authority:
+    """First part of a revision: how much a report may overrule."""
+
+    IMPORT = 0
+    LIVE = 1
+    DELETION = 2
+    """A deletion whose source gives no order: nothing that was reported about the interaction may undo it."""
+
+
+class RevisionOrder(NamedTuple):
+    """A revision as plain numbers, compared left to right."""
+
+    authority: int
+    order: int
+    mapper: int
+    digest: str
+
+
+class Revision(Model):
+    """Which of two reports wins: compared field by field from the left, never by order of arrival."""
+
+    authority: Annotated[int, Field(ge=0, le=2)]
+    order: Annotated[int, Field(ge=0, lt=1 << 63)]
+    """The provider's own order: an audit id, a sequence, or its updated-at in microseconds since 1970."""
+    mapper: Annotated[int, Field(ge=0, lt=1 << 31)] = 1
+    """Version of our mapping; a mended mapping may simply fetch again."""
+    digest: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+    """Digest of the source's bytes: breaks ties the same way everywhere."""
+
+    @property
+    def sort_key(self) -> RevisionOrder:
+        """The parts, comparable."""
+        return RevisionOrder(self.authority, self.order, self.mapper, self.digest)
+
+
+class Identity(Model):
+    """One way in which a person or an organisation is known.
+
+    `value` is normalised at the door: an address in lower case, a phone in E.164, a company domain as registered
+    (public suffix + 1), a provider's id as "system:id".
+    """
+
+    kind: Literal["address", "phone", "domain", "person", "organisation"]
+    value: NativeId
+
+
+PartyRole = Literal[
+    "from", "to", "cc", "bcc", "caller", "callee", "requester", "customer", "assignee", "organiser", "attendee", "subject"
+]
+
+
+class Party(Model):
+    """Somebody who took part, as the source names them."""
+
+    role: PartyRole
+    identities: Annotated[tuple[Identity, ...], Field(min_length=1, max_length=8)]
+    name: Line | None = None
+    ours: bool = False
+    """Whether this is somebody of ours (own domain, own number, an agent)."""
+
+
+class Reference(Model):
+    """Something that an interaction answers or belongs to. Conversations are found by these only.
+
+    Kinds: `message` (a Message-ID of one of the three headers), `thread` (a provider's thread id), `ticket`, `call`.
+    Values other than Message-IDs carry their system: "zendesk:acme:4711".
+    """
+
+    kind: Literal["message", "thread", "ticket", "call"]
+    value: NativeId
+
+
+class Entry(Model):
+    """A dated entry in an interaction's life: opened, resolved, cancelled …, by the source's own clock."""
+
+    kind: Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,32}$")]
+    at: Instant
+
+
+class Dated(Model, Generic[V]):
+    """A value that held from `since` until before `until` (None: still holds). Days of the company's time zone."""
+
+    value: V
+    since: date
+    until: date | None = None
+
+    def holds_on(self, day: date) -> bool:
+        """Say whether the value held on `day`."""
+        return self.since <= day and (self.until is None or day < self.until)
+
+
+TouchClass = Literal["support", "billing", "strategic", "routine"]
+Direction = Literal["in", "out", "internal"]
+Automatic = Literal["auto_reply", "out_of_office", "newsletter", "bounce", "calendar", "notification"]
+
+
+def json_safe(model: Model) -> dict[str, Any]:
+    """Return the model as JSON types, without the fields that are not stated."""
+    return model.model_dump(mode="json", exclude_none=True)
