@@ -3,6 +3,7 @@
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
@@ -112,7 +113,7 @@ class InteractionKey(Model):
     system: Name
     native_id: NativeId
 
-    @property
+    @cached_property
     def id(self) -> str:
         """The derived interaction id."""
         return interaction_id(self.kind.value, self.system, self.native_id)
@@ -147,7 +148,7 @@ class Revision(Model):
     digest: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
     """Digest of the source's bytes: breaks ties the same way everywhere."""
 
-    @property
+    @cached_property
     def sort_key(self) -> RevisionOrder:
         """The parts, comparable."""
         return RevisionOrder(self.authority, self.order, self.mapper, self.digest)

@@ -1,5 +1,6 @@
 """What every report has in common."""
 
+from functools import cached_property
 from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
@@ -61,7 +62,7 @@ class Event(Model):
             raise ValueError(msg)
         return self
 
-    @property
+    @cached_property
     def id(self) -> str:
         """The derived event id."""
         return event_id(self.interaction.id, self.TYPE, self.report)

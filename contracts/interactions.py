@@ -1,0 +1,281 @@
+"""`assemble`: what the reports about one interaction add up to, whatever the order and repetition in which they came.
+
+A report states only the fields that it carries, and revision decides field by field. Dated entries are united by
+(kind, source's timestamp). An import has the lowest authority, so it yields only where a live report states the same.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from contracts import details
+from contracts.details import Detail
+from contracts.events import Event
+from contracts.events.base import ENVELOPE_FIELDS
+from contracts.events.call import CallLegEnded
+from contracts.events.email import EmailReport
+from contracts.events.lifecycle import InteractionRestored, InteractionWithdrawn, LifecycleReport
+from contracts.values import Entry, Id, Instant, InteractionKey, Kind, Model, Party, Reference
+
+Stated = Mapping[str, Any]
+
+
+class Interaction(Model):
+    """A mail, call, ticket, order … as everything reported about it says now."""
+
+    id: Id
+    key: InteractionKey
+    present: bool
+    """False while withdrawn."""
+    imported: bool
+    """Whether history alone reported it."""
+    sources: tuple[str, ...]
+    """The configured sources that reported it, sorted."""
+    occurred_at: Instant
+    """Mail: the earliest receipt by a server. Otherwise the first dated entry, else the earliest report."""
+    entries: tuple[Entry, ...] = ()
+    """By time, then kind."""
+    parent: InteractionKey | None = None
+    parties: tuple[Party, ...] = ()
+    references: tuple[Reference, ...] = ()
+    title: str | None = None
+    text: str | None = None
+    detail: Detail
+
+    @property
+    def kind(self) -> Kind:
+        """What it is."""
+        return self.key.kind
+
+
+def distinct(events: Iterable[Event]) -> list[Event]:
+    """Return the greatest revision of each event id, in order of revision: lowest first."""
+    greatest: dict[str, Event] = {}
+    for event in events:
+        event_id = event.id
+        known = greatest.get(event_id)
+        if known is None or event.revision.sort_key > known.revision.sort_key:
+            greatest[event_id] = event
+    return [event for _, event in sorted(greatest.items(), key=lambda item: (item[1].revision.sort_key, item[0]))]
+
+
+def assemble(events: Iterable[Event]) -> Interaction:
+    """Fold the reports about one interaction. Raises ValueError for none, or for reports about several interactions."""
+    reports = distinct(events)
+    if not reports:
+        msg = "an interaction needs at least one report"
+        raise ValueError(msg)
+    key = reports[-1].interaction
+    if any(report.interaction != key for report in reports):
+        msg = "the reports are about different interactions"
+        raise ValueError(msg)
+    substance = [report for report in reports if not isinstance(report, LifecycleReport)]
+    entries = _unite_entries(reports)
+    common = _fold(reports)
+    mail = key.kind is Kind.MAIL
+    private = mail and any(isinstance(report, EmailReport) and report.private for report in substance)
+    return Interaction(
+        id=key.id,
+        key=key,
+        present=_present_in_some_mailbox(reports) if mail else _present(reports),
+        imported=all(report.imported for report in reports),
+        sources=tuple(sorted({report.source for report in reports})),
+        occurred_at=_occurred_at(key.kind, substance or reports, entries),
+        entries=entries,
+        parent=common.get("parent"),
+        parties=_unite_parties(substance) if mail or key.kind is Kind.CALL else common.get("parties", ()),
+        references=_unite_references(reports),
+        title=None if private else common.get("title"),
+        text=None if private else common.get("text"),
+        detail=_DETAILS[key.kind](substance, common, entries) if substance else details.UnknownDetail(),
+    )
+
+
+def _fold(reports: Sequence[Event]) -> dict[str, Any]:
+    """Return each stated field from the greatest revision that states it."""
+    folded: dict[str, Any] = {}
+    for report in reports:
+        for name in report.model_fields_set:
+            value = getattr(report, name)
+            # An empty tuple of people is "not stated"; an empty tuple of lines is a statement.
+            if value is None or (value == () and name in ENVELOPE_FIELDS):
+                continue
+            folded[name] = value
+    return folded
+
+
+def _present(reports: Sequence[Event]) -> bool:
+    """The greatest revision among withdrawals and restorations decides; without one it is present.
+
+    A withdrawal says something about the interaction as a whole, so a later ordinary report does not restore it.
+    """
+    for report in reversed(reports):
+        if isinstance(report, LifecycleReport):
+            return not isinstance(report, InteractionWithdrawn)
+    return True
+
+
+def _present_in_some_mailbox(reports: Sequence[Event]) -> bool:
+    """A mail is withdrawn only when every mailbox that saw it withdrew it; a withdrawal without mailbox is for all."""
+    standing: dict[str, bool] = {}
+    everywhere = True
+    for report in reports:
+        if isinstance(report, EmailReport):
+            standing.setdefault(report.mailbox, True)
+        elif isinstance(report, InteractionWithdrawn | InteractionRestored):
+            restored = isinstance(report, InteractionRestored)
+            if report.mailbox is None:
+                everywhere = restored
+            else:
+                standing[report.mailbox] = restored
+    return everywhere and (not standing or any(standing.values()))
+
+
+def _occurred_at(kind: Kind, reports: Sequence[Event], entries: Sequence[Entry]) -> datetime:
+    earliest = min(report.occurred_at for report in reports)
+    if kind is Kind.MAIL or not entries:
+        return earliest
+    return entries[0].at
+
+
+def _unite_entries(reports: Sequence[Event]) -> tuple[Entry, ...]:
+    united = {(entry.at, entry.kind): entry for report in reports for entry in report.stated_entries}
+    return tuple(united[name] for name in sorted(united))
+
+
+def _unite_references(reports: Sequence[Event]) -> tuple[Reference, ...]:
+    united = {(reference.kind, reference.value): reference for report in reports for reference in report.references}
+    return tuple(united[name] for name in sorted(united))
+
+
+def _unite_parties(reports: Sequence[Event]) -> tuple[Party, ...]:
+    """One party per role and first identity; the greatest revision's spelling stands."""
+    united = {
+        (party.role, party.identities[0].kind, party.identities[0].value): party
+        for report in reports
+        for party in report.parties
+    }
+    return tuple(united[name] for name in sorted(united))
+
+
+def _latest(entries: Sequence[Entry], *kinds: str) -> Entry | None:
+    """Return the latest entry of one of `kinds`; of two at the same instant, the one named last in `kinds`."""
+    of_kinds = [entry for entry in entries if entry.kind in kinds]
+    return max(of_kinds, key=lambda entry: (entry.at, kinds.index(entry.kind))) if of_kinds else None
+
+
+def _at(entry: Entry | None) -> datetime | None:
+    return None if entry is None else entry.at
+
+
+def _first_at(entries: Sequence[Entry], kind: str) -> datetime | None:
+    return next((entry.at for entry in entries if entry.kind == kind), None)
+
+
+def _mail(reports: Sequence[Event], stated: Stated, _: Sequence[Entry]) -> Detail:
+    mails = [report for report in reports if isinstance(report, EmailReport)]
+    return details.MailDetail(
+        direction=stated["direction"],
+        automatic=stated.get("automatic"),
+        labels=tuple(sorted({label for mail in mails for label in mail.labels})),
+        mailboxes=tuple(sorted({mail.mailbox for mail in mails})),
+        private=any(mail.private for mail in mails),
+    )
+
+
+def _call(reports: Sequence[Event], stated: Stated, _: Sequence[Entry]) -> Detail:
+    """Of each leg the greatest revision counts."""
+    legs = {report.leg: report for report in reports if isinstance(report, CallLegEnded)}
+    answered = [leg for leg in legs.values() if leg.answered_by_person]
+    root_ended = any(leg.root for leg in legs.values())
+    return details.CallDetail(
+        direction=next((leg.direction for leg in legs.values() if leg.root), stated["direction"]),
+        outcome="completed" if answered else "missed" if root_ended else "running",
+        talk_seconds=max((leg.talk_seconds for leg in answered), default=0),
+        tags=tuple(sorted({tag for leg in legs.values() for tag in leg.tags})),
+    )
+
+
+def _ticket(_: Sequence[Event], stated: Stated, entries: Sequence[Entry]) -> Detail:
+    last = _latest(entries, "opened", "resolved", "reopened", "closed")
+    resolved = _latest(entries, "resolved")
+    closed = _latest(entries, "closed")
+    standing = last is None or last.kind in {"opened", "reopened"}
+    return details.TicketDetail(
+        opened_at=_first_at(entries, "opened"),
+        # Closing without a resolution before it resolves: some desks close only.
+        resolved_at=None if standing else _at(resolved or closed),
+        closed_at=None if standing else _at(closed),
+        reopenings=sum(entry.kind == "reopened" for entry in entries),
+        priority=stated.get("priority"),
+        severity=stated.get("severity"),
+        status=stated.get("status"),
+        rating=stated.get("rating"),
+    )
+
+
+def _order(_: Sequence[Event], stated: Stated, entries: Sequence[Entry]) -> Detail:
+    return details.OrderDetail(
+        placed_at=_first_at(entries, "placed"),
+        cancelled_at=_at(_latest(entries, "cancelled")),
+        net=stated.get("net"),
+        lines=stated.get("lines", ()),
+        order_kind=stated.get("order_kind"),
+        buying_centre=stated.get("buying_centre"),
+    )
+
+
+_CONTRACT_STATES = {
+    "signed": "in_force",
+    "renewed": "in_force",
+    "extended": "in_force",
+    "expired": "expired",
+    "cancelled": "cancelled",
+}
+
+
+def _contract(_: Sequence[Event], stated: Stated, entries: Sequence[Entry]) -> Detail:
+    last = _latest(entries, *_CONTRACT_STATES)
+    state = None if last is None else _CONTRACT_STATES[last.kind]
+    names = ("effective_on", "value", "recurring", "starts_on", "due_on", "notice_on", "auto_renewal", "products")
+    return details.ContractDetail.model_validate({"state": state, **_pick(stated, names)})
+
+
+def _pick(stated: Stated, names: Iterable[str]) -> dict[str, Any]:
+    return {name: stated[name] for name in names if name in stated}
+
+
+def _plain(detail: type[Model], *states: str) -> Callable[[Sequence[Event], Stated, Sequence[Entry]], Any]:
+    """Return a builder that takes the stated fields as they are and, given `states`, the latest of them as `state`."""
+
+    def build(_: Sequence[Event], stated: Stated, entries: Sequence[Entry]) -> Any:  # noqa: ANN401 - a member of Detail
+        chosen = _pick(stated, (name for name in detail.model_fields if name not in {"kind", "state"}))
+        last = _latest(entries, *states) if states else None
+        if last is not None:
+            chosen["state"] = last.kind
+        return detail.model_validate(chosen)
+
+    return build
+
+
+_DETAILS: Mapping[Kind, Callable[[Sequence[Event], Stated, Sequence[Entry]], Any]] = {
+    Kind.MAIL: _mail,
+    Kind.CALL: _call,
+    Kind.TICKET: _ticket,
+    Kind.ORDER: _order,
+    Kind.CONTRACT: _contract,
+    Kind.MEETING: _plain(details.MeetingDetail),
+    Kind.NOTE: _plain(details.NoteDetail),
+    Kind.CHAT: _plain(details.ChatDetail),
+    Kind.COMMENT: _plain(details.CommentDetail),
+    Kind.REFUND: _plain(details.RefundDetail),
+    Kind.DELIVERY: _plain(details.DeliveryDetail),
+    Kind.PROMISE: _plain(details.PromiseDetail, "made", "kept", "broken"),
+    Kind.INVOICE: _plain(details.InvoiceDetail, "overdue", "payment_failed", "paid"),
+    Kind.SURVEY: _plain(details.SurveyDetail),
+    Kind.USAGE: _plain(details.UsageDetail),
+    Kind.PROGRAMME: _plain(details.ProgrammeDetail),
+    Kind.REFERRAL: _plain(details.ReferralDetail, "lead_given", "won"),
+    Kind.PARTNERSHIP: _plain(details.PartnershipDetail, "started", "ended"),
+    Kind.CONTACT: _plain(details.ContactDetail, "joined", "bounced", "left"),
+}
