@@ -50,8 +50,11 @@ class Interaction(Model):
 
 def distinct(events: Iterable[Event]) -> list[Event]:
     """Return the greatest revision of each event id, in order of revision: lowest first."""
+    given = list(events)
+    if len(given) == 1:
+        return given
     greatest: dict[str, Event] = {}
-    for event in events:
+    for event in given:
         event_id = event.id
         known = greatest.get(event_id)
         if known is None or event.revision.sort_key > known.revision.sort_key:
@@ -66,7 +69,7 @@ def assemble(events: Iterable[Event]) -> Interaction:
         msg = "an interaction needs at least one report"
         raise ValueError(msg)
     key = reports[-1].interaction
-    if any(report.interaction != key for report in reports):
+    if any(report.interaction.id != key.id for report in reports):
         msg = "the reports are about different interactions"
         raise ValueError(msg)
     substance = [report for report in reports if not isinstance(report, LifecycleReport)]
@@ -145,6 +148,8 @@ def _unite_entries(reports: Sequence[Event]) -> tuple[Entry, ...]:
 
 def _unite_references(reports: Sequence[Event]) -> tuple[Reference, ...]:
     united = {(reference.kind, reference.value): reference for report in reports for reference in report.references}
+    if not united:
+        return ()
     return tuple(united[name] for name in sorted(united))
 
 
