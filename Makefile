@@ -1,0 +1,58 @@
+# What a newcomer runs. Everything is made inside this checkout (.venv, .tenure) and in the user's cache directory.
+# Nothing but python3 (3.11 or newer), git and the usual small programs is needed.
+
+PYTHON ?= python3
+BIN := .venv/bin
+SOURCES := contracts services samples deploy tests
+
+# Workers for the tests that need real servers; two fit two cores.
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up down status test check lint types imports unit bench clean local dev
+
+help:
+	@echo "make demo    play the sample company on real Kafka and PostgreSQL, and see what comes out"
+	@echo "make up      the same system without the sample company; make down stops either"
+	@echo "make status  whether everything flows"
+	@echo "make check   lint, types, import rules and unit tests, within a minute"
+	@echo "make test    everything that CI runs"
+	@echo "make bench   the speed figures of docs/guarantees.md"
+
+local:
+	@$(PYTHON) deploy/bootstrap.py local
+
+dev:
+	@$(PYTHON) deploy/bootstrap.py dev
+
+demo: local
+	@$(BIN)/tenure demo
+
+up: local
+	@$(BIN)/tenure up
+
+down: local
+	@$(BIN)/tenure down
+
+status: local
+	@$(BIN)/tenure status
+
+lint: dev
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/deptry .
+	$(BIN)/squawk --config .squawk.toml services/*/migrations/*.sql
+
+check: lint
+	$(BIN)/python -m pytest tests/unit tests/contracts -q -n $(WORKERS)
+
+test: lint
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope
+
+bench: dev
+	@$(BIN)/python -m tests.bench
+
+clean: down
+	rm -rf .venv .tenure .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
