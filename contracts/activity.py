@@ -13,9 +13,7 @@ from contracts.values import Automatic, Direction, Entry, Id, Instant, Kind, Mod
 Version = Annotated[int, Field(ge=0, lt=1 << 63)]
 """epoch · 2⁴⁰ + n. A restore from backup raises the epoch."""
 
-Reason = Literal[
-    "by_hand", "parent", "organisation", "address", "phone", "person", "domain", "conversation"
-]
+Reason = Literal["by_hand", "parent", "organisation", "address", "phone", "person", "domain", "conversation"]
 """Why an interaction concerns an account. `organisation` and `person` are ids that a provider gives."""
 
 

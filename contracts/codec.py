@@ -83,7 +83,9 @@ def decode(envelope: Envelope, value: bytes | None, types: Mapping[str, type[Mod
 def _check_identity(envelope: Envelope, event: Event) -> None:
     """The attributes say again what the data says; where they disagree, neither can be trusted."""
     if envelope.subject != event.interaction.id:
-        raise Unreadable("wrong_id", "ce_subject is not the id of data.interaction; derive it from kind, system, native_id")
+        raise Unreadable(
+            "wrong_id", "ce_subject is not the id of data.interaction; derive it from kind, system, native_id"
+        )
     if envelope.id != event.id:
         raise Unreadable("wrong_id", "ce_id is not the id of the report; derive it from interaction, type, report")
 
@@ -98,6 +100,8 @@ def _unknown(name: str, types: Mapping[str, type[Model]]) -> Unreadable:
 
 def explain(error: ValidationError) -> str:
     """Say for a person which fields are wrong, without repeating what they hold: it may be personal."""
-    shown = [f"{'.'.join(map(str, item['loc'])) or 'data'}: {item['msg']}" for item in error.errors(include_input=False)[:5]]
+    shown = [
+        f"{'.'.join(map(str, item['loc'])) or 'data'}: {item['msg']}" for item in error.errors(include_input=False)[:5]
+    ]
     more = error.error_count() - len(shown)
     return "; ".join(shown) + (f"; and {more} more" if more > 0 else "")

@@ -25,7 +25,7 @@ def schemas() -> dict[str, dict[str, Any]]:
     return {name: schema_of(name, model) for name, model in ALL_TYPES.items()}
 
 
-def stored(folder: Path, name: str) -> Any:  # noqa: ANN401 - JSON
+def stored(folder: Path, name: str) -> Any:
     """Return a checked-in document; raises FileNotFoundError for a type that has none."""
     return json.loads((folder / f"{name}.json").read_text())
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 CONTENT_TYPE = "application/json"
 
 
-class Unreadable(Exception):  # noqa: N818 - a verdict about a record, not a fault of ours
+class Unreadable(Exception):
     """A record that cannot be read: becomes a dead letter with `reason` (a stable code) and `detail` (for a person)."""
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -75,7 +75,9 @@ class Envelope:
                 traceparent=None if traceparent is None else str(traceparent, "ascii"),
             )
         except KeyError as missing:
-            raise Unreadable("bad_envelope", f"header {missing.args[0]} is missing; write CloudEvents in binary mode") from None
+            raise Unreadable(
+                "bad_envelope", f"header {missing.args[0]} is missing; write CloudEvents in binary mode"
+            ) from None
         except (UnicodeDecodeError, TypeError):
             raise Unreadable("bad_envelope", "a ce_ header holds bytes that are no text") from None
 

@@ -253,7 +253,7 @@ def _pick(stated: Stated, names: Iterable[str]) -> dict[str, Any]:
 def _plain(detail: type[Model], *states: str) -> Callable[[Sequence[Event], Stated, Sequence[Entry]], Any]:
     """Return a builder that takes the stated fields as they are and, given `states`, the latest of them as `state`."""
 
-    def build(_: Sequence[Event], stated: Stated, entries: Sequence[Entry]) -> Any:  # noqa: ANN401 - a member of Detail
+    def build(_: Sequence[Event], stated: Stated, entries: Sequence[Entry]) -> Any:
         chosen = _pick(stated, (name for name in detail.model_fields if name not in {"kind", "state"}))
         last = _latest(entries, *states) if states else None
         if last is not None:

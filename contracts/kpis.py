@@ -49,7 +49,7 @@ class KpiValue(Model):
     """None: not defined (no order to take a rate of, no resolution to take a mean of)."""
     previous: Decimal | None
     change: Decimal | None
-    """value − previous; None where either is not defined."""
+    """value minus previous; None where either is not defined."""
     evidence: Evidence | None = None
 
 
@@ -91,7 +91,7 @@ class OrderRhythm(Model):
 
 
 class AccountKpis(Model):
-    """Everything that metrics knows of an account as of `as_of_day` (its end, with everything known at `computed_at`)."""
+    """Everything that metrics knows of an account at the end of `as_of_day`, with everything known at `computed_at`."""
 
     TYPE: ClassVar[str] = "tenure.kpis.v1"
 
@@ -106,6 +106,9 @@ class AccountKpis(Model):
     open_items: tuple[OpenItem, ...] = ()
     order_rhythm: OrderRhythm
     tickets_norm_30d: Decimal | None = None
-    """The account's own norm: tickets opened per 30 days, averaged over the year before the window; None under 90 days of history."""
+    """The account's own norm: tickets opened per 30 days, averaged over the year before the window.
+
+    None under 90 days of history.
+    """
     history_since: date | None = None
     """The day of its first interaction."""

@@ -37,7 +37,7 @@ LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 
 
 def _moment(value: object) -> datetime:
-    """Read one moment in one step: pydantic's chain of constraints takes three times as long, and every report has some.
+    """Read one moment in one step: a chain of constraints takes three times as long, and every report has some.
 
     Numbers are refused: seconds and milliseconds look alike, and a mistaken one is 1970.
     """
@@ -77,7 +77,9 @@ def _exact(value: object) -> Decimal:
     if isinstance(value, int | Decimal) and not isinstance(value, bool):
         value = format(value, "f") if isinstance(value, Decimal) and value.is_finite() else str(value)
     if not isinstance(value, str) or not _DECIMAL.fullmatch(value):
-        msg = 'must be a decimal in quotes with at most 18 digits and 6 places, such as "12.50": binary floats lose cents'
+        msg = (
+            'must be a decimal in quotes with at most 18 digits and 6 places, such as "12.50": binary floats lose cents'
+        )
         raise ValueError(msg)
     return Decimal(value)
 
@@ -184,7 +186,18 @@ class Identity(Model):
 
 
 PartyRole = Literal[
-    "from", "to", "cc", "bcc", "caller", "callee", "requester", "customer", "assignee", "organiser", "attendee", "subject"
+    "from",
+    "to",
+    "cc",
+    "bcc",
+    "caller",
+    "callee",
+    "requester",
+    "customer",
+    "assignee",
+    "organiser",
+    "attendee",
+    "subject",
 ]
 
 

@@ -1,17 +1,16 @@
 """What every report has in common."""
 
 from functools import cached_property
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
-from typing_extensions import Self
 
 from contracts.ids import event_id
 from contracts.values import (
     Authority,
     Entry,
-    InteractionKey,
     Instant,
+    InteractionKey,
     Kind,
     Line,
     Model,

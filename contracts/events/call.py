@@ -9,7 +9,10 @@ from contracts.values import Kind, Line, NativeId
 
 
 class CallLegEnded(Event):
-    """One leg of a call has ended. The call is completed when a person answered a leg, missed when the root ended unanswered."""
+    """One leg of a call has ended.
+
+    The call is completed when a person answered a leg, missed when the root ended unanswered.
+    """
 
     TYPE: ClassVar[str] = "tenure.call.leg-ended.v1"
     KIND: ClassVar[Kind] = Kind.CALL

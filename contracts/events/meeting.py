@@ -26,7 +26,7 @@ class NoteWritten(Event):
 
 
 class ChatMessageSent(Event):
-    """A message in Teams, Slack, WhatsApp …"""
+    """A message in Teams, Slack, WhatsApp or the like."""
 
     TYPE: ClassVar[str] = "tenure.chat.message-sent.v1"
     KIND: ClassVar[Kind] = Kind.CHAT

@@ -1,10 +1,9 @@
 """Surveys, usage, programmes, referrals, partnerships: signs of how the relationship is doing."""
 
 from datetime import date
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
-from typing_extensions import Self
 
 from contracts.events.base import Event
 from contracts.values import Kind, Line, Name
@@ -44,7 +43,7 @@ class UsageReported(Event):
 
 
 class ProgrammeAttended(Event):
-    """Somebody took part in a training, webinar, conference …"""
+    """Somebody took part in a training, webinar, conference or meeting."""
 
     TYPE: ClassVar[str] = "tenure.programme.attended.v1"
     KIND: ClassVar[Kind] = Kind.PROGRAMME

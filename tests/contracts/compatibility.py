@@ -1,6 +1,6 @@
 """Whether a changed schema still serves old readers and old records. `make schemas` runs this before it writes.
 
-A writer's schema is closed (it writes the fields that it knows, no others), a reader's is open (it lets others through).
+A writer's schema is closed (it writes the fields that it knows, no others), a reader's is open (others pass).
 """
 
 import json
@@ -83,7 +83,7 @@ def renew() -> int:
             broken = []
         if broken:
             refused = 1
-            print(f"{name}: {'; '.join(broken)}. Keep the change additive, or make it a new version.", file=sys.stderr)
+            sys.stderr.write(f"{name}: {'; '.join(broken)}. Keep the change additive, or make it a new version.\n")
         else:
             (SCHEMAS / f"{name}.json").write_text(written(new))
     return refused

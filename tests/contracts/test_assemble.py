@@ -197,7 +197,9 @@ def call(*legs: Event) -> CallDetail:
 
 
 def leg(name: str, *, root: bool, answered: bool) -> Event:
-    return report(LEG, report=name, leg=name, root=root, answered_by_person=answered, talk_seconds=60 if answered else 0)
+    return report(
+        LEG, report=name, leg=name, root=root, answered_by_person=answered, talk_seconds=60 if answered else 0
+    )
 
 
 def test_a_call_is_completed_when_a_person_answered_one_of_its_legs() -> None:
@@ -213,7 +215,9 @@ def test_a_call_runs_while_only_other_legs_have_ended() -> None:
 
 
 def test_a_contract_is_in_the_state_of_its_latest_entry() -> None:
-    signed, cancelled = (report(f"tenure.contract.{what}.v1", minute) for what, minute in (("signed", 0), ("cancelled", 9)))
+    signed, cancelled = (
+        report(f"tenure.contract.{what}.v1", minute) for what, minute in (("signed", 0), ("cancelled", 9))
+    )
     detail = assemble([cancelled, signed]).detail
     assert isinstance(detail, ContractDetail)
     assert detail.state == "cancelled"

@@ -55,12 +55,16 @@ def test_a_wider_enumeration_breaks_old_readers() -> None:
 
 def test_a_narrower_enumeration_breaks_old_records() -> None:
     narrower = Literal["low", "normal", "high"]
-    assert any("record of the old version" in r for r in breaks(TICKET, changed_ticket(priority=(narrower | None, None))))
+    assert any(
+        "record of the old version" in r for r in breaks(TICKET, changed_ticket(priority=(narrower | None, None)))
+    )
 
 
 def test_a_tighter_bound_breaks_old_records() -> None:
     tighter = Annotated[int, Field(ge=1, le=3)] | None
-    assert any("record of the old version" in reason for reason in breaks(TICKET, changed_ticket(rating=(tighter, None))))
+    assert any(
+        "record of the old version" in reason for reason in breaks(TICKET, changed_ticket(rating=(tighter, None)))
+    )
 
 
 def test_a_removed_field_is_missed_by_old_readers() -> None:
