@@ -37,7 +37,8 @@ _OWNER = pytest.StashKey[ProcessRecord]()
 class CreateTopics(Protocol):
     """Creates topics under the test's prefix; returns the physical name by the logical one."""
 
-    def __call__(self, topics: Iterable[Topic] = TOPICS, *, partitions: int = 3) -> dict[str, str]: ...
+    def __call__(self, topics: Iterable[Topic] = TOPICS, *, partitions: int = 3) -> dict[str, str]:
+        """Returns when the broker knows them."""
 
 
 def run_blocking(task: Coroutine[Any, Any, T]) -> T:
@@ -59,7 +60,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """xdist is about to start a worker."""
+    """Called when xdist is about to start a worker."""
     node.workerinput["tenure_directory"] = str(node.config.stash[_DIRECTORY])
     node.workerinput["tenure_owner"] = asdict(node.config.stash[_OWNER])
 
@@ -87,7 +88,7 @@ def session_instance(request: pytest.FixtureRequest) -> Instance:
     instance = Instance(request.config.stash[_DIRECTORY])
     with instance.exclusively("begin"):
         if not instance.exists():
-            instance.begin(request.config.stash[_OWNER])
+            instance.begin(request.config.stash[_OWNER], fresh=False)
             instance.remember(ephemeral=True)
     return instance
 
@@ -153,9 +154,7 @@ def make_topics(kafka_bootstrap: str, topic_prefix: str) -> Iterator[CreateTopic
         wanted = tuple(topics)
         made.extend(
             run_blocking(
-                create_topics(
-                    kafka_bootstrap, prefix=topic_prefix, topics=wanted, embedded=True, partitions=partitions
-                )
+                create_topics(kafka_bootstrap, prefix=topic_prefix, topics=wanted, embedded=True, partitions=partitions)
             )
         )
         return {topic.name: topic_prefix + topic.name for topic in wanted}

@@ -81,19 +81,25 @@ class Instance:
         self.secrets = directory / "secrets"
         self._file = directory / "state.json"
 
-    def begin(self, owner: ProcessRecord | None) -> None:
-        """Makes the directory, stops what an earlier run left behind, and sets a guard for `owner`."""
+    def begin(self, owner: ProcessRecord, *, fresh: bool = True) -> None:
+        """Makes the directory, stops what an earlier run left behind, and sets a guard for `owner`.
+
+        `fresh` deletes the earlier run's data as well. Raises LocalFault when another living process owns it.
+        """
+        present = self.state().owner
+        if present is not None and present.pid != owner.pid and present.find() is not None:
+            raise LocalFault(f"Another command uses {self.directory.name} of this checkout (process {present.pid}).")
+        self.stop_all()
+        if fresh:
+            self.remove()
         self.directory.mkdir(parents=True, exist_ok=True)
         # root's PostgreSQL runs as another user, who must be able to walk through but not to look around
         self.directory.chmod(0o711)
         self.secrets.mkdir(mode=0o700, exist_ok=True)
-        self.stop_all()
         with self._changing() as state:
             state.owner = owner
-        if owner is not None:
-            command = [sys.executable, "-m", "deploy.local.guard", str(self.directory)]
-            record = spawn(command, mark=str(self.directory), log=self.logs / "guard.log", directory=CHECKOUT)
-            self.add(_GUARD, record)
+        command = [sys.executable, "-m", "deploy.local.guard", str(self.directory)]
+        self.add(_GUARD, spawn(command, mark=str(self.directory), log=self.logs / "guard.log", directory=CHECKOUT))
 
     def exists(self) -> bool:
         """Whether something has been started here and not been stopped."""

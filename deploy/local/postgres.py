@@ -48,6 +48,13 @@ class LocalPostgres:
         self._durable = durable
         self._password_file = directory / "superuser-password"
 
+    @staticmethod
+    def running(directory: Path) -> LocalPostgres:
+        """The cluster that another command has started below `directory`, to connect to."""
+        server = LocalPostgres(directory)
+        server.port = _port_in(_data_directory(directory, _account()))
+        return server
+
     @property
     def admin_dsn(self) -> str:
         """The superuser's connection string, to the database `postgres`."""

@@ -1,0 +1,293 @@
+"""A whole Tenure on one machine: Kafka, PostgreSQL, topics, databases and each service as a process of its own.
+
+`start_system` is what `tenure up`, the demo and the end-to-end tests call. It returns when every service is ready, or
+raises LocalFault and leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import sys
+import time
+import urllib.request
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from pathlib import Path
+from typing import Self
+
+from deploy.databases import SERVICES, DatabaseAccess, MigrationFault, access, login_roles, migrate, provision
+from deploy.local.instance import Instance, this_process
+from deploy.local.kafka import LocalKafka, Report
+from deploy.local.postgres import LocalPostgres
+from deploy.local.processes import LocalFault, ProcessRecord, free_port, kill, last_words, spawn, stop
+from deploy.topics import TopicsFault, create_topics
+from services.runtime.auth import Issuer
+
+ISSUER = "https://login.tenure.invalid"  # a name, never looked up
+AUDIENCE = "tenure"
+_NO_SOURCES = "own_domains = []\n"
+_READY_WITHIN = 90.0  # seconds
+_TITLES = {"kafka": "Kafka", "postgres": "PostgreSQL"}
+
+
+@dataclass(frozen=True, slots=True)
+class SystemPlan:
+    """What a caller wants of its system. `environment` adds or replaces settings, by service or for `all`."""
+
+    sources_toml: str = _NO_SOURCES
+    clock: datetime | None = None  # simulated from this moment on; None: the real clock
+    time_zone: str = "Europe/Berlin"
+    reporting_currency: str = "EUR"
+    topic_prefix: str = ""
+    partitions: int | None = None  # None: as contracts/topics.py has them
+    durable: bool = True
+    services: tuple[str, ...] = SERVICES
+    environment: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAddress:
+    """Where a service of this machine listens."""
+
+    http: str  # its API and doors
+    operations: str  # /livez, /readyz, /flow, /metrics
+
+
+class System:
+    """A running system. Every part can be killed and started again; it keeps its ports, its data and its settings."""
+
+    def __init__(self, instance: Instance, plan: SystemPlan, *, report: Report) -> None:
+        self.instance = instance
+        self.plan = plan
+        self.kafka = LocalKafka(instance.directory / "kafka", report=report)
+        self.postgres = LocalPostgres(instance.directory / "postgres", durable=plan.durable)
+        self.issuer = Issuer(instance.secrets / "issuer", ISSUER, AUDIENCE)
+        self.databases: dict[str, DatabaseAccess] = {}
+        self.services: dict[str, ServiceAddress] = {}
+        self.clock_file = instance.directory / "clock"
+        self.trace_directory = instance.logs
+        self._records: dict[str, ProcessRecord] = {}
+        self._report = report
+
+    def url(self, service: str) -> str:
+        """The address of a service's API."""
+        return self.services[service].http
+
+    def operations_url(self, service: str) -> str:
+        """The address of a service's operations port."""
+        return self.services[service].operations
+
+    def token(self, subject: str, roles: Iterable[str] = (), lifetime: timedelta = timedelta(minutes=5)) -> str:
+        """A bearer token of the local issuer."""
+        return self.issuer.issue(subject, tuple(roles), lifetime)
+
+    def set_clock(self, moment: datetime) -> None:
+        """Steps the simulated clock of all services. Raises LocalFault when the plan has the real one."""
+        if self.plan.clock is None:
+            raise LocalFault("This system runs on the real clock; it cannot be stepped.")
+        draft = self.clock_file.with_suffix(".draft")
+        draft.write_text(moment.astimezone(UTC).isoformat().replace("+00:00", "Z") + "\n")
+        draft.replace(self.clock_file)
+
+    def log(self, part: str) -> Path:
+        """Where a part writes its log."""
+        return {"kafka": self.kafka.log, "postgres": self.postgres.log}.get(part, self.instance.logs / f"{part}.log")
+
+    def check(self) -> None:
+        """Raises LocalFault, with the end of its log, when a part that was started does not run any more."""
+        for part, record in self._records.items():
+            if record.find() is None:
+                raise LocalFault(f"{_TITLES.get(part, part)} has stopped unexpectedly. {last_words(self.log(part))}")
+
+    def kill(self, part: str) -> None:
+        """SIGKILL to `kafka`, `postgres` or a service, as a fault does it. `start` brings it back."""
+        kill(self._records.pop(part))
+
+    def stop_part(self, part: str) -> None:
+        """Ends one part as its operator would."""
+        {"kafka": self.kafka.stop, "postgres": self.postgres.stop}.get(part, lambda: stop(self._records[part]))()
+        self._records.pop(part)
+
+    def start(self, part: str, *, wait: bool = True) -> None:
+        """Starts a part that does not run; returns when it is ready, unless `wait` is False."""
+        if part == "kafka":
+            self.kafka.start()
+            self._started(part, self.kafka.record)
+        elif part == "postgres":
+            self.postgres.start()
+            self._started(part, self.postgres.record)
+        else:
+            self._start_service(part)
+            if wait:
+                self.wait_ready([part])
+
+    def restart(self, part: str) -> None:
+        """SIGKILL, then start again."""
+        self.kill(part)
+        self.start(part)
+
+    def wait_ready(self, services: Iterable[str]) -> None:
+        """Waits until each answers /readyz with 200. Raises LocalFault when a part dies or time runs out."""
+        deadline = time.monotonic() + _READY_WITHIN
+        for service in services:
+            while not _answers(f"{self.operations_url(service)}/readyz"):
+                self.check()
+                if time.monotonic() > deadline:
+                    raise LocalFault(
+                        f"{service} was not ready after {_READY_WITHIN:.0f} seconds. {last_words(self.log(service))}"
+                    )
+                time.sleep(0.05)
+
+    def release(self) -> None:
+        """Leaves everything running when this process ends; `tenure down` stops it."""
+        self.instance.release()
+
+    def stop(self) -> None:
+        """Stops services, PostgreSQL and Kafka in this order."""
+        self._records.clear()
+        self.instance.stop_all(self._report)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def bring_up(self) -> None:
+        """Everything, in order; called by `start_system`."""
+        with ThreadPoolExecutor(2) as pool:
+            self._report("starting PostgreSQL and Kafka")
+            for starting in [pool.submit(self.start, part) for part in ("postgres", "kafka")]:
+                starting.result()
+        self._report("creating topics and databases")
+        asyncio.run(self._provision())
+        self._report("migrating")
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda name: migrate(name, self.databases[name].owner), self.plan.services))
+        if self.plan.clock is not None:
+            self.set_clock(self.plan.clock)
+        self._write_secret("sources.toml", self.plan.sources_toml)
+        self._choose_addresses()
+        self._report(f"starting {', '.join(self.plan.services)}")
+        for service in self.plan.services:
+            self._start_service(service)
+        self.wait_ready(self.plan.services)
+
+    async def _provision(self) -> None:
+        passwords = self._passwords()
+        await asyncio.gather(
+            provision(self.postgres.admin_dsn, passwords, self.plan.services),
+            create_topics(
+                self.kafka.bootstrap, prefix=self.plan.topic_prefix, embedded=True, partitions=self.plan.partitions
+            ),
+        )
+        self.databases = {name: access(self.postgres.admin_dsn, name, passwords) for name in self.plan.services}
+        self.instance.remember(kafka=self.kafka.bootstrap, topic_prefix=self.plan.topic_prefix)
+
+    def _passwords(self) -> dict[str, str]:
+        path = self.instance.secrets / "database-passwords.json"
+        known: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+        passwords = {login: known.get(login) or secrets.token_urlsafe(18) for login in login_roles()}
+        self._write_secret(path.name, json.dumps(passwords))
+        return passwords
+
+    def _write_secret(self, name: str, text: str) -> None:
+        path = self.instance.secrets / name
+        path.touch(mode=0o600)
+        path.write_text(text)
+
+    def _choose_addresses(self) -> None:
+        ports: list[int] = []
+        while len(ports) < 2 * len(self.plan.services):
+            if (port := free_port()) not in ports:
+                ports.append(port)
+        for service, http, operations in zip(self.plan.services, ports[::2], ports[1::2], strict=True):
+            self.services[service] = ServiceAddress(f"http://127.0.0.1:{http}", f"http://127.0.0.1:{operations}")
+        self.instance.remember(
+            services={name: {"http": at.http, "operations": at.operations} for name, at in self.services.items()},
+            clock=str(self.clock_file) if self.plan.clock else None,
+        )
+
+    def _start_service(self, service: str) -> None:
+        command = [sys.executable, "-m", f"services.{service}.app"]
+        record = spawn(
+            command,
+            mark=command[-1],
+            log=self.log(service),
+            environment=self.environment(service),
+            directory=self.instance.directory,
+        )
+        self._started(service, record)
+
+    def _started(self, part: str, record: ProcessRecord | None) -> None:
+        if record is not None:
+            self._records[part] = record
+            self.instance.add(part, record)
+
+    def environment(self, service: str) -> dict[str, str]:
+        """The environment of a service: this process's own without its TENURE_ variables, then the settings."""
+        address, database = self.services[service], self.databases[service]
+        settings = {
+            "ENVIRONMENT": "development",
+            "KAFKA_BOOTSTRAP": self.kafka.bootstrap,
+            "TOPIC_PREFIX": self.plan.topic_prefix,
+            "DATABASE_URL": database.worker,
+            "API_DATABASE_URL": database.api,
+            "HTTP_HOST": "127.0.0.1",
+            "HTTP_PORT": address.http.rpartition(":")[2],
+            "OPERATIONS_PORT": address.operations.rpartition(":")[2],
+            "CLOCK": f"file:{self.clock_file}" if self.plan.clock else "real",
+            "TIME_ZONE": self.plan.time_zone,
+            "REPORTING_CURRENCY": self.plan.reporting_currency,
+            "AUTH_JWKS_FILE": str(self.issuer.jwks_file),
+            "AUTH_ISSUER": ISSUER,
+            "AUTH_AUDIENCE": AUDIENCE,
+            "TRACE_FILE": str(self.trace_directory / f"{service}.trace.jsonl"),
+        }
+        if service == "ingest":
+            settings["SOURCES_FILE"] = str(self.instance.secrets / "sources.toml")
+        if service == "notifier":
+            settings |= {
+                f"{name.upper()}_OPERATIONS_URL": at.operations
+                for name, at in self.services.items()
+                if name != "notifier"
+            }
+        settings |= {**self.plan.environment.get("all", {}), **self.plan.environment.get(service, {})}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("TENURE_")}
+        return inherited | {f"TENURE_{name}": value for name, value in settings.items()}
+
+
+def start_system(
+    directory: Path, plan: SystemPlan | None = None, *, fresh: bool = True, report: Report = lambda _: None
+) -> System:
+    """Starts a system with its files below `directory` and returns it when every service is ready.
+
+    `fresh` begins with empty databases and topics. What is started ends with the calling process, however that ends,
+    until `release` is called. Raises LocalFault with a sentence; then nothing is left running.
+    """
+    instance = Instance(directory)
+    instance.begin(this_process(), fresh=fresh)
+    try:
+        system = System(instance, plan or SystemPlan(), report=report)
+        system.bring_up()
+    except (TopicsFault, MigrationFault) as fault:
+        instance.stop_all()
+        raise LocalFault(str(fault)) from fault
+    except BaseException:
+        instance.stop_all()
+        raise
+    return system
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 - an http address of this machine
+            return bool(answer.status == HTTPStatus.OK)
+    except (OSError, ValueError):  # refused, reset, 503: not yet
+        return False

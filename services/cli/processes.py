@@ -1,0 +1,89 @@
+"""`tenure up`, `tenure down`, `tenure run`: the processes of one machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deploy.databases import SERVICES
+from deploy.local.instance import Instance, instance_directory
+from deploy.local.system import SystemPlan, start_system
+from services.cli.faults import CommandFault
+from services.cli.targets import DEFAULT_INSTANCE, InstanceName
+from services.cli.terminal import progress
+
+_LOOK_EVERY = 1.0  # seconds
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command()(up)
+    app.command()(down)
+    app.command()(run)
+
+
+def up(
+    instance: InstanceName = None,
+    sources: Annotated[Path | None, typer.Option(help="sources.toml: mailboxes, webhooks, their secrets")] = None,
+    time_zone: Annotated[str, typer.Option(help="the company's one time zone")] = "Europe/Berlin",
+    *,
+    fresh: Annotated[bool, typer.Option("--fresh", help="begin with empty databases and topics")] = False,
+    stay: Annotated[bool, typer.Option("--stay", help="stay in the foreground; Ctrl-C stops everything")] = False,
+) -> None:
+    """Start Kafka, PostgreSQL and every service on this machine. `tenure down` stops them."""
+    directory = instance_directory(instance or DEFAULT_INSTANCE)
+    if _released_and_running(directory):
+        raise CommandFault(f"It is up already ({directory}); `tenure status` shows it, `tenure down` stops it.")
+    plan = SystemPlan(time_zone=time_zone)
+    if sources:
+        plan = replace(plan, sources_toml=sources.read_text())
+    with progress() as report:
+        system = start_system(directory, plan, fresh=fresh, report=report)
+    try:
+        for service, address in system.services.items():
+            typer.echo(f"{service:<10} {address.http}   operations: {address.operations}")
+        typer.echo(f"kafka      {system.kafka.bootstrap}")
+        typer.echo(f"logs       {system.instance.logs}")
+        while stay:
+            system.check()
+            time.sleep(_LOOK_EVERY)
+        system.release()
+    except BaseException:
+        system.stop()
+        raise
+    typer.echo("`tenure status` says whether everything flows; `tenure down` stops it.")
+
+
+def down(
+    instance: InstanceName = None,
+    *,
+    purge: Annotated[bool, typer.Option("--purge", help="delete its data as well")] = False,
+) -> None:
+    """Stop what `tenure up` or the demo has left running; without --instance, every system of this checkout."""
+    root = instance_directory("")
+    names = [instance] if instance else sorted(path.parent.name for path in root.glob("*/state.json"))
+    with progress() as report:
+        for name in names:
+            found = Instance(instance_directory(name))
+            found.stop_all(report)
+            if purge:
+                found.remove()
+    typer.echo(f"stopped: {', '.join(names)}" if names else "nothing was running")
+
+
+def run(service: Annotated[str, typer.Argument(help=f"one of {', '.join(SERVICES)}")]) -> None:
+    """Run one service in the foreground, with the settings of the environment (TENURE_…)."""
+    if service not in SERVICES:
+        raise CommandFault(f"There is no service {service}; there are {', '.join(SERVICES)}.")
+    os.execv(sys.executable, [sys.executable, "-m", f"services.{service}.app"])  # noqa: S606 - becomes the service
+
+
+def _released_and_running(directory: Path) -> bool:
+    processes = Instance(directory).state().processes
+    return any(record.find() is not None for record in processes.values())

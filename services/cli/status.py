@@ -1,0 +1,173 @@
+"""`tenure status`: whether everything flows, at a glance."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any
+
+import httpx2
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from deploy.local.instance import Instance
+from services.cli.targets import InstanceName, fact, running_instance
+
+_PATIENCE = 5.0  # seconds for one answer
+_OLD_OUTBOX = 60.0  # seconds; a relay that works empties the outbox in less
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStatus:
+    """What one service says of itself. `flow` is its /flow report, empty while it does not answer."""
+
+    name: str
+    live: bool
+    ready: bool
+    flow: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def lag(self) -> int:
+        """Records that wait in its topics."""
+        return sum(int(count) for count in self.flow.get("lag", {}).values())
+
+    @property
+    def outbox_rows(self) -> int:
+        """Changes that are committed and not yet published."""
+        return int(self.flow.get("outbox_rows") or 0)
+
+    @property
+    def outbox_age(self) -> float:
+        """Seconds that the oldest of them has waited."""
+        return float(self.flow.get("oldest_outbox_age") or 0)
+
+    @property
+    def dead_letters(self) -> int:
+        """Records that wait for a person's decision."""
+        return int(self.flow.get("dead_letters_waiting") or 0)
+
+    @property
+    def obstacles(self) -> list[str]:
+        """What keeps this service's events from flowing; empty when they do."""
+        if not self.live:
+            return [f"{self.name} does not answer"]
+        found = [] if self.ready else [f"{self.name} is not ready"]
+        for part, said in self.flow.get("parts", {}).items():
+            state = str(said.get("status", "running")) if isinstance(said, dict) else "running"
+            if not state.startswith("running"):
+                found.append(f"{self.name}: {part} is {state}")
+        if self.outbox_age > _OLD_OUTBOX:
+            found.append(f"{self.name}: a change has waited {self.outbox_age:.0f} s to be published")
+        if self.dead_letters:
+            found.append(f"{self.name}: {self.dead_letters} dead letters wait for a decision")
+        return found
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(status)
+
+
+def status(
+    instance: InstanceName = None,
+    service: Annotated[
+        list[str] | None, typer.Option(help="name=URL of an operations port; instead of the system of this checkout")
+    ] = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
+) -> None:
+    """Say whether everything flows; exit with 1 when it does not."""
+    stopped: list[str] = []
+    if service:
+        addresses = dict(entry.split("=", 1) for entry in service)
+    else:
+        found = running_instance(instance)
+        addresses = {name: str(at["operations"]) for name, at in fact(found, "services").items()}
+        stopped = _stopped_servers(found)
+    answers = asyncio.run(_ask_all(addresses))
+    obstacles = stopped + [obstacle for answer in answers for obstacle in answer.obstacles]
+    if as_json:
+        typer.echo(
+            json.dumps({"flows": not obstacles, "obstacles": obstacles, "services": [asdict(a) for a in answers]})
+        )
+    else:
+        _show(answers)
+        typer.echo("; ".join(obstacles) if obstacles else _verdict(answers))
+    if obstacles:
+        raise typer.Exit(1)
+
+
+def _verdict(answers: list[ServiceStatus]) -> str:
+    waiting = sum(answer.lag + answer.outbox_rows for answer in answers)
+    return f"everything flows; {waiting} records are on their way" if waiting else "everything flows"
+
+
+def _stopped_servers(instance: Instance) -> list[str]:
+    processes = instance.state().processes
+    titles = {"kafka": "Kafka", "postgres": "PostgreSQL"}
+    return [
+        f"{title} does not run"
+        for part, title in titles.items()
+        if part in processes and processes[part].find() is None
+    ]
+
+
+async def _ask_all(addresses: Mapping[str, str]) -> list[ServiceStatus]:
+    async with httpx2.AsyncClient(timeout=_PATIENCE) as client:
+        return list(await asyncio.gather(*(_ask(client, name, url) for name, url in addresses.items())))
+
+
+async def _ask(client: httpx2.AsyncClient, name: str, url: str) -> ServiceStatus:
+    async def get(path: str) -> httpx2.Response | None:
+        try:
+            return await client.get(url + path)
+        except httpx2.HTTPError:
+            return None
+
+    live, ready, flow = await asyncio.gather(get("/livez"), get("/readyz"), get("/flow"))
+    return ServiceStatus(
+        name=name,
+        live=live is not None and live.is_success,
+        ready=ready is not None and ready.is_success,
+        flow=flow.json() if flow is not None and flow.is_success else {},
+    )
+
+
+def _show(answers: list[ServiceStatus]) -> None:
+    console = Console(highlight=False)
+    rows = [_row(answer) for answer in answers]
+    if not console.is_terminal:
+        for row in rows:
+            console.print(
+                " ".join(f"{title}={value or '-'}" for title, value in row.items()), markup=False, soft_wrap=True
+            )
+        return
+    table = Table(box=None, pad_edge=False)
+    for title in rows[0] if rows else ():
+        table.add_column(title.replace("_", " "))
+    for answer, row in zip(answers, rows, strict=True):
+        table.add_row(*row.values(), style="red" if answer.obstacles else None)
+    console.print(table)
+
+
+def _row(answer: ServiceStatus) -> dict[str, str]:
+    state = "ready" if answer.ready else "not ready" if answer.live else "no answer"
+    lag = " ".join(f"{topic}:{count}" for topic, count in answer.flow.get("lag", {}).items() if int(count))
+    outbox = f"{answer.outbox_rows} ({answer.outbox_age:.0f}s)" if answer.outbox_rows else "0"
+    return {
+        "service": answer.name,
+        "state": state,
+        "drained": {True: "yes", False: "no"}.get(answer.flow.get("drained"), ""),  # type: ignore[arg-type]
+        "lag": lag or "0",
+        "outbox": outbox,
+        "dead_letters": str(answer.dead_letters),
+        "horizon": str(answer.flow.get("horizon") or ""),
+        "parts": " ".join(f"{part}:{_brief(said)}" for part, said in answer.flow.get("parts", {}).items()),
+    }
+
+
+def _brief(said: Any) -> str:
+    return str(said.get("status", "ok")) if isinstance(said, dict) else str(said)

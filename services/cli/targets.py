@@ -1,0 +1,41 @@
+"""Where a command finds its cluster: named by an option or the environment, else the system of this checkout."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from deploy.local.instance import Instance, instance_directory
+from services.cli.faults import CommandFault
+
+DEFAULT_INSTANCE = "local"
+InstanceName = Annotated[str | None, typer.Option("--instance", help="which of the systems of this checkout")]
+Bootstrap = Annotated[
+    str | None, typer.Option("--bootstrap", envvar="TENURE_KAFKA_BOOTSTRAP", help="host:port of Kafka")
+]
+Prefix = Annotated[str | None, typer.Option("--prefix", envvar="TENURE_TOPIC_PREFIX", help="before every topic")]
+
+
+def running_instance(name: str | None) -> Instance:
+    """The named system, else the only one that runs. Raises CommandFault when there is none or more than one."""
+    if name is not None:
+        found = Instance(instance_directory(name))
+        if not found.exists():
+            raise CommandFault(f"Nothing runs under the name {name}; start it with `tenure up --instance {name}`.")
+        return found
+    running = sorted(path.parent for path in instance_directory("").glob("*/state.json"))
+    if not running:
+        raise CommandFault("Nothing runs here; start it with `tenure up`, or name a cluster (see --help).")
+    if len(running) > 1:
+        names = ", ".join(directory.name for directory in running)
+        raise CommandFault(f"Several systems run here ({names}); choose one with --instance.")
+    return Instance(running[0])
+
+
+def fact(instance: Instance, name: str) -> Any:
+    """A fact of a system that is up. Raises CommandFault while it is still starting."""
+    facts = instance.state().facts
+    if name not in facts:
+        raise CommandFault(f"{instance.directory.name} is still starting; try again in a moment.")
+    return facts[name]

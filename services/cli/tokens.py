@@ -1,0 +1,28 @@
+"""`tenure token`: a bearer token of the local issuer, for a first try of the APIs."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from deploy.local.system import AUDIENCE, ISSUER
+from services.cli.targets import InstanceName, running_instance
+from services.runtime.auth import Issuer
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(token)
+
+
+def token(
+    subject: Annotated[str, typer.Option(help="who calls; accounts maps it to a user")],
+    role: Annotated[list[str] | None, typer.Option(help="admin or operator; can be given more than once")] = None,
+    minutes: Annotated[int, typer.Option(min=1, max=60, help="how long it is valid")] = 5,
+    instance: InstanceName = None,
+) -> None:
+    """Print a bearer token that the services of this machine accept."""
+    issuer = Issuer(running_instance(instance).secrets / "issuer", ISSUER, AUDIENCE)
+    typer.echo(issuer.issue(subject, role or (), timedelta(minutes=minutes)))
