@@ -1,0 +1,121 @@
+"""What every mapping takes and gives."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from contracts.events import Event
+from contracts.ids import digest
+from contracts.values import Authority, Revision
+from services.ingest.identities import Directory
+
+MAPPER = 1
+"""Raise it when a mapping is mended: what is fetched or replayed then overrules what the old mapping said."""
+
+LONGEST_TEXT = 20_000
+_FRACTION = re.compile(r"(\.\d{6})\d+")
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+class Unmapped(Exception):  # noqa: N818 - a verdict about a payload
+    """The payload is authentic, but we do not understand it; it goes on raw. `reason` holds nothing of its content."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a payload came from."""
+
+    source: str
+    """The configured source."""
+    system: str
+    """The source system that names its tickets, calls and orders: "zendesk:acme"."""
+    directory: Directory
+    received_at: datetime
+    """When it came in, by the system's clock, aware UTC. For what the payload itself does not date."""
+    authority: int = Authority.LIVE
+
+    def named(self, native: object) -> str:
+        """Return a provider's id together with its system: "zendesk:acme:4711"."""
+        return f"{self.system}:{native}"
+
+    def revision(self, order: int, content: bytes, authority: int | None = None) -> Revision:
+        """Return the revision of a report with these source bytes. `order` is the provider's own."""
+        return Revision(
+            authority=self.authority if authority is None else authority,
+            order=order,
+            mapper=MAPPER,
+            digest=digest(content),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """What a payload says: its events, or why it says nothing that concerns us (`ignored`, a stable code)."""
+
+    events: Sequence[Event] = ()
+    ignored: str | None = None
+
+
+def micros(moment: datetime) -> int:
+    """Return microseconds since 1970: the order of providers that have no sequence but date what they say."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def moment_of(value: Any, field: str) -> datetime:
+    """Read an RFC 3339 time (any number of decimals) or Unix seconds; raise `Unmapped` naming the field."""
+    try:
+        if isinstance(value, str):
+            moment = datetime.fromisoformat(_FRACTION.sub(r"\1", value))
+            if moment.tzinfo is not None:
+                return moment.astimezone(UTC)
+        elif isinstance(value, int) and not isinstance(value, bool):
+            return datetime.fromtimestamp(value, UTC)
+    except (ValueError, OverflowError, OSError):
+        pass
+    raise Unmapped(f"bad_time:{field}")
+
+
+def object_at(payload: Any, field: str) -> Mapping[str, Any]:
+    """Return the object under `field`; raise `Unmapped` when there is none."""
+    value = payload.get(field) if isinstance(payload, dict) else None
+    if not isinstance(value, dict):
+        raise Unmapped(f"missing:{field}")
+    return value
+
+
+def id_at(payload: Mapping[str, Any], field: str) -> str:
+    """Return the provider's id under `field` as text; raise `Unmapped` when there is none."""
+    found = optional_id(payload, field)
+    if found is None:
+        raise Unmapped(f"missing:{field}")
+    return found
+
+
+def optional_id(payload: Mapping[str, Any], field: str) -> str | None:
+    """Return the provider's id under `field` as text, or None."""
+    value = payload.get(field)
+    if isinstance(value, bool) or not isinstance(value, int | str) or value in {"", 0}:
+        return None
+    return str(value)
+
+
+def optional_text(payload: Mapping[str, Any], field: str) -> str | None:
+    """Return the text under `field`, or None."""
+    value = payload.get(field)
+    return value if isinstance(value, str) and value.strip() else None
+
+
+def storable_text(text: str | None) -> str | None:
+    """Return free text as it can be kept: without NUL and half characters, at most 20,000 characters."""
+    if not text:
+        return None
+    return _UNSTORABLE.sub("\ufffd", text)[:LONGEST_TEXT].strip() or None

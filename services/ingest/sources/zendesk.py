@@ -1,0 +1,232 @@
+"""Zendesk: ticket events of its webhooks, and the JSON of trigger webhooks as `docs/sources/zendesk.md` sets it up.
+
+The provider gives events no sequence, so their order is the time at which they happened, in microseconds. Dated entries
+are kept to the second, as Zendesk's own audits have them, so that imported history and webhooks unite.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from contracts.events import (
+    Event,
+    InteractionRestored,
+    InteractionWithdrawn,
+    TicketClosed,
+    TicketCommented,
+    TicketOpened,
+    TicketRated,
+    TicketReopened,
+    TicketResolved,
+    TicketUpdated,
+)
+from contracts.ids import digest
+from contracts.values import Authority, InteractionKey, Kind, Party, Reference
+from services.ingest.identities import one_line
+from services.ingest.sources.mapping import (
+    Mapped,
+    Origin,
+    Unmapped,
+    id_at,
+    micros,
+    moment_of,
+    object_at,
+    optional_id,
+    optional_text,
+    storable_text,
+)
+
+_TICKET_EVENT = "zen:event-type:ticket."
+_STATUSES = {
+    "new": "new",
+    "open": "open",
+    "pending": "pending",
+    "hold": "on_hold",
+    "on-hold": "on_hold",
+    "solved": "resolved",
+    "closed": "closed",
+}
+_PRIORITIES = frozenset({"low", "normal", "high", "urgent"})
+_FINISHED = frozenset({"resolved", "closed"})
+# Zendesk's own two answers; on the scale of 1 to 5 they are its ends.
+_RATINGS = {"good": 5, "goodwithcomment": 5, "bad": 1, "badwithcomment": 1}
+_TRIGGERED: Mapping[str, type[Event]] = {
+    "opened": TicketOpened,
+    "updated": TicketUpdated,
+    "solved": TicketResolved,
+    "reopened": TicketReopened,
+    "closed": TicketClosed,
+    "rated": TicketRated,
+}
+
+
+def map_webhook(payload: Any, body: bytes, headers: Mapping[str, str], origin: Origin) -> Mapped:  # noqa: ARG001 - one signature for all
+    """Map a verified webhook. Raises `Unmapped` for what it does not understand."""
+    if not isinstance(payload, dict):
+        raise Unmapped("not_an_object")
+    kind = payload.get("type")
+    if not isinstance(kind, str):
+        return _map_trigger(payload, body, origin)
+    if not kind.startswith(_TICKET_EVENT):
+        # Users, organisations, articles: subscribed to by mistake, nothing to do with an interaction.
+        return Mapped(ignored="not_about_a_ticket")
+    return _map_event(kind.removeprefix(_TICKET_EVENT), payload, body, origin)
+
+
+def _map_event(name: str, payload: Mapping[str, Any], body: bytes, origin: Origin) -> Mapped:
+    detail = object_at(payload, "detail")
+    change = payload.get("event")
+    change = change if isinstance(change, dict) else {}
+    exact = moment_of(payload.get("time"), "time")
+    if name == "comment_added":
+        return _map_comment(object_at(change, "comment"), detail, exact, payload, body, origin)
+    report = {
+        "interaction": _ticket(detail, origin),
+        "report": optional_id(payload, "id") or digest(body),
+        "revision": origin.revision(micros(exact), body),
+        "source": origin.source,
+        "occurred_at": exact.replace(microsecond=0),
+    }
+    if name in _LIFECYCLE:
+        model, authority, reason = _LIFECYCLE[name]
+        if authority is not None:
+            report["revision"] = origin.revision(micros(exact), body, authority)
+        return Mapped([model.model_validate({**report, "reason": reason})])
+    if name == "created":
+        report["occurred_at"] = moment_of(detail.get("created_at"), "detail.created_at")
+    else:
+        report["entries"] = _opening(detail)
+    stated = _stated(detail, origin)
+    if name == "merged" and (target := optional_id(change, "target_ticket_id")):
+        stated["references"] = (*stated["references"], Reference(kind="ticket", value=origin.named(target)))
+    return Mapped([_model_of(name, change).model_validate({**report, **stated})])
+
+
+_LIFECYCLE: Mapping[str, tuple[type[Event], int | None, str | None]] = {
+    "soft_deleted": (InteractionWithdrawn, None, "deleted"),
+    "permanently_deleted": (InteractionWithdrawn, Authority.DELETION, "deleted for good"),
+    "marked_as_spam": (InteractionWithdrawn, None, "spam"),
+    "undeleted": (InteractionRestored, None, None),
+}
+
+
+def _model_of(name: str, change: Mapping[str, Any]) -> type[Event]:
+    if name == "created":
+        return TicketOpened
+    if name != "status_changed":
+        return TicketUpdated
+    now, before = (_STATUSES.get(str(change.get(field)).lower()) for field in ("current", "previous"))
+    if now == "resolved":
+        return TicketResolved
+    if now == "closed":
+        return TicketClosed
+    return TicketReopened if now is not None and before in _FINISHED else TicketUpdated
+
+
+def _map_comment(
+    comment: Mapping[str, Any],
+    detail: Mapping[str, Any],
+    exact: datetime,
+    payload: Mapping[str, Any],
+    body: bytes,
+    origin: Origin,
+) -> Mapped:
+    if comment.get("is_public") is not True:
+        return Mapped(ignored="private_comment")
+    raw_author = comment.get("author")
+    author = raw_author if isinstance(raw_author, dict) else {}
+    staff = author.get("is_staff") is True
+    ticket = _ticket(detail, origin)
+    parties = _people(detail, origin)
+    if not staff and (person := optional_id(author, "id")):
+        writer = origin.directory.party("from", person=origin.named(person), name=optional_text(author, "name"))
+        parties = (*parties, writer) if writer else parties
+    return Mapped(
+        [
+            TicketCommented(
+                interaction=InteractionKey(kind=Kind.COMMENT, system=origin.system, native_id=id_at(comment, "id")),
+                report=optional_id(payload, "id") or digest(body),
+                revision=origin.revision(micros(exact), body),
+                source=origin.source,
+                occurred_at=exact.replace(microsecond=0),
+                parent=ticket,
+                references=(Reference(kind="ticket", value=origin.named(ticket.native_id)),),
+                parties=parties,
+                title=one_line(optional_text(detail, "subject"), 1000),
+                text=storable_text(optional_text(comment, "body")),
+                direction="out" if staff else "in",
+            )
+        ]
+    )
+
+
+def _map_trigger(payload: Mapping[str, Any], body: bytes, origin: Origin) -> Mapped:
+    """Map the JSON that a trigger sends: {"event": "solved", "ticket": {...}}."""
+    ticket = object_at(payload, "ticket")
+    model = _TRIGGERED.get(str(payload.get("event")))
+    if model is None:
+        raise Unmapped("unknown_trigger_event")
+    updated = moment_of(ticket.get("updated_at"), "ticket.updated_at")
+    rating = _RATINGS.get(str(ticket.get("satisfaction")).replace(" ", "").replace("_", "").lower())
+    if model is TicketRated and rating is None:
+        return Mapped(ignored="no_rating")
+    report = {
+        "interaction": _ticket(ticket, origin),
+        "report": digest(body),
+        "revision": origin.revision(micros(updated), body),
+        "source": origin.source,
+        "occurred_at": updated,
+        "rating": rating,
+        "entries": () if model is TicketOpened else _opening(ticket),
+    }
+    if model is TicketOpened:
+        report["occurred_at"] = moment_of(ticket.get("created_at"), "ticket.created_at")
+    return Mapped([model.model_validate({**report, **_stated(ticket, origin)})])
+
+
+def _ticket(detail: Mapping[str, Any], origin: Origin) -> InteractionKey:
+    return InteractionKey(kind=Kind.TICKET, system=origin.system, native_id=id_at(detail, "id"))
+
+
+def _opening(detail: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
+    """Every report carries when the ticket was opened, so one that was missed costs nothing."""
+    if not detail.get("created_at"):
+        return ()
+    return ({"kind": "opened", "at": moment_of(detail["created_at"], "created_at")},)
+
+
+def _stated(detail: Mapping[str, Any], origin: Origin) -> dict[str, Any]:
+    """Return what a ticket's snapshot states. Fields that it does not carry stay unstated."""
+    priority = str(detail.get("priority")).lower()
+    tags = detail.get("tags")
+    tags = tags.split() if isinstance(tags, str) else tags
+    return {
+        "status": _STATUSES.get(str(detail.get("status")).lower()),
+        "priority": priority if priority in _PRIORITIES else None,
+        "tags": [tag for tag in map(one_line, tags) if tag][:200] if isinstance(tags, list) else None,
+        "parties": _people(detail, origin),
+        "references": (Reference(kind="ticket", value=origin.named(id_at(detail, "id"))),),
+        "title": one_line(optional_text(detail, "subject"), 1000),
+        "text": storable_text(optional_text(detail, "description")),
+    }
+
+
+def _people(detail: Mapping[str, Any], origin: Origin) -> tuple[Party, ...]:
+    raw_requester = detail.get("requester")
+    requester = raw_requester if isinstance(raw_requester, dict) else {}
+    requester_id = optional_id(requester, "id") or optional_id(detail, "requester_id")
+    organisation = optional_id(detail, "organization_id")
+    assignee = optional_id(detail, "assignee_id")
+    party = origin.directory.party
+    people = (
+        party(
+            "requester",
+            address=optional_text(requester, "email"),
+            phone=optional_text(requester, "phone"),
+            person=origin.named(requester_id) if requester_id else None,
+            name=optional_text(requester, "name"),
+        ),
+        party("customer", organisation=origin.named(organisation)) if organisation else None,
+        party("assignee", person=origin.named(assignee), ours=True) if assignee else None,
+    )
+    return tuple(somebody for somebody in people if somebody is not None)

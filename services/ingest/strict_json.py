@@ -1,0 +1,96 @@
+"""JSON as RFC 8259 means it, and no more: what two readers could understand differently is refused with its field."""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from services.runtime.limits import DEPTH_LIMIT, TooDeep, check_depth
+
+_GREATEST = 1 << 63
+"""Whole numbers beyond it are no longer exact in every reader."""
+_LONGEST_NUMBER = 40
+_HALF = re.compile("[\ud800-\udfff]")
+
+
+class BadJson(ValueError):  # noqa: N818 - a verdict about the input
+    """The bytes are not acceptable JSON. `field` says where ("" when that cannot be said), `remedy` what to do."""
+
+    def __init__(self, message: str, remedy: str, field: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+        self.field = field
+
+
+def loads(body: bytes, *, storable: bool = True) -> Any:
+    """Parse UTF-8 JSON; raise `BadJson`.
+
+    Refused: other encodings, more than 64 levels, a name twice in one object, NaN and Infinity, whole numbers beyond
+    64 bits, and with `storable` NUL characters and lone surrogates. Numbers with a fraction come back as float.
+    """
+    try:
+        check_depth(body, DEPTH_LIMIT)
+        text = body.decode("utf-8")
+        parsed = _DECODER.decode(text)
+    except TooDeep as error:
+        raise BadJson(str(error), f"nest at most {DEPTH_LIMIT} levels") from None
+    except UnicodeDecodeError as error:
+        raise BadJson(f"byte {error.start} is not UTF-8", "send JSON in UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise BadJson(f"{error.msg} at character {error.pos}", "send valid JSON") from None
+    except RecursionError:
+        raise BadJson("JSON is nested too deep", f"nest at most {DEPTH_LIMIT} levels") from None
+    # A backslash-u is the only way in for either: raw control characters and surrogates have failed above.
+    if storable and "\\u" in text:
+        _check_text(parsed)
+    return parsed
+
+
+def _distinct(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise BadJson(f"the name {twice[:100]!r} stands twice in one object", "send each name once", twice[:100])
+    return members
+
+
+def _no_constant(name: str) -> float:
+    raise BadJson(f"{name} is no JSON number", "leave the field out, or send a finite number")
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > _LONGEST_NUMBER or not -_GREATEST <= (number := int(digits)) < _GREATEST:
+        raise BadJson("a whole number does not fit into 64 bits", "send large numbers as strings")
+    return number
+
+
+def _fraction(digits: str) -> float:
+    if len(digits) > _LONGEST_NUMBER:
+        raise BadJson("a number has too many digits", "send exact numbers as strings")
+    number = float(digits)
+    if number in (float("inf"), float("-inf")):
+        raise BadJson("a number is too large", "send large numbers as strings")
+    return number
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_distinct, parse_constant=_no_constant, parse_int=_whole, parse_float=_fraction
+)
+
+
+def _check_text(value: Any, path: str = "") -> None:
+    """Raise for a string that PostgreSQL cannot store or UTF-8 cannot write."""
+    if isinstance(value, str):
+        if "\x00" in value:
+            raise BadJson("holds a NUL character", "remove the character U+0000", path)
+        if _HALF.search(value):
+            raise BadJson("holds half of a surrogate pair", "send whole characters", path)
+    elif isinstance(value, dict):
+        for name, member in value.items():
+            _check_text(name, path)
+            _check_text(member, f"{path}.{name}" if path else name)
+    elif isinstance(value, list):
+        for position, member in enumerate(value):
+            _check_text(member, f"{path}.{position}" if path else str(position))
