@@ -7,7 +7,6 @@ service's own database and to no other.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import shutil
@@ -25,6 +24,7 @@ KINDS = ("owner", "worker", "api")
 
 _SERVICES_DIRECTORY = Path(__file__).parents[1] / "services"
 _PROVISIONING_LOCK = 0x74656E757265  # "tenure": one provisioning at a time in a cluster
+_LOCK_TIMEOUT_MS = 10_000
 _SAFE_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
@@ -146,7 +146,7 @@ def migrate(service: str, dsn: str) -> None:
         command = [_dbmate(), "--no-dump-schema", "--migration-lock", "-d", str(directory), "--migrations-table", table]
         done = subprocess.run(
             [*command, "migrate"],
-            env={**os.environ, "DATABASE_URL": dsn},
+            env={**os.environ, "DATABASE_URL": _impatient(dsn)},
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
@@ -155,6 +155,11 @@ def migrate(service: str, dsn: str) -> None:
         if done.returncode != 0:
             words = (done.stderr or done.stdout).strip()
             raise MigrationFault(f"The migrations in {directory} did not go through: {words}")
+
+
+def _impatient(dsn: str) -> str:
+    """With a lock timeout: a migration that waits for a lock makes everybody else wait behind it."""
+    return f"{dsn}{'&' if '?' in dsn else '?'}lock_timeout={_LOCK_TIMEOUT_MS}"
 
 
 def _dbmate() -> str:
@@ -170,8 +175,3 @@ def _checked(name: str) -> str:
     if not _SAFE_NAME.fullmatch(name):
         raise ValueError(f"{name!r} is not a plain lower-case SQL name")
     return name
-
-
-def provision_blocking(admin_dsn: str, passwords: Mapping[str, str]) -> None:
-    """`provision` for callers without an event loop."""
-    asyncio.run(provision(admin_dsn, passwords))

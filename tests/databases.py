@@ -49,9 +49,7 @@ async def drop_database(admin_dsn: str, name: str) -> None:
         await connection.close()
 
 
-async def _template(
-    connection: asyncpg.Connection, admin_dsn: str, service: str, passwords: dict[str, str]
-) -> str:
+async def _template(connection: asyncpg.Connection, admin_dsn: str, service: str, passwords: dict[str, str]) -> str:
     name = f"tenure_template_{service}_{_digest(service)}"
     # whether the template has been made; a half-made one has another name
     made = "select exists (select from pg_database where datname = $1)"

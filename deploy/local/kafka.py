@@ -163,7 +163,7 @@ def fetch_jars(report: Report) -> Path:
     wanted = _wanted_jars()
     digest = hashlib.sha256(_COORDINATES.read_bytes()).hexdigest()[:12]
     directory = cache_directory() / f"kafka-{VERSION}-{digest}"
-    with _locked(directory.with_suffix(".lock")):
+    with _locked(directory.with_name(f"{directory.name}.lock")):
         missing = [jar for jar in wanted if _sha256(directory / jar.filename) != jar.sha256]
         if missing:
             _require_room(directory.parent)
