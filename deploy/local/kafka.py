@@ -85,7 +85,9 @@ class LocalKafka:
         (self.directory / "tmp").mkdir(parents=True, exist_ok=True)
         draft = properties.with_suffix(".draft")
         draft.write_text(_server_properties(self.directory / "data", free_port(), free_port()))
-        cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        first, *others = uuid.uuid4().bytes
+        # with its highest bit unset it begins with a letter; a dash would be taken for an option
+        cluster_id = urlsafe_b64encode(bytes((first & 0x7F, *others))).decode().rstrip("=")
         command = [*self._java(java, jars, heap="128m"), "kafka.tools.StorageTool", "format", "--standalone"]
         done = subprocess.run(
             [*command, "-t", cluster_id, "-c", str(draft)],
@@ -266,6 +268,9 @@ share.coordinator.state.topic.num.partitions=1
 # topics are written down in contracts/topics.py; a misspelt name must fail
 auto.create.topics.enable=false
 group.initial.rebalance.delay.ms=0
+# a broker that was killed may come back as soon as its old session has run out; nine seconds by default
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
 group.min.session.timeout.ms=1000
 # a laptop's memory, not a data centre's
 log.cleaner.dedupe.buffer.size=8388608

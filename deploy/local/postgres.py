@@ -65,6 +65,7 @@ class LocalPostgres:
         """Returns when the server takes connections. Raises LocalFault with its last words when it does not."""
         account = _account()
         self.directory.mkdir(parents=True, exist_ok=True)
+        self.directory.chmod(0o711)
         data = _data_directory(self.directory, account)
         binaries = _binaries(account)
         if not (data / "PG_VERSION").exists():
@@ -167,10 +168,11 @@ def _data_directory(directory: Path, account: _Account) -> Path:
 
 
 def _reaches(directory: Path, account: _Account) -> bool:
-    """Whether the account may walk through every directory down to this one."""
+    """Whether the account may walk through every directory down to this one; what is missing we shall make so."""
     if account.user is None:
         return True
-    return all(place.stat().st_mode & 0o001 for place in (directory.resolve(), *directory.resolve().parents))
+    places = (directory.resolve(), *directory.resolve().parents)
+    return all(place.stat().st_mode & 0o001 for place in places if place.exists())
 
 
 def _binaries(account: _Account) -> Path:

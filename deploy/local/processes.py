@@ -58,7 +58,8 @@ class ProcessRecord:
                 return None
             if process.status() == psutil.STATUS_ZOMBIE:
                 return None
-            return process if any(self.mark in word for word in process.cmdline()) else None
+            words = process.cmdline()  # for a moment after the start it is empty
+            return process if not words or any(self.mark in word for word in words) else None
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             return None
 
