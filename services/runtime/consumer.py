@@ -1,0 +1,371 @@
+"""The one consumer loop: every service reads its topics through it. See `processing.py` for what happens to a batch."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic
+
+import asyncpg
+import structlog
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+
+from contracts.topics import Topic
+from services.runtime import offsets
+from services.runtime.backoff import Backoff, pause
+from services.runtime.clock import Clock
+from services.runtime.faults import Fault, judge
+from services.runtime.offsets import Partition, Position
+from services.runtime.postgres import acquire, transaction
+from services.runtime.processing import BatchProcessor, Ours, Outcome
+from services.runtime.records import BatchHandler, Received, Record, T
+from services.runtime.settings import RuntimeSettings
+from services.runtime.subscription import Batch, StoredOffsetConsumer, Subscription
+from services.runtime.telemetry import Telemetry
+from services.runtime.watermarks import Watermarks
+
+__all__ = ["BatchConsumer", "BatchHandler", "ConsumerFlow", "Received", "Record"]
+
+_log = structlog.get_logger(__name__)
+_CHECKPOINT_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerFlow:
+    """How far a consumer group has come, for all partitions of its topics, whichever replica reads them.
+
+    `horizon`: every record accepted by ingest up to then has been processed here, as far as this consumer can tell.
+    """
+
+    status: str
+    lag: dict[str, int]
+    horizon: datetime
+
+    @property
+    def drained(self) -> bool:
+        """Whether nothing was left to process at the moment of asking."""
+        return not any(self.lag.values())
+
+
+class BatchConsumer(Generic[T]):
+    """Reads `topics` in the consumer group named after the service and applies them batch by batch.
+
+    `after_commit` is called after every committed batch (to wake a job runner, say). `status` is "running",
+    "waiting: …" (the infrastructure's fault, it goes on by itself) or "stopped: …" (ours: see `processing.Ours`).
+    """
+
+    def __init__(
+        self,
+        *,
+        service: str,
+        topics: Sequence[Topic],
+        handler: BatchHandler[T],
+        pool: asyncpg.Pool,
+        settings: RuntimeSettings,
+        clock: Clock,
+        telemetry: Telemetry,
+        after_commit: Callable[[], None] | None = None,
+    ) -> None:
+        self._group = settings.physical(service)
+        self._names = {settings.physical(topic.name): topic.name for topic in topics}
+        self._pool = pool
+        self._settings = settings
+        self._clock = clock
+        self._metrics = telemetry.metrics
+        self._after_commit = after_commit
+        self._processor = BatchProcessor(
+            service=service,
+            group=self._group,
+            topics=topics,
+            handler=handler,
+            pool=pool,
+            clock=clock,
+            telemetry=telemetry,
+            fault_threshold=settings.fault_threshold,
+        )
+        self._watermarks = Watermarks(settings)
+        self._stopping = asyncio.Event()
+        self._failed = asyncio.Event()
+        self._backoff = Backoff()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._subscription: Subscription | None = None
+        self._placed: frozenset[TopicPartition] | None = None
+        self._in_flight: dict[TopicPartition, int] = {}
+        self._ends: dict[TopicPartition, int] = {}
+        self._fetched_at = 0.0
+        self._progress_at = time.monotonic()
+        self._saved: dict[Partition, Position] = {}
+        self.status = "waiting: not started"
+
+    async def start(self) -> None:
+        """Begin; returns at once, also while the broker or the database is away."""
+        self._tasks = [
+            asyncio.create_task(self._run(), name="consumer"),
+            asyncio.create_task(self._checkpoints(), name="checkpoints"),
+        ]
+
+    async def stop(self) -> None:
+        """Finish the running batch or give it back, leave the group. Takes at most 20 s."""
+        self._stopping.set()
+        await asyncio.gather(*self._tasks)
+        await self._watermarks.close()
+
+    @property
+    def ready(self) -> bool:
+        """Whether partitions are assigned and records, where there are any, are being processed."""
+        moving = time.monotonic() - self._progress_at < self._settings.stall_after
+        return self.status == "running" and self._placed is not None and moving
+
+    async def flow(self) -> ConsumerFlow:
+        """Say how far the group has come; raises the infrastructure's fault when the broker or the database is away.
+
+        The order makes the answer true: first the clock, then what the broker has, then what we have done. The end is
+        the high watermark, not the last stable offset: markers of a transaction are written after its commit was
+        acknowledged, and until then its records count as lag instead of being overlooked.
+        """
+        now = self._clock.now()
+        ends = await self._watermarks.ends(self._names)
+        async with acquire(self._pool) as connection:
+            done = await offsets.load(connection, self._group, list(self._names.values()))
+        for partition, offset in self._live().items():
+            known = done.get(partition)
+            if known is None or known.next_offset < offset:
+                done[partition] = Position(offset, known.recordedtime if known else None)
+        lag = dict.fromkeys(self._names.values(), 0)
+        horizon = now
+        for partition, (begin, end) in ends.items():
+            position = done.get(partition, Position(0, None))
+            behind = end - max(position.next_offset, begin)
+            if behind > 0:
+                lag[partition[0]] += behind
+                horizon = min(horizon, position.recordedtime or datetime.min.replace(tzinfo=now.tzinfo))
+        for topic, records in lag.items():
+            self._metrics.lag.labels(topic).set(records)
+        return ConsumerFlow(self.status, lag, horizon)
+
+    # What the subscription asks of us (see `subscription.Keeper`).
+
+    async def place(self, consumer: StoredOffsetConsumer) -> bool:
+        """Seek newly assigned partitions to what is stored; on a fault wait and let the loop come again."""
+        if self._failed.is_set():
+            await self._stopping.wait()
+            return False
+        assigned = consumer.assignment()
+        if self._placed == assigned or not assigned:
+            self._note_assignment(assigned)
+            return True
+        try:
+            await self._seek(consumer, assigned)
+        except Exception as error:
+            if judge(error) is not Fault.TRANSIENT:
+                raise
+            await self._wait_out(error)
+            return False
+        if consumer.assignment() != assigned:
+            return False
+        self._note_assignment(assigned)
+        return True
+
+    def is_placed(self, partition: TopicPartition) -> bool:
+        """Say whether `partition` was sought since it was assigned."""
+        return self._placed is not None and partition in self._placed
+
+    def fetched(self, before: dict[TopicPartition, int], after: dict[TopicPartition, int]) -> None:
+        """Remember the batch that is about to be processed: until it is, its records count as lag."""
+        self._in_flight = before
+        self._ends = after
+        self._fetched_at = time.monotonic()
+        if not before:
+            self._progress_at = self._fetched_at
+
+    def forget(self) -> None:
+        """Place all partitions anew before anything of them is processed."""
+        self._placed = None
+
+    # The loop.
+
+    async def _run(self) -> None:
+        while not self._stopping.is_set():
+            subscription = Subscription(
+                group=self._group, topics=list(self._names), settings=self._settings, keeper=self, consume=self._consume
+            )
+            try:
+                await self._pool.fetchval("select 1")
+                await self._watermarks.open()
+                self._subscription = subscription
+                # Joining waits for an assignment, for as long as the group's coordinator takes.
+                if await _unless(self._stopping, subscription.start()):
+                    _log.info("consumer started", group=self._group, topics=list(self._names.values()))
+                    await _first_of(self._stopping, self._failed)
+            except Exception as error:
+                if judge(error) is not Fault.TRANSIENT:
+                    raise
+                await self._wait_out(error)
+            finally:
+                await self._leave(subscription)
+            if self._failed.is_set():
+                await self._stopping.wait()
+
+    async def _leave(self, subscription: Subscription) -> None:
+        try:
+            await asyncio.wait_for(subscription.stop(), 20)
+        except (TimeoutError, KafkaError, ExceptionGroup) as error:
+            _log.warning(
+                "leaving the consumer group failed; the broker will notice by itself", error=type(error).__name__
+            )
+        self._subscription = None
+        self._placed = None
+        self._metrics.running.set(0)
+
+    async def _consume(self, batch: Batch) -> None:
+        """Process one fetched batch. Raises after a fault, whereupon FastStream seeks back and fetches it again."""
+        names = self._names
+        records = [Record(names[r.topic], r.partition, r.offset, r.key, r.value, r.headers) for r in batch]
+        ends = {(names[tp.topic], tp.partition): end for tp, end in self._ends.items()}
+        try:
+            outcome = await self._processor.process(records, ends)
+        except Ours as ours:
+            self._give_back()
+            self._stop_for(str(ours))
+            raise
+        except Exception as error:
+            self._give_back()
+            # Nothing that a record can cause gets here, so whatever it is, trying again is all there is to do.
+            await self._wait_out(error)
+            raise
+        self._saved |= outcome.positions
+        self._in_flight = {}
+        self._progress_at = time.monotonic()
+        self._set_status("running")
+        self._backoff.reset()
+        self._count(outcome)
+        if self._after_commit is not None:
+            self._after_commit()
+
+    def _give_back(self) -> None:
+        subscription = self._subscription
+        if subscription is not None and subscription.consumer is not None:
+            subscription.consumer.seek_all({tp: offset for tp, offset in self._in_flight.items() if self.is_placed(tp)})
+        self._in_flight = {}
+
+    def _stop_for(self, why: str) -> None:
+        self._set_status(f"stopped: {why}")
+        self._failed.set()
+
+    async def _wait_out(self, error: Exception) -> None:
+        seconds = self._backoff.next()
+        self._metrics.retries.labels(type(error).__name__).inc()
+        self._set_status(f"waiting: {type(error).__name__}: {error}"[:300])
+        _log.warning(
+            "waiting for the infrastructure",
+            error=f"{type(error).__name__}: {error}"[:300],
+            seconds=round(seconds, 1),
+            attempt=self._backoff.attempts,
+        )
+        await pause(self._stopping, seconds)
+
+    async def _seek(self, consumer: StoredOffsetConsumer, assigned: frozenset[TopicPartition]) -> None:
+        async with transaction(self._pool) as connection:
+            logical = {(self._names[tp.topic], tp.partition): tp for tp in assigned}
+            stored = await offsets.lock(connection, self._group, logical)
+            bounds = await self._watermarks.ends(self._names)
+            for partition, offset in stored.items():
+                begin, end = bounds.get(partition, (0, offset))
+                if offset > end:
+                    _log.error(
+                        "the topic is shorter than what was processed: it was created anew, reading it from its beginning",
+                        topic=partition[0],
+                        partition=partition[1],
+                        stored=offset,
+                        end=end,
+                    )
+                    await offsets.rewind(connection, self._group, partition, begin)
+                    stored[partition] = begin
+                elif 0 < offset < begin:
+                    _log.error(
+                        "the topic no longer reaches back to the stored offset: records are missing",
+                        topic=partition[0],
+                        partition=partition[1],
+                        stored=offset,
+                        begin=begin,
+                    )
+        if consumer.assignment() == assigned:
+            consumer.seek_all(
+                {
+                    logical[partition]: max(offset, bounds.get(partition, (0, 0))[0])
+                    for partition, offset in stored.items()
+                }
+            )
+
+    def _note_assignment(self, assigned: frozenset[TopicPartition]) -> None:
+        if self._placed != assigned:
+            _log.info("partitions assigned", partitions=len(assigned))
+            self._placed = assigned
+            self._backoff.reset()
+            self._set_status("running")
+
+    def _live(self) -> dict[Partition, int]:
+        """Return how far the partitions assigned to us have been processed, control records included."""
+        consumer = self._subscription.consumer if self._subscription else None
+        if consumer is None:
+            return {}
+        positions = {**consumer.positions(), **self._in_flight}
+        return {(self._names[tp.topic], tp.partition): offset for tp, offset in positions.items() if self.is_placed(tp)}
+
+    async def _checkpoints(self) -> None:
+        """Store positions that moved without records (transaction markers), so that other replicas see no lag there."""
+        while not await pause(self._stopping, _CHECKPOINT_SECONDS):
+            moved = {
+                partition: Position(offset, None)
+                for partition, offset in self._live().items()
+                if offset > (self._saved[partition].next_offset if partition in self._saved else -1)
+            }
+            if not moved or self._in_flight:
+                continue
+            try:
+                async with acquire(self._pool) as connection:
+                    await offsets.save(connection, self._group, moved)
+                self._saved |= moved
+            except Exception as error:  # noqa: BLE001 - the next round comes in a second, and the loop reports faults
+                _log.debug("checkpoint failed", error=type(error).__name__)
+
+    def _set_status(self, status: str) -> None:
+        self.status = status
+        self._metrics.running.set(1 if status == "running" else 0)
+        if status.startswith("stopped"):
+            _log.error("consumer stopped", why=status)
+
+    def _count(self, outcome: Outcome) -> None:
+        metrics = self._metrics
+        metrics.batch_records.observe(outcome.processed + outcome.repeated + len(outcome.dead))
+        metrics.batch_seconds.observe(time.monotonic() - self._fetched_at)
+        topics = ",".join(sorted(self._names.values()))
+        metrics.records.labels(topics, "processed").inc(outcome.processed)
+        metrics.records.labels(topics, "repeated").inc(outcome.repeated)
+        metrics.records.labels(topics, "dead_letter").inc(len(outcome.dead))
+        for letter in outcome.dead:
+            metrics.dead_letters.labels(letter.record.topic, letter.reason).inc()
+
+
+async def _first_of(*events: asyncio.Event) -> None:
+    waits = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[None, None, None]) -> bool:
+    """Do `work` unless `stop` is set first; return whether it was done."""
+    doing, waiting = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    await asyncio.wait({doing, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if not doing.done():
+        doing.cancel()
+        await asyncio.gather(doing, return_exceptions=True)
+        return False
+    doing.result()
+    return True

@@ -1,0 +1,101 @@
+"""What an HTTP server refuses before it reads on: bodies, headers and JSON that are too large or too deep."""
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from services.runtime.problems import Problem
+
+BODY_LIMIT = 1024 * 1024
+HEADER_LIMIT = 16 * 1024
+DEPTH_LIMIT = 64
+
+_OPENING = (b"{", b"[")
+_BRACKETS = re.compile(rb"[\[\]{}]")
+# Possessive: a string that never ends is looked at once. It takes what follows with it, which no parser would accept.
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\Z)', re.DOTALL)
+
+
+class TooDeep(ValueError):
+    """JSON is nested deeper than the limit."""
+
+
+def check_depth(body: bytes, limit: int = DEPTH_LIMIT) -> None:
+    """Raise `TooDeep` when the JSON in `body` nests deeper than `limit`, without parsing it.
+
+    Cheap for ordinary documents: one that has no more than `limit` opening brackets cannot be too deep.
+    """
+    if body.count(b"{") + body.count(b"[") <= limit:
+        return
+    depth = 0
+    for bracket in _BRACKETS.findall(_STRINGS.sub(b"", body)):
+        depth += 1 if bracket in _OPENING else -1
+        if depth > limit:
+            message = f"JSON is nested deeper than {limit} levels"
+            raise TooDeep(message)
+
+
+class Limits:
+    """ASGI middleware that answers 413 or 431 before the application sees too much.
+
+    `routes` gives paths (prefixes) a body limit of their own, such as an import endpoint.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        body: int = BODY_LIMIT,
+        headers: int = HEADER_LIMIT,
+        routes: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
+        self._app = app
+        self._body = body
+        self._headers = headers
+        self._routes = sorted(routes.items(), key=lambda route: -len(route[0]))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = scope["headers"]
+        if sum(len(name) + len(value) for name, value in headers) > self._headers:
+            too_large = Problem(
+                431,
+                "Headers too large",
+                f"All headers together must stay below {self._headers} bytes.",
+                "headers-too-large",
+            )
+            await too_large.response()(scope, receive, send)
+            return
+        limit = self._limit(scope["path"])
+        detail = f"The body must not exceed {limit} bytes."
+        if _declared_length(headers) > limit:
+            await Problem(413, "Body too large", detail, "body-too-large").response()(scope, receive, send)
+            return
+        left = limit
+
+        async def counted() -> Message:
+            nonlocal left
+            message = await receive()
+            left -= len(message.get("body", b""))
+            if left < 0:
+                # FastAPI turns anything but an HTTPException raised while it reads a body into a 400.
+                raise HTTPException(413, detail)
+            return message
+
+        await self._app(scope, counted, send)
+
+    def _limit(self, path: str) -> int:
+        return next((limit for prefix, limit in self._routes if path.startswith(prefix)), self._body)
+
+
+def _declared_length(headers: list[tuple[bytes, bytes]]) -> int:
+    for name, value in headers:
+        if name == b"content-length":
+            return int(value) if value.isdigit() else 0
+    return 0

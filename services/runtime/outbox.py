@@ -1,0 +1,249 @@
+"""The outbox: what a transaction wants to say goes into its own table, and one relay says it afterwards, in order.
+
+The columns are those of Debezium's EventRouter, so that a log-based relay can take over when one process is too slow.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+import structlog
+
+from contracts.envelope import Envelope
+from contracts.topics import Topic
+from services.runtime import headers as header_codec
+from services.runtime.backoff import Backoff, pause
+from services.runtime.faults import Rejected
+from services.runtime.publishing import Fenced, Outgoing, TransactionalPublisher
+from services.runtime.settings import RuntimeSettings
+from services.runtime.telemetry import Telemetry
+
+__all__ = ["Backlog", "OutboxMessage", "Relay", "append", "append_raw", "backlog"]
+
+# Below the broker's limit of 1 MiB for a batch, with room for its framing.
+RECORD_LIMIT = 900_000
+_CHANNEL = "tenure_outbox"
+# Advisory locks are per database, so every service may use the same key.
+_LEASE_KEY = 0x54454E555245
+_POLL_SECONDS = 1.0
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxMessage:
+    """One record to be published to `topic` under `key`. `value` None is a tombstone."""
+
+    topic: Topic
+    key: str
+    envelope: Envelope
+    value: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What is committed and not yet published. `created_at` is real time, `recordedtime` the system's clock."""
+
+    rows: int
+    oldest_recordedtime: datetime | None
+    oldest_created_at: datetime | None
+
+
+async def append(
+    connection: asyncpg.Connection, messages: Sequence[OutboxMessage], *, limit: int = RECORD_LIMIT
+) -> None:
+    """Add `messages`, in order, to the caller's transaction and wake the relay when it commits.
+
+    Raises `Rejected` when a record is larger than `limit` bytes. Call it once per transaction, after the locks.
+    """
+    if not messages:
+        return
+    headers = [header_codec.dump_headers(message.envelope.headers()) for message in messages]
+    for message, encoded in zip(messages, headers, strict=True):
+        size = len(message.value or b"") + len(message.key) + len(encoded)
+        if size > limit:
+            detail = f"a record of {size} bytes for {message.topic.name} exceeds the limit of {limit}"
+            raise Rejected("record_too_large", detail)
+    await _insert(
+        connection,
+        [message.topic.name for message in messages],
+        [message.key for message in messages],
+        [message.envelope.type for message in messages],
+        [message.value for message in messages],
+        headers,
+        [message.envelope.recordedtime for message in messages],
+    )
+
+
+async def append_raw(connection: asyncpg.Connection, topic: str, record: Outgoing, recordedtime: datetime) -> None:
+    """Add one record as it once was on logical `topic` (a replay); raise `UnicodeDecodeError` when its key is no text."""
+    kind = dict(record.headers).get("ce_type") or b""
+    key = None if record.key is None else record.key.decode()
+    await _insert(
+        connection,
+        [topic],
+        [key],
+        [kind.decode("ascii", "replace")],
+        [record.value],
+        [header_codec.dump_headers(record.headers)],
+        [recordedtime],
+    )
+
+
+async def _insert(connection: asyncpg.Connection, *columns: Sequence[Any]) -> None:
+    # One statement for the whole transaction; `ordinality` makes ids follow the order given. Equal notifications of
+    # one transaction are delivered once, when it commits.
+    await connection.execute(
+        "with appended as (insert into outbox (aggregatetype, aggregateid, type, payload, headers, recordedtime)"
+        " select topic, record_key, type, payload, headers::json, recordedtime"
+        " from unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::timestamptz[])"
+        " with ordinality as message (topic, record_key, type, payload, headers, recordedtime, place) order by place)"
+        " select pg_notify('tenure_outbox', '')",
+        *columns,
+    )
+
+
+async def backlog(connection: asyncpg.Connection) -> Backlog:
+    """Return what waits in the outbox."""
+    # A scan, because the oldest recordedtime need not have the lowest id; the table is nearly empty while all is well.
+    row = await connection.fetchrow(
+        "select count(*) as rows, min(recordedtime) as recordedtime, min(created_at) as created_at from outbox"
+    )
+    assert row is not None  # noqa: S101 - an aggregate always has one row
+    return Backlog(row["rows"], row["recordedtime"], row["created_at"])
+
+
+class Relay:
+    """Publishes the outbox, one process per service at a time.
+
+    The lease is an advisory lock on a connection of its own: when that is lost, publishing stops before the next
+    commit. The transactional id shuts out an old relay that does not know yet. A crash between the commit to Kafka and
+    the deletion repeats records; it never loses or reorders any.
+    """
+
+    def __init__(self, *, service: str, dsn: str, settings: RuntimeSettings, telemetry: Telemetry) -> None:
+        self._service = service
+        self._dsn = dsn
+        self._settings = settings
+        self._metrics = telemetry.metrics
+        self._stopping = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.status = "waiting: not started"
+
+    async def start(self) -> None:
+        """Begin; returns at once, also while the broker or the database is away."""
+        self._task = asyncio.create_task(self._run(), name="relay")
+
+    async def stop(self) -> None:
+        """Finish the running transaction (at most 10 s), give the lease back."""
+        self._stopping.set()
+        self._wake.set()
+        if self._task is not None:
+            done, _ = await asyncio.wait({self._task}, timeout=10)
+            if not done:
+                self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        backoff = Backoff()
+        while not self._stopping.is_set():
+            try:
+                await self._hold_lease(backoff)
+            except asyncio.CancelledError:
+                raise
+            except Fenced:
+                # Somebody else began publishing. Ask for the lease again, and only its holder builds a producer.
+                self.status = "waiting: fenced by another relay"
+                _log.warning("fenced by another relay, asking for the lease again", service=self._service)
+            except Exception as error:  # noqa: BLE001 - the relay outlives every fault of broker and database
+                self._metrics.relay_faults.labels(type(error).__name__).inc()
+                self.status = f"waiting: {type(error).__name__}: {error}"[:300]
+                _log.warning("publishing interrupted", error=self.status, attempt=backoff.attempts)
+            finally:
+                self._metrics.relay_lease.set(0)
+            await pause(self._stopping, backoff.next())
+        self.status = "stopped: asked to"
+
+    async def _hold_lease(self, backoff: Backoff) -> None:
+        connection = await asyncpg.connect(
+            self._dsn, server_settings={"application_name": f"{self._service}-relay"}, timeout=10
+        )
+        connection.add_termination_listener(lambda _connection: self._wake.set())
+        try:
+            # One relay per service; the lock goes with the connection, however that ends.
+            while not await connection.fetchval("select pg_try_advisory_lock($1)", _LEASE_KEY):
+                self.status = "waiting: another replica publishes"
+                if await pause(self._stopping, _POLL_SECONDS):
+                    return
+            await self._publish(connection, backoff)
+        finally:
+            await _close(connection)
+
+    async def _publish(self, connection: asyncpg.Connection, backoff: Backoff) -> None:
+        publisher = TransactionalPublisher(
+            self._settings.kafka_bootstrap,
+            self._settings.physical(f"{self._service}-relay"),
+            holds=lambda: not connection.is_closed(),
+        )
+        await publisher.start()
+        try:
+            await connection.add_listener(_CHANNEL, lambda *_: self._wake.set())
+            self._metrics.relay_lease.set(1)
+            self.status = "running"
+            _log.info("relay holds the lease", service=self._service)
+            while not self._stopping.is_set():
+                self._wake.clear()
+                if not await self._round(connection, publisher):
+                    await _wait(self._wake, _POLL_SECONDS)
+                if connection.is_closed():
+                    message = "the connection that holds the lease is lost"
+                    raise ConnectionError(message)
+                self.status = "running"
+                backoff.reset()
+        finally:
+            await publisher.close()
+
+    async def _round(self, connection: asyncpg.Connection, publisher: TransactionalPublisher) -> int:
+        """Publish what is there, at most one transaction's worth; return the number of rows."""
+        # By id; never from a remembered one: a lower id of another account may be committed later.
+        rows = await connection.fetch(
+            "select id, aggregatetype, aggregateid, payload, headers from outbox order by id limit $1",
+            self._settings.relay_batch,
+        )
+        if not rows:
+            return 0
+        physical = self._settings.physical
+        outgoing = [
+            (
+                physical(topic),
+                Outgoing(None if key is None else key.encode(), payload, header_codec.load_headers(headers)),
+            )
+            for _, topic, key, payload, headers in rows
+        ]
+        await publisher.publish(outgoing)
+        # Exactly the rows that were read; what was committed meanwhile between their ids stays.
+        await connection.execute("delete from outbox where id = any($1::bigint[])", [row["id"] for row in rows])
+        for topic, count in _counts(rows).items():
+            self._metrics.published.labels(topic).inc(count)
+        return len(rows)
+
+
+def _counts(rows: Sequence[asyncpg.Record]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for row in rows:
+        counts[row["aggregatetype"]] = counts.get(row["aggregatetype"], 0) + 1
+    return counts
+
+
+async def _wait(wake: asyncio.Event, seconds: float) -> None:
+    await pause(wake, seconds)
+
+
+async def _close(connection: asyncpg.Connection) -> None:
+    try:
+        await connection.close(timeout=3)
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        connection.terminate()

@@ -1,0 +1,192 @@
+"""One batch, one transaction: lock the offsets, decode, handle, set aside what cannot be processed, move the offsets."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic
+
+import asyncpg
+import structlog
+
+from contracts.envelope import Unreadable
+from contracts.topics import Topic
+from services.runtime import dead_letters, offsets
+from services.runtime.clock import Clock
+from services.runtime.dead_letters import DeadLetter
+from services.runtime.faults import Fault, Rejected, judge, reason_of
+from services.runtime.offsets import Partition, Position
+from services.runtime.postgres import transaction
+from services.runtime.records import BatchHandler, Received, Record, T
+from services.runtime.telemetry import Telemetry
+
+_log = structlog.get_logger(__name__)
+# Who reports from outside. What any other producer writes is ours, and so are errors that it causes.
+_OUTSIDE = frozenset({"outside", "ingest"})
+
+
+class Ours(Exception):
+    """So many unexpected errors in one batch that no single source can be to blame. Nothing of the batch was kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a batch that was committed. `positions` are the stored ones now."""
+
+    positions: dict[Partition, Position]
+    processed: int
+    repeated: int
+    dead: Sequence[DeadLetter]
+
+
+class BatchProcessor(Generic[T]):
+    """Applies batches of one consumer group to the service's database."""
+
+    def __init__(
+        self,
+        *,
+        service: str,
+        group: str,
+        topics: Sequence[Topic],
+        handler: BatchHandler[T],
+        pool: asyncpg.Pool,
+        clock: Clock,
+        telemetry: Telemetry,
+        fault_threshold: int,
+    ) -> None:
+        self._service = service
+        self._group = group
+        self._internal = frozenset(topic.name for topic in topics if topic.producer not in _OUTSIDE)
+        self._handler = handler
+        self._pool = pool
+        self._clock = clock
+        self._telemetry = telemetry
+        self._fault_threshold = fault_threshold
+
+    async def process(self, records: Sequence[Record], ends: Mapping[Partition, int]) -> Outcome:
+        """Apply `records` (per partition in the order of offsets) and move the offsets of their partitions to `ends`.
+
+        Records below the stored offsets were done before and are skipped. Raises `Ours`, or the infrastructure's
+        fault as it came; in both cases nothing was kept and the batch may be tried again.
+        """
+        now = self._clock.now()
+        async with transaction(self._pool) as connection:
+            stored = await offsets.lock(connection, self._group, ends)
+            fresh = [record for record in records if record.offset >= stored[record.topic, record.partition]]
+            attempt = _Attempt(self._handler, connection, now, self._service, self._internal, self._fault_threshold)
+            received = attempt.decode(fresh)
+            if received:
+                with self._telemetry.batch(f"{self._service} process", received) as traced:
+                    await attempt.apply(traced)
+            if attempt.letters:
+                await dead_letters.insert(connection, attempt.letters)
+            positions = _positions(stored, ends, received)
+            await offsets.save(connection, self._group, positions)
+        return Outcome(positions, len(fresh) - len(attempt.letters), len(records) - len(fresh), attempt.letters)
+
+
+class _Attempt(Generic[T]):
+    """One pass over a batch inside its transaction; collects dead letters."""
+
+    def __init__(  # noqa: PLR0917 - private, built in one place
+        self,
+        handler: BatchHandler[T],
+        connection: asyncpg.Connection,
+        now: datetime,
+        service: str,
+        internal: frozenset[str],
+        threshold: int,
+    ) -> None:
+        self._handler = handler
+        self._connection = connection
+        self._now = now
+        self._service = service
+        self._internal = internal
+        self._threshold = threshold
+        self._unexpected: list[tuple[str, str]] = []
+        self.letters: list[DeadLetter] = []
+
+    def decode(self, records: Sequence[Record]) -> list[Received[T]]:
+        """Read every record once; what cannot be read becomes a dead letter."""
+        received: list[Received[T]] = []
+        decode = self._handler.decode
+        for record in records:
+            try:
+                received.append(decode(record))
+            except Unreadable as unreadable:
+                self.letters.append(
+                    DeadLetter.of(record, unreadable.reason, unreadable.detail, self._service, self._now)
+                )
+            except Exception as error:  # noqa: BLE001 - whatever a decoder stumbles over, the record is set aside and the others go on
+                # The exception's text may quote the record; its type and place say enough.
+                detail = f"the decoder failed with {type(error).__name__}"
+                _log.warning(
+                    "decoder failed",
+                    topic=record.topic,
+                    partition=record.partition,
+                    offset=record.offset,
+                    exc_info=error,
+                )
+                self.letters.append(DeadLetter.of(record, "undecodable", detail, self._service, self._now))
+        return received
+
+    async def apply(self, batch: Sequence[Received[T]]) -> None:
+        """Handle `batch`; trace an error to the single record by halves, each under a savepoint."""
+        pending = [batch]
+        while pending:
+            part = pending.pop()
+            try:
+                async with self._connection.transaction():
+                    await self._handler.handle(self._connection, part, self._now)
+            except Exception as error:
+                if judge(error) is Fault.TRANSIENT:
+                    raise
+                pending.extend(reversed(self._divide(part, error)))
+
+    def _divide(self, part: Sequence[Received[T]], error: Exception) -> list[Sequence[Received[T]]]:
+        """Return what of a failed part is worth another call, in order; a single record is set aside."""
+        if isinstance(error, Rejected) and error.event_id is not None:
+            named = [one for one in part if one.envelope.id == error.event_id]
+            if named:
+                for one in named:
+                    self._set_aside(one, error)
+                rest = [one for one in part if one.envelope.id != error.event_id]
+                return [rest] if rest else []
+        if len(part) == 1:
+            self._set_aside(part[0], error)
+            return []
+        middle = len(part) // 2
+        return [part[:middle], part[middle:]]
+
+    def _set_aside(self, one: Received[T], error: Exception) -> None:
+        reason, detail = reason_of(error)
+        self.letters.append(DeadLetter.of(one.record, reason, detail, self._service, self._now, one.envelope))
+        # PostgreSQL refuses a value (class 22): that is about the value, whoever sent it.
+        refused_value = (getattr(error, "sqlstate", None) or "").startswith("22")
+        if judge(error) is Fault.DATA and not refused_value:
+            _log.warning(
+                "handler failed on one record",
+                topic=one.record.topic,
+                partition=one.record.partition,
+                offset=one.record.offset,
+                exc_info=error,
+            )
+            self._unexpected.append((one.record.topic, one.envelope.source))
+            self._blame(error)
+
+    def _blame(self, error: Exception) -> None:
+        if len(self._unexpected) < self._threshold:
+            return
+        sources = {source for _, source in self._unexpected}
+        ours = len(sources) > 1 or any(topic in self._internal for topic, _ in self._unexpected)
+        if ours:
+            message = f"{len(self._unexpected)} records from {len(sources)} source(s) failed in one batch, the last with {type(error).__name__}; see the log, mend the handler and restart"
+            raise Ours(message) from error
+
+
+def _positions(
+    stored: Mapping[Partition, int], ends: Mapping[Partition, int], received: Sequence[Received[T]]
+) -> dict[Partition, Position]:
+    last: dict[Partition, datetime] = {}
+    for one in received:
+        last[one.record.topic, one.record.partition] = one.envelope.recordedtime
+    return {partition: Position(max(end, stored[partition]), last.get(partition)) for partition, end in ends.items()}

@@ -1,0 +1,197 @@
+"""The thin shell: FastStream subscribes and fetches; the records reach our loop raw, from the offsets that we stored.
+
+Two things FastStream and aiokafka leave open are closed here, in `StoredOffsetConsumer`:
+
+- An error inside `getmany` (a corrupt batch, say) leaves the positions of partitions that it had drained already
+  beyond records that nobody received. We set them back.
+- A partition may deliver records before its position was set to the stored offset. We withhold those.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any, Protocol, cast
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from faststream import AckPolicy
+from faststream.kafka import KafkaBroker
+from faststream.kafka.message import KafkaAckableMessage
+
+from services.runtime.settings import RuntimeSettings
+from services.runtime.tolerant import install as tolerate_header_bytes
+
+Batch = tuple[ConsumerRecord, ...]
+# FastStream sleeps so long after an empty fetch; the fetch itself has waited, so this only yields.
+_PAUSE_MS = 5
+_FETCH_WAIT_MS = 1000
+_PARTITION_FETCH_BYTES = 4 * 1024 * 1024
+
+
+class Keeper(Protocol):
+    """Who knows where reading goes on. All but `place` return at once."""
+
+    async def place(self, consumer: "StoredOffsetConsumer") -> bool:
+        """Seek partitions that were newly assigned; False when that is not possible yet (it has waited a while then)."""
+        ...
+
+    def is_placed(self, partition: TopicPartition) -> bool:
+        """Say whether records of `partition` may be processed."""
+        ...
+
+    def fetched(self, before: dict[TopicPartition, int], after: dict[TopicPartition, int]) -> None:
+        """Take note of a fetch: positions before and after, of the partitions that gave records; both empty when none did."""
+        ...
+
+    def forget(self) -> None:
+        """Take note that partitions were revoked: all of them have to be placed again."""
+        ...
+
+
+class StoredOffsetConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # published without types
+    """An aiokafka consumer whose `getmany` loses nothing and begins where the keeper says."""
+
+    def __init__(self, *topics: str, keeper: Keeper, **options: Any) -> None:
+        super().__init__(*topics, **options)
+        self._keeper = keeper
+
+    async def getmany(
+        self, *_partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
+    ) -> dict[TopicPartition, list[ConsumerRecord]]:
+        """Return the next records of placed partitions, at most `max_records`; `timeout_ms` is ours to choose."""
+        del timeout_ms
+        if not await self._keeper.place(self):
+            return {}
+        before, assignment = self.positions(), self._current_assignment()
+        try:
+            fetched = await super().getmany(timeout_ms=_FETCH_WAIT_MS, max_records=max_records)
+        except Exception:
+            if self._current_assignment() is assignment:
+                self.seek_all(before)
+            raise
+        if self._current_assignment() is not assignment:
+            # A rebalance came in between: these records were fetched from positions that are not ours.
+            self._keeper.forget()
+            return {}
+        usable = {
+            tp: records for tp, records in fetched.items() if records and self._keeper.is_placed(tp) and tp in before
+        }
+        after = self.positions()
+        self._keeper.fetched(
+            {tp: before[tp] for tp in usable},
+            {tp: after.get(tp, records[-1].offset + 1) for tp, records in usable.items()},
+        )
+        return usable
+
+    def positions(self) -> dict[TopicPartition, int]:
+        """Return where the next fetch of each assigned partition begins (control records passed over included)."""
+        assignment = self._current_assignment()
+        return (
+            {}
+            if assignment is None
+            else {tp: offset.offset for tp, offset in assignment.all_consumed_offsets().items()}
+        )
+
+    def _current_assignment(self) -> Any:
+        subscription = self._subscription.subscription
+        return None if subscription is None else subscription.assignment
+
+    def seek_all(self, positions: dict[TopicPartition, int]) -> None:
+        """Set back what is still assigned."""
+        assigned = self.assignment()
+        for tp, offset in positions.items():
+            if tp in assigned:
+                self.seek(tp, offset)
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # published without types
+    """Forgets on revocation what was placed; the next `getmany` places anew, inside the loop, where waiting is harmless."""
+
+    def __init__(self, keeper: Keeper) -> None:
+        self._keeper = keeper
+
+    async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
+        del revoked
+        self._keeper.forget()
+
+    async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
+        del assigned
+        self._keeper.forget()
+
+
+class Subscription:
+    """A FastStream batch subscriber to physical `topics` in consumer group `group`."""
+
+    def __init__(
+        self,
+        *,
+        group: str,
+        topics: Sequence[str],
+        settings: RuntimeSettings,
+        keeper: Keeper,
+        consume: Callable[[Batch], Awaitable[None]],
+    ) -> None:
+        # Without its logger FastStream keeps quiet; what matters is logged by the loop, once.
+        self._broker = KafkaBroker(
+            settings.kafka_bootstrap.split(","),
+            client_id=group,
+            consumer_only=True,
+            allow_auto_create_topics=False,
+            apply_types=False,
+            logger=None,
+            graceful_timeout=15.0,
+            metadata_max_age_ms=10_000,
+            request_timeout_ms=20_000,
+        )
+        self._keeper = keeper
+        self._subscriber = self._broker.subscriber(
+            *topics,
+            batch=True,
+            group_id=group,
+            max_records=settings.batch_size,
+            batch_timeout_ms=_PAUSE_MS,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            max_partition_fetch_bytes=_PARTITION_FETCH_BYTES,
+            session_timeout_ms=10_000,
+            ack_policy=AckPolicy.NACK_ON_ERROR,
+            listener=_Listener(keeper),
+            parser=self._hand_on,
+            decoder=_raw,
+            no_reply=True,
+        )
+        self._subscriber(consume)
+
+    @property
+    def consumer(self) -> StoredOffsetConsumer | None:
+        """The aiokafka consumer, while the subscription runs."""
+        consumer = self._subscriber.consumer
+        return consumer if isinstance(consumer, StoredOffsetConsumer) else None
+
+    async def start(self) -> None:
+        """Join the group; raises `KafkaError` when the broker is away."""
+        tolerate_header_bytes()
+        await self._broker.connect()
+        # FastStream has no setting for the consumer's class; `connect` has put the options into this builder.
+        config = self._broker.config.broker_config
+        options = cast("partial[AIOKafkaConsumer]", config.builder).keywords
+        config.builder = partial(StoredOffsetConsumer, keeper=self._keeper, **options)
+        await self._broker.start()
+
+    async def stop(self) -> None:
+        """Let the running batch end (at most 15 s), then leave the group."""
+        await self._broker.stop()
+
+    async def _hand_on(self, batch: Batch) -> KafkaAckableMessage:
+        # In the place of FastStream's parser, which decodes every header as UTF-8 and fails the batch when one is not.
+        first = batch[0]
+        return KafkaAckableMessage(
+            raw_message=batch,
+            body=b"",
+            consumer=self._subscriber.consumer,
+            message_id=f"{first.partition}-{first.offset}",
+            correlation_id="batch",
+        )
+
+
+async def _raw(message: KafkaAckableMessage) -> Batch:
+    batch: Batch = message.raw_message
+    return batch

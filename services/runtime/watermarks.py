@@ -1,0 +1,78 @@
+"""What the broker has: the first and the next offset of every partition, open transactions included."""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
+
+from services.runtime.offsets import Partition
+from services.runtime.settings import RuntimeSettings
+
+_TIMEOUT_MS = 5000
+
+
+class Watermarks:
+    """Asks the broker, through a consumer without a group that never fetches.
+
+    It reads uncommitted: a consumer that reads committed is told the last stable offset, which may still lie before
+    records whose transaction was committed a moment ago.
+    """
+
+    def __init__(self, settings: RuntimeSettings) -> None:
+        self._settings = settings
+        self._client: AIOKafkaConsumer | None = None
+        self._lock = asyncio.Lock()
+
+    async def open(self) -> None:
+        """Connect; raises `KafkaError` when the broker is away."""
+        async with self._lock:
+            if self._client is not None:
+                return
+            client = AIOKafkaConsumer(
+                bootstrap_servers=self._settings.kafka_bootstrap.split(","),
+                isolation_level="read_uncommitted",
+                metadata_max_age_ms=10_000,
+                request_timeout_ms=_TIMEOUT_MS,
+                enable_auto_commit=False,
+            )
+            try:
+                await client.start()
+            except BaseException:
+                await client.stop()
+                raise
+            self._client = client
+
+    async def close(self) -> None:
+        """Disconnect."""
+        client, self._client = self._client, None
+        if client is not None:
+            with contextlib.suppress(TimeoutError, KafkaError):
+                await asyncio.wait_for(client.stop(), 5)
+
+    async def ends(self, names: Mapping[str, str]) -> dict[Partition, tuple[int, int]]:
+        """Return (first, next) offset of every partition of the topics `names` (physical → logical).
+
+        Raises `KafkaError` or `TimeoutError` when the broker is away or a topic does not exist.
+        """
+        await self.open()
+        client = self._client
+        if client is None:
+            raise KafkaError("closed")
+        async with asyncio.timeout(_TIMEOUT_MS / 1000 + 1):
+            partitions = [tp for name in names for tp in await _partitions(client, name)]
+            ends = await client.end_offsets(partitions)
+            begins = await client.beginning_offsets(partitions)
+        return {(names[tp.topic], tp.partition): (begins[tp], ends[tp]) for tp in partitions}
+
+
+async def _partitions(client: AIOKafkaConsumer, name: str) -> list[TopicPartition]:
+    found = client.partitions_for_topic(name)
+    if not found:
+        await client.topics()
+        found = client.partitions_for_topic(name)
+    if not found:
+        message = f"topic {name} does not exist; create the topics (tenure topics)"
+        raise UnknownTopicOrPartitionError(message)
+    return [TopicPartition(name, number) for number in sorted(found)]
