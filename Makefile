@@ -9,7 +9,7 @@ SOURCES := contracts services samples deploy tests
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status test check lint types imports unit bench clean local dev
+.PHONY: help demo up down status test check lint bench lock clean local dev
 
 help:
 	@echo "make demo    play the sample company on real Kafka and PostgreSQL, and see what comes out"
@@ -53,6 +53,13 @@ test: lint
 
 bench: dev
 	@$(BIN)/python -m tests.bench
+
+# After a change of the dependencies in pyproject.toml: the same versions where they still fit.
+lock: dev
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --group dev \
+	  pyproject.toml -o requirements/dev.lock
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --group local \
+	  -c requirements/dev.lock pyproject.toml -o requirements/local.lock
 
 clean: down
 	rm -rf .venv .tenure .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

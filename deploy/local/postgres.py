@@ -86,7 +86,8 @@ class LocalPostgres:
 
     def remove(self) -> None:
         """Deletes the data of a stopped server, wherever it lies."""
-        shutil.rmtree(_data_directory(self.directory, _account()), ignore_errors=True)
+        if not _reaches(self.directory, _account()):
+            shutil.rmtree(_data_directory(self.directory, _account()).parent, ignore_errors=True)
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def _initialise(self, binaries: Path, data: Path, account: _Account) -> None:
