@@ -51,7 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """The controller owns the directory of the session's servers; workers are told."""
     handed_over = getattr(config, "workerinput", None)
     if handed_over is None:
-        config.stash[_DIRECTORY] = Path(tempfile.mkdtemp(prefix="tenure-test-"))
+        config.stash[_DIRECTORY] = Path(tempfile.gettempdir()) / f"tenure-test-{uuid.uuid4().hex}"
         config.stash[_OWNER] = this_process()
     else:
         config.stash[_DIRECTORY] = Path(handed_over["tenure_directory"])
@@ -69,9 +69,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """The end, also after Ctrl-C; after a SIGKILL the guard does the same."""
     if hasattr(config, "workerinput") or _DIRECTORY not in config.stash:
         return
-    instance = Instance(config.stash[_DIRECTORY])
-    instance.stop_all()
-    instance.remove()
+    Instance(config.stash[_DIRECTORY]).stop_all()
 
 
 def pytest_report_header() -> list[str]:
@@ -86,6 +84,7 @@ def pytest_report_header() -> list[str]:
 def session_instance(request: pytest.FixtureRequest) -> Instance:
     """Where the session's servers are written down; begun by whoever comes first."""
     instance = Instance(request.config.stash[_DIRECTORY])
+    instance.directory.mkdir(mode=0o711, exist_ok=True)
     with instance.exclusively("begin"):
         if not instance.exists():
             instance.begin(request.config.stash[_OWNER], fresh=False)

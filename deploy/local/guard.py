@@ -12,7 +12,7 @@ _LOOK_EVERY = 0.5  # seconds
 
 
 def watch(directory: Path) -> None:
-    """Returns when there is nothing left to watch over; an instance marked `ephemeral` is deleted as well."""
+    """Returns when there is nothing left to watch over."""
     instance = Instance(directory)
     while instance.exists():
         state = instance.state()
@@ -20,8 +20,6 @@ def watch(directory: Path) -> None:
             return
         if state.owner.find() is None:
             instance.stop_all()
-            if state.facts.get("ephemeral"):
-                instance.remove()
             return
         time.sleep(_LOOK_EVERY)
 

@@ -134,7 +134,7 @@ class Instance:
             stop(guard)
 
     def stop_all(self, report: Callable[[str], None] = lambda _: None) -> None:
-        """Stops everything in the reverse order of its start and forgets it."""
+        """Stops everything in the reverse order of its start and forgets it; with its data where it is ephemeral."""
         state = self.state()
         for name, record in in_stopping_order(state.processes):
             if record.pid == os.getpid() or record.find() is None:
@@ -143,6 +143,8 @@ class Instance:
             # SIGINT is PostgreSQL's fast shutdown: with SIGTERM it waits for its clients
             stop(record, gently=signal.SIGINT if name == "postgres" else signal.SIGTERM)
         self._file.unlink(missing_ok=True)
+        if state.facts.get("ephemeral"):
+            self.remove()
 
     def remove(self) -> None:
         """Deletes the data of a stopped instance."""

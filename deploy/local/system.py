@@ -46,7 +46,8 @@ class SystemPlan:
     reporting_currency: str = "EUR"
     topic_prefix: str = ""
     partitions: int | None = None  # None: as contracts/topics.py has them
-    durable: bool = True
+    durable: bool = True  # False: PostgreSQL without fsync
+    ephemeral: bool = False  # the data is deleted when the system is stopped
     services: tuple[str, ...] = SERVICES
     environment: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
@@ -272,9 +273,11 @@ def start_system(
     until `release` is called. Raises LocalFault with a sentence; then nothing is left running.
     """
     instance = Instance(directory)
+    plan = plan or SystemPlan()
     instance.begin(this_process(), fresh=fresh)
     try:
-        system = System(instance, plan or SystemPlan(), report=report)
+        instance.remember(ephemeral=plan.ephemeral)
+        system = System(instance, plan, report=report)
         system.bring_up()
     except (TopicsFault, MigrationFault) as fault:
         instance.stop_all()

@@ -113,7 +113,9 @@ def test_two_commands_do_not_share_an_instance(tmp_path: Path, sleeper: ProcessR
 def test_a_system_without_services_starts_and_its_parts_can_be_killed_and_come_back(tmp_path: Path) -> None:
     said: list[str] = []
     # pytest's own directory may be closed to the user as whom root runs PostgreSQL: that is part of the test
-    with start_system(tmp_path / "system", SystemPlan(services=(), partitions=1), report=said.append) as system:
+    with start_system(
+        tmp_path / "system", SystemPlan(services=(), partitions=1, ephemeral=True), report=said.append
+    ) as system:
         before = (system.kafka.bootstrap, system.postgres.admin_dsn)
         for part, title in (("kafka", "Kafka"), ("postgres", "PostgreSQL")):
             system.kill(part)
