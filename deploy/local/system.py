@@ -41,6 +41,7 @@ class SystemPlan:
     """What a caller wants of its system. `environment` adds or replaces settings, by service or for `all`."""
 
     sources_toml: str = _NO_SOURCES
+    secrets: Mapping[str, str] = field(default_factory=dict)  # files beside it, as its secret_files name them
     clock: datetime | None = None  # simulated from this moment on; None: the real clock
     time_zone: str = "Europe/Berlin"
     reporting_currency: str = "EUR"
@@ -173,7 +174,8 @@ class System:
             list(pool.map(lambda name: migrate(name, self.databases[name].owner), self.plan.services))
         if self.plan.clock is not None:
             self.set_clock(self.plan.clock)
-        self._write_secret("sources.toml", self.plan.sources_toml)
+        for name, text in {**self.plan.secrets, "sources.toml": self.plan.sources_toml}.items():
+            self._write_secret(name, text)
         self._choose_addresses()
         self._report(f"starting {', '.join(self.plan.services)}")
         for service in self.plan.services:
