@@ -1,0 +1,90 @@
+"""Each measurement runs in a process of its own: no heap, loop or progress bar of somebody else slows it down.
+
+`python -m tests.bench.apart MODULE:FUNCTION FILE` calls an async function with the keyword arguments that FILE holds
+as JSON and writes what it returns beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import cProfile
+import importlib
+import json
+import logging
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from deploy.local.instance import CHECKOUT, Instance
+from deploy.local.processes import LocalFault, last_words, spawn, stop
+from tests.bench.figures import CheckFailed
+
+_PROFILE = "TENURE_BENCH_PROFILE"
+_LOOK_EVERY = 0.05  # seconds
+_AT_MOST = 900.0  # seconds; a consumer waits for its broker for ever
+
+
+def run_apart(instance: Instance, job: str, **arguments: Any) -> dict[str, Any]:
+    """What `job` ("module:function") returns. Raises CheckFailed as the job did, LocalFault when it could not run."""
+    directory = instance.directory / "jobs"
+    directory.mkdir(exist_ok=True)
+    name = f"{job.replace(':', '.')}-{time.time_ns()}"
+    file, answer = directory / f"{name}.json", directory / f"{name}.answer.json"
+    file.write_text(json.dumps(arguments))
+    log = instance.logs / f"{name}.log"
+    command = [sys.executable, "-m", "tests.bench.apart", job, str(file)]
+    record = spawn(command, mark=str(file), log=log, directory=CHECKOUT)
+    instance.add("job", record)
+    deadline = time.monotonic() + _AT_MOST
+    try:
+        while record.find() is not None:
+            if time.monotonic() > deadline:
+                raise LocalFault(f"{job} did not end within {_AT_MOST:.0f} seconds. {last_words(log)}")
+            time.sleep(_LOOK_EVERY)
+    finally:
+        stop(record, patience=5.0)
+    if not answer.exists():
+        raise LocalFault(f"{job} ended without an answer. {last_words(log)}")
+    result: dict[str, Any] = json.loads(answer.read_text())
+    if "check_failed" in result:
+        raise CheckFailed(result["check_failed"])
+    if "fault" in result:
+        raise LocalFault(f"{job} failed: {result['fault']} {last_words(log)}")
+    return result
+
+
+def _main(job: str, file: Path) -> None:
+    logging.basicConfig(level=logging.WARNING)
+    module, _, function = job.partition(":")
+    work = getattr(importlib.import_module(module), function)
+    profile = cProfile.Profile() if os.environ.get(_PROFILE) else None
+    try:
+        if profile:
+            profile.enable()
+        result = uvloop.run(work(**json.loads(file.read_text())))
+    except CheckFailed as failed:
+        result = {"check_failed": str(failed)}
+    except Exception as fault:  # noqa: BLE001 - whatever it is, the caller is told
+        traceback.print_exc()
+        result = {"fault": f"{type(fault).__name__}: {fault}"}
+    finally:
+        if profile:
+            profile.disable()
+            profile.dump_stats(os.environ[_PROFILE])
+    draft = file.with_suffix(".draft")
+    draft.write_text(json.dumps(result))
+    draft.rename(file.with_suffix(".answer.json"))
+
+
+async def forever() -> None:
+    """Waits until somebody ends this process."""
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1], Path(sys.argv[2]))

@@ -1,0 +1,129 @@
+"""What a person sees: progress while it runs, then a table on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+from rich.console import Console
+from rich.status import Status
+from rich.table import Table
+
+from tests.bench.figures import Measured, Plan
+
+_STYLES = {"goal reached": "green", "first mark reached": "green", "falls short": "red", "for orientation": "dim"}
+
+
+class Progress:
+    """Says what is being done: one changing line on a terminal, a line for each step elsewhere; on stderr."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._status: Status | None = console.status("") if console.is_terminal else None
+        self.part = ""
+
+    def __enter__(self) -> Self:
+        if self._status is not None:
+            self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def __call__(self, step: str) -> None:
+        """Shows a step of the present part."""
+        text = f"{self.part}: {step}" if self.part else step
+        if self._status is not None:
+            self._status.update(text)
+        else:
+            self._console.print(text, markup=False, highlight=False)
+
+
+def show(console: Console, measured: Sequence[Measured], failures: Mapping[str, str]) -> None:
+    """The figures, what falls short, and what was found wrong."""
+    if console.is_terminal:
+        _table(console, measured)
+    else:
+        for one in measured:
+            console.print(_line(one), markup=False, highlight=False, soft_wrap=True)
+    short = [one.figure.name for one in measured if one.verdict == "falls short"]
+    if short:
+        console.print(f"Falls short of what was promised first: {', '.join(short)}.", soft_wrap=True)
+    for name, failure in failures.items():
+        console.print(f"WRONG: {name}: {failure}", markup=False, highlight=False, soft_wrap=True)
+
+
+def keep(path: Path, plan: Plan, measured: Sequence[Measured], failures: Mapping[str, str]) -> None:
+    """Writes everything down as JSON, this machine's own rates included."""
+    document = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "records": plan.records,
+        "rounds": plan.rounds,
+        "figures": [
+            {
+                "figure": one.figure.name,
+                "workload": one.figure.workload,
+                "baseline": one.figure.baseline,
+                "value": one.value,
+                "unit": one.figure.unit,
+                "samples": one.samples,
+                "first": one.figure.first,
+                "goal": one.figure.goal,
+                "verdict": one.verdict,
+                "per_second_on_this_machine": dict(one.rates),
+            }
+            for one in measured
+        ],
+        "wrong": dict(failures),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+def _table(console: Console, measured: Sequence[Measured]) -> None:
+    table = Table(title="Speed, as ratios within this run")
+    for name in ("figure", "workload", "against"):
+        table.add_column(name)
+    for name in ("median", "lowest … highest", "first", "goal"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("verdict")
+    for one in measured:
+        style = _STYLES[one.verdict]
+        table.add_row(
+            one.figure.name,
+            one.figure.workload,
+            one.figure.baseline,
+            *_numbers(one),
+            f"[{style}]{one.verdict}[/{style}]",
+        )
+    console.print(table)
+
+
+def _line(one: Measured) -> str:
+    value, spread, first, goal = _numbers(one)
+    return (
+        f"{one.figure.name}: {value} ({spread}); first {first}, goal {goal}: {one.verdict}"
+        f" - {one.figure.workload} against {one.figure.baseline}"
+    )
+
+
+def _numbers(one: Measured) -> tuple[str, str, str, str]:
+    unit = one.figure.unit
+    spread = f"{_number(min(one.samples), unit)} … {_number(max(one.samples), unit)}"
+    return _number(one.value, unit), spread, _mark(one.figure.first, unit), _mark(one.figure.goal, unit)
+
+
+def _mark(mark: float | None, unit: str) -> str:
+    return "-" if mark is None else f"{'≤' if unit == 'ms' else '≥'} {_number(mark, unit)}"
+
+
+def _number(value: float, unit: str) -> str:
+    if unit == "ms":
+        return f"{value:.1f} ms"
+    return f"{value:.0f}x" if value >= 10 else f"{value:.2f}"
