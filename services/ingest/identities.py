@@ -38,7 +38,10 @@ def one_line(text: str | None, longest: int = _LONGEST_NAME) -> str | None:
 
 
 def normalise_address(raw: str) -> str | None:
-    """Return a mail address in its one form, or None when `raw` is none. The local part is lowered too: all providers do."""
+    """Return a mail address in its one form, or None when `raw` is none.
+
+    The local part is lowered too: on paper it may matter, at no provider does it.
+    """
     text = raw.strip()
     local, at, domain = text.rpartition("@")
     if not at or len(text) > _LONGEST_ADDRESS or not _LOCAL.fullmatch(local):

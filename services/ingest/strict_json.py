@@ -13,7 +13,7 @@ _LONGEST_NUMBER = 40
 _HALF = re.compile("[\ud800-\udfff]")
 
 
-class BadJson(ValueError):  # noqa: N818 - a verdict about the input
+class BadJson(ValueError):
     """The bytes are not acceptable JSON. `field` says where ("" when that cannot be said), `remedy` what to do."""
 
     def __init__(self, message: str, remedy: str, field: str = "") -> None:

@@ -1,4 +1,4 @@
-"""Who sent this? One verifier for every signature scheme, described by a table; and the signer that is its mirror image.
+"""Who sent this? One verifier for every signature scheme, described by a table, and the signer that mirrors it.
 
 All comparisons take constant time and try every secret, so that secrets can be rotated: old and new are valid together.
 The age of a signature is measured by the machine's clock, never by a simulated one.
@@ -18,8 +18,8 @@ TOLERANCE_SECONDS = 300
 _LONGEST_HEADER = 4096
 
 
-class Unverified(Exception):  # noqa: N818 - a verdict about a request, not a fault of ours
-    """The request is not authentic. `reason` is for our counters only: whoever sent it learns nothing from the answer."""
+class Unverified(Exception):
+    """The request is not authentic. `reason` is for our counters only: the answer tells nothing."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)

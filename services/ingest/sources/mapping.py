@@ -19,7 +19,7 @@ _FRACTION = re.compile(r"(\.\d{6})\d+")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
-class Unmapped(Exception):  # noqa: N818 - a verdict about a payload
+class Unmapped(Exception):
     """The payload is authentic, but we do not understand it; it goes on raw. `reason` holds nothing of its content."""
 
     def __init__(self, reason: str) -> None:

@@ -5,7 +5,6 @@ are kept to the second, as Zendesk's own audits have them, so that imported hist
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from contracts.events import (
@@ -78,15 +77,15 @@ def _map_event(name: str, payload: Mapping[str, Any], body: bytes, origin: Origi
     change = payload.get("event")
     change = change if isinstance(change, dict) else {}
     exact = moment_of(payload.get("time"), "time")
-    if name == "comment_added":
-        return _map_comment(object_at(change, "comment"), detail, exact, payload, body, origin)
-    report = {
+    report: dict[str, Any] = {
         "interaction": _ticket(detail, origin),
         "report": optional_id(payload, "id") or digest(body),
         "revision": origin.revision(micros(exact), body),
         "source": origin.source,
         "occurred_at": exact.replace(microsecond=0),
     }
+    if name == "comment_added":
+        return _map_comment(object_at(change, "comment"), detail, report, origin)
     if name in _LIFECYCLE:
         model, authority, reason = _LIFECYCLE[name]
         if authority is not None:
@@ -124,40 +123,27 @@ def _model_of(name: str, change: Mapping[str, Any]) -> type[Event]:
 
 
 def _map_comment(
-    comment: Mapping[str, Any],
-    detail: Mapping[str, Any],
-    exact: datetime,
-    payload: Mapping[str, Any],
-    body: bytes,
-    origin: Origin,
+    comment: Mapping[str, Any], detail: Mapping[str, Any], report: Mapping[str, Any], origin: Origin
 ) -> Mapped:
     if comment.get("is_public") is not True:
         return Mapped(ignored="private_comment")
     raw_author = comment.get("author")
     author = raw_author if isinstance(raw_author, dict) else {}
     staff = author.get("is_staff") is True
-    ticket = _ticket(detail, origin)
     parties = _people(detail, origin)
     if not staff and (person := optional_id(author, "id")):
         writer = origin.directory.party("from", person=origin.named(person), name=optional_text(author, "name"))
         parties = (*parties, writer) if writer else parties
-    return Mapped(
-        [
-            TicketCommented(
-                interaction=InteractionKey(kind=Kind.COMMENT, system=origin.system, native_id=id_at(comment, "id")),
-                report=optional_id(payload, "id") or digest(body),
-                revision=origin.revision(micros(exact), body),
-                source=origin.source,
-                occurred_at=exact.replace(microsecond=0),
-                parent=ticket,
-                references=(Reference(kind="ticket", value=origin.named(ticket.native_id)),),
-                parties=parties,
-                title=one_line(optional_text(detail, "subject"), 1000),
-                text=storable_text(optional_text(comment, "body")),
-                direction="out" if staff else "in",
-            )
-        ]
-    )
+    stated = {
+        "interaction": InteractionKey(kind=Kind.COMMENT, system=origin.system, native_id=id_at(comment, "id")),
+        "parent": report["interaction"],
+        "references": (Reference(kind="ticket", value=origin.named(id_at(detail, "id"))),),
+        "parties": parties,
+        "title": one_line(optional_text(detail, "subject"), 1000),
+        "text": storable_text(optional_text(comment, "body")),
+        "direction": "out" if staff else "in",
+    }
+    return Mapped([TicketCommented.model_validate({**report, **stated})])
 
 
 def _map_trigger(payload: Mapping[str, Any], body: bytes, origin: Origin) -> Mapped:

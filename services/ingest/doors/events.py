@@ -1,0 +1,125 @@
+"""`POST /v1/events`: CloudEvents, one (structured or binary) or a batch, signed as Standard Webhooks say."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from contracts.events import Event
+from services.ingest.doors.requests import answer, check_media, parse, read_body, refusal, unsigned
+from services.ingest.publisher import TooLarge, Unavailable
+from services.ingest.reception import Reception
+from services.ingest.settings import Source
+from services.ingest.sources.cloudevents import Invalid, Reader
+from services.ingest.verify import SchemeName, Unverified, verify
+from services.runtime.problems import FieldError, Problem, invalid
+
+STRUCTURED = "application/cloudevents+json"
+BATCH = "application/cloudevents-batch+json"
+BINARY = "application/json"
+_MEDIA = frozenset({STRUCTURED, BATCH, BINARY})
+LARGEST_BATCH = 500
+
+
+class Events:
+    """The door."""
+
+    def __init__(self, reception: Reception, sources: Mapping[str, Source]) -> None:
+        self._reception = reception
+        self._sources = {
+            name: source for name, source in sources.items() if source.configuration.provider == "cloudevents"
+        }
+
+    async def post(self, request: Request) -> Response:
+        """Take one event or a batch."""
+        headers = request.headers
+        media = check_media(headers, _MEDIA)
+        body = await read_body(request)
+        source = self._authenticate(headers, body)
+        with self._reception.telemetry.span(
+            "ingest events", parent=headers.get("traceparent"), source=source.name
+        ) as trace:
+            try:
+                parsed = parse(body)
+                items = _items(media, parsed, headers)
+            except Problem:
+                self._reception.refused(source.name, "bad_json")
+                raise
+            return await self._take(source, items, trace.traceparent, batch=media == BATCH)
+
+    def _authenticate(self, headers: Mapping[str, str], body: bytes) -> Source:
+        """Return the source whose secret signed; the header `tenure-source` narrows the choice."""
+        named = headers.get("tenure-source")
+        for source in self._sources.values():
+            if named is not None and named != source.name:
+                continue
+            try:
+                verify(SchemeName.STANDARD_WEBHOOKS, source.keys, headers, body)
+            except Unverified as unverified:
+                if named is not None or len(self._sources) == 1:
+                    self._reception.refused(source.name, unverified.reason, outcome="unsigned")
+                continue
+            return source
+        raise unsigned()
+
+    async def _take(self, source: Source, items: Sequence[Any], traceparent: str | None, *, batch: bool) -> Response:
+        origin = self._reception.origin(source)
+        reader = Reader(origin)
+        events: list[Event] = []
+        results: list[dict[str, Any]] = []
+        wrong: list[FieldError] = []
+        for position, item in enumerate(items):
+            try:
+                event = reader.read(item)
+            except Invalid as bad:
+                path = f"{position}." if batch else ""
+                errors = [
+                    FieldError(f"{path}{error.field}".rstrip("."), error.message, error.remedy) for error in bad.errors
+                ]
+                wrong += errors
+                results.append({"index": position, "status": "rejected", "errors": [_plain(error) for error in errors]})
+            else:
+                events.append(event)
+                results.append(
+                    {"index": position, "status": "accepted", "id": event.id, "interaction": event.interaction.id}
+                )
+        rejected = len(items) - len(events)
+        if rejected:
+            self._reception.refused(source.name, "not_valid", rejected)
+        if not events:
+            raise invalid(wrong[:100])
+        try:
+            await self._reception.accept(source.name, events, origin.received_at, traceparent)
+        except (Unavailable, TooLarge) as error:
+            self._reception.refused(source.name, "unavailable", len(events), outcome="unavailable")
+            raise refusal(error) from None
+        content = {"accepted": len(events), "rejected": rejected, "results": results}
+        return answer(content, 207 if rejected else 202)
+
+
+def _plain(error: FieldError) -> dict[str, str]:
+    return {"field": error.field, "message": error.message, "remedy": error.remedy}
+
+
+def _items(media: str, parsed: Any, headers: Mapping[str, str]) -> Sequence[Any]:
+    """Return the structured CloudEvents of a request in any of the three content modes."""
+    if media == STRUCTURED:
+        return [parsed]
+    if media == BINARY:
+        attributes = {name[3:]: value for name, value in headers.items() if name.startswith("ce-")}
+        if not attributes:
+            raise Problem(
+                415,
+                "Unknown media type",
+                f"Send Content-Type: {STRUCTURED}, or the attributes as ce- headers.",
+                "media-type",
+            )
+        return [{**attributes, "data": parsed}]
+    if not isinstance(parsed, list) or not parsed:
+        raise invalid([FieldError("body", "is no list of CloudEvents", "send a JSON array with at least one")])
+    if len(parsed) > LARGEST_BATCH:
+        raise invalid(
+            [FieldError("body", f"holds more than {LARGEST_BATCH} events", f"send at most {LARGEST_BATCH} at once")]
+        )
+    return parsed

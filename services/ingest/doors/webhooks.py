@@ -1,0 +1,105 @@
+"""`POST /v1/webhooks/{source}`: what providers send. What is authentic is taken; what we cannot map goes on raw."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from services.ingest import strict_json
+from services.ingest.doors.requests import (
+    answer,
+    bad_json,
+    check_media,
+    read_body,
+    refusal,
+    unknown_source,
+    unsigned,
+)
+from services.ingest.publisher import TooLarge, Unavailable
+from services.ingest.reception import Reception
+from services.ingest.settings import WEBHOOK_SCHEMES, Source
+from services.ingest.sources import aircall, shopify, zendesk
+from services.ingest.sources.mapping import Mapped, Origin, Unmapped
+from services.ingest.verify import Unverified, verify, verify_token
+
+MapWebhook = Callable[[Any, bytes, Mapping[str, str], Origin], Mapped]
+# Headers that carry meaning and no secret; a replay of what was kept raw needs them.
+_KEPT = ("x-shopify-topic", "x-shopify-shop-domain", "x-shopify-triggered-at")
+
+
+def mapping_of(source: Source) -> MapWebhook:
+    """Return the mapping of a webhook source's provider."""
+    if source.configuration.provider == "shopify":
+        included = source.configuration.prices_include_tax
+        return lambda payload, body, headers, origin: shopify.map_webhook(
+            payload, body, headers, origin, prices_include_tax=included
+        )
+    return {"zendesk": zendesk.map_webhook, "aircall": aircall.map_webhook}[source.configuration.provider]
+
+
+class Webhooks:
+    """The door. One mapping per source, chosen once."""
+
+    def __init__(self, reception: Reception, sources: Mapping[str, Source]) -> None:
+        self._reception = reception
+        self._sources = {
+            name: source for name, source in sources.items() if source.configuration.provider in WEBHOOK_SCHEMES
+        }
+        self._mappings = {name: mapping_of(source) for name, source in self._sources.items()}
+
+    async def post(self, request: Request) -> Response:
+        """Take one delivery."""
+        source = self._sources.get(request.path_params["source"])
+        if source is None:
+            raise unknown_source()
+        headers = request.headers
+        check_media(headers)
+        body = await read_body(request)
+        payload = self._authenticate(source, headers, body)
+        with self._reception.telemetry.span("ingest webhook", source=source.name) as trace:
+            return await self._take(source, payload, body, headers, trace.traceparent)
+
+    def _authenticate(self, source: Source, headers: Mapping[str, str], body: bytes) -> Any:
+        """Return the parsed body of an authentic delivery.
+
+        Where a token rides in the body, a body that cannot be read has none.
+        """
+        scheme = source.configuration.scheme
+        try:
+            if scheme is not None:
+                verify(scheme, source.keys, headers, body)
+            # Providers' texts may hold what cannot be stored; the mapping mends or refuses it.
+            payload = strict_json.loads(body, storable=False)
+            if scheme is None:
+                verify_token(source.keys, payload.get("token") if isinstance(payload, dict) else None)
+        except Unverified as unverified:
+            self._reception.refused(source.name, unverified.reason, outcome="unsigned")
+            raise unsigned() from None
+        except strict_json.BadJson as bad:
+            self._reception.refused(source.name, "bad_json", outcome="unsigned" if scheme is None else "refused")
+            raise (unsigned() if scheme is None else bad_json(bad)) from None
+        return payload
+
+    async def _take(
+        self, source: Source, payload: Any, body: bytes, headers: Mapping[str, str], traceparent: str | None
+    ) -> Response:
+        origin = self._reception.origin(source)
+        at = origin.received_at
+        try:
+            try:
+                mapped = self._mappings[source.name](payload, body, headers, origin)
+            except (Unmapped, ValidationError) as unmapped:
+                why = unmapped.reason if isinstance(unmapped, Unmapped) else "not_valid"
+                kept = [(name, headers[name]) for name in _KEPT if name in headers]
+                await self._reception.keep_raw(source.name, body, why, at=at, traceparent=traceparent, kept=kept)
+                return answer({"accepted": 0, "unmapped": why})
+            if mapped.ignored is not None:
+                self._reception.ignored(source.name, at)
+                return answer({"accepted": 0, "ignored": mapped.ignored})
+            await self._reception.accept(source.name, mapped.events, at, traceparent)
+        except (Unavailable, TooLarge) as error:
+            self._reception.refused(source.name, "unavailable", outcome="unavailable")
+            raise refusal(error) from None
+        return answer({"accepted": len(mapped.events)})

@@ -1,0 +1,279 @@
+"""Shopify: orders, refunds and deliveries.
+
+Only the body is signed: topic, shop and delivery id are headers that anybody who saw a delivery could change. So what a
+body means is read from the body, and the topic only has to agree with it.
+
+Amounts are net: of discounts, without tax and shipping. Gift cards are a means of payment and no revenue.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from contracts.events import (
+    Event,
+    InteractionWithdrawn,
+    OrderCancelled,
+    OrderChanged,
+    OrderDelivered,
+    OrderPlaced,
+    OrderRefunded,
+)
+from contracts.ids import digest
+from contracts.values import Authority, InteractionKey, Kind, Party
+from services.ingest.identities import one_line
+from services.ingest.sources.mapping import (
+    Mapped,
+    Origin,
+    Unmapped,
+    id_at,
+    micros,
+    moment_of,
+    optional_id,
+    optional_text,
+)
+
+_ORDER_TOPICS = frozenset(
+    {
+        "orders/create",
+        "orders/updated",
+        "orders/edited",
+        "orders/cancelled",
+        "orders/paid",
+        "orders/fulfilled",
+        "orders/partially_fulfilled",
+    }
+)
+_WITHIN_A_SECOND = timedelta(microseconds=999_999)
+
+
+def map_webhook(
+    payload: Any, body: bytes, headers: Mapping[str, str], origin: Origin, *, prices_include_tax: bool = False
+) -> Mapped:
+    """Map a verified webhook. Raises `Unmapped` for what it does not understand.
+
+    `prices_include_tax` is the shop's setting; it is asked only for refunds that do not say it themselves.
+    """
+    if not isinstance(payload, dict):
+        raise Unmapped("not_an_object")
+    delivery = _Delivery(payload, body, headers, origin)
+    if not delivery.shop:
+        raise Unmapped("missing:x-shopify-shop-domain")
+    topic = delivery.topic
+    if topic == "orders/delete":
+        return _map_deletion(delivery)
+    if topic in _ORDER_TOPICS and "line_items" in payload and "order_id" not in payload:
+        return Mapped([_order(delivery)])
+    if topic == "refunds/create" and "refund_line_items" in payload:
+        return _map_refund(delivery, prices_include_tax=prices_include_tax)
+    if topic in {"fulfillments/create", "fulfillments/update"} and "order_id" in payload:
+        return _map_fulfillment(delivery)
+    raise Unmapped("unknown_topic")
+
+
+@dataclass(frozen=True, slots=True)
+class _Delivery:
+    """One delivery. Only `body`, and `payload` with it, is signed."""
+
+    payload: Mapping[str, Any]
+    body: bytes
+    headers: Mapping[str, str]
+    origin: Origin
+
+    @property
+    def topic(self) -> str:
+        return self.headers.get("x-shopify-topic", "")
+
+    @property
+    def shop(self) -> str:
+        return self.headers.get("x-shopify-shop-domain", "").lower()
+
+    def key(self, kind: Kind, field: str = "id") -> InteractionKey:
+        """The interaction of `kind` whose id is in the payload's `field`."""
+        native = order_native_id(self.shop, id_at(self.payload, field))
+        return InteractionKey(kind=kind, system=self.origin.system, native_id=native)
+
+    def order_at(self, updated: datetime) -> int:
+        """`updated_at` has whole seconds; within one, the unsigned time at which the delivery was triggered decides."""
+        try:
+            later = moment_of(self.headers.get("x-shopify-triggered-at"), "x-shopify-triggered-at") - updated
+        except Unmapped:
+            return micros(updated)
+        return micros(updated + min(max(later, timedelta()), _WITHIN_A_SECOND))
+
+    def report(self, kind: Kind, order: int, authority: int | None = None) -> dict[str, Any]:
+        """What every report about this delivery's own interaction states."""
+        return {
+            "interaction": self.key(kind),
+            "report": digest(self.body),
+            "revision": self.origin.revision(order, self.body, authority),
+            "source": self.origin.source,
+        }
+
+
+def order_native_id(shop: str, order_id: str) -> str:
+    """Return the native id of an order: the shop's domain and the order's id."""
+    return f"{shop.lower()}/{order_id}"
+
+
+def _order(delivery: _Delivery) -> Event:
+    order = delivery.payload
+    placed = moment_of(order.get("processed_at") or order.get("created_at"), "created_at")
+    updated = moment_of(order.get("updated_at") or order.get("created_at"), "updated_at")
+    model, at = _model_of(delivery.topic, placed, updated, order.get("cancelled_at"))
+    included = order.get("taxes_included") is True
+    lines = [_line(item, included=included) for item in _objects(order, "line_items") if not item.get("gift_card")]
+    return model.model_validate(
+        {
+            **delivery.report(Kind.ORDER, delivery.order_at(updated)),
+            "occurred_at": at,
+            "entries": () if model is OrderPlaced else ({"kind": "placed", "at": placed},),
+            "parties": _people(order, delivery.origin),
+            "title": one_line(optional_text(order, "name")),
+            "net": {"amount": _sum(lines, "amount"), "currency": order.get("currency")},
+            "lines": lines,
+        }
+    )
+
+
+def _model_of(topic: str, placed: datetime, updated: datetime, cancelled: Any) -> tuple[type[Event], datetime]:
+    if cancelled is not None:
+        return OrderCancelled, moment_of(cancelled, "cancelled_at")
+    return (OrderPlaced, placed) if topic == "orders/create" else (OrderChanged, updated)
+
+
+def _line(item: Mapping[str, Any], *, included: bool) -> dict[str, Any]:
+    gross = _decimal(item.get("price"), "price") * _decimal(item.get("quantity"), "quantity")
+    discount = _sum(_objects(item, "discount_allocations"), "amount")
+    tax = _sum(_objects(item, "tax_lines"), "price") if included else Decimal(0)
+    product = optional_text(item, "sku") or optional_id(item, "product_id") or optional_text(item, "title")
+    return {
+        "product": one_line(product) or "unknown",
+        "quantity": _decimal(item.get("quantity"), "quantity"),
+        "amount": gross - discount - tax,
+    }
+
+
+def _map_refund(delivery: _Delivery, *, prices_include_tax: bool) -> Mapped:
+    refund = delivery.payload
+    items = _objects(refund, "refund_line_items")
+    adjusted = [part for part in _objects(refund, "order_adjustments") if part.get("kind") != "shipping_refund"]
+    # Adjustments are written as what they do to the order: a discrepancy of "-5.00" is five given back.
+    goods = _sum(items, "subtotal") - _sum(adjusted, "amount")
+    tax = _sum(items, "total_tax")
+    net = goods - tax if _tax_included(refund, goods, tax, otherwise=prices_include_tax) else goods
+    if net <= 0:
+        return Mapped(ignored="refund_without_goods")
+    at = moment_of(refund.get("processed_at") or refund.get("created_at"), "created_at")
+    return Mapped(
+        [
+            OrderRefunded.model_validate(
+                {
+                    **delivery.report(Kind.REFUND, micros(at)),
+                    "occurred_at": at,
+                    "parent": delivery.key(Kind.ORDER, "order_id"),
+                    "refunded": {"amount": net, "currency": _refund_currency(refund)},
+                }
+            )
+        ]
+    )
+
+
+def _tax_included(refund: Mapping[str, Any], goods: Decimal, tax: Decimal, *, otherwise: bool) -> bool:
+    """Say whether subtotals include tax. A refund does not say it, but what was paid back usually gives it away."""
+    if not tax:
+        return False
+    shipping = [part for part in _objects(refund, "order_adjustments") if part.get("kind") == "shipping_refund"]
+    paid = _sum([part for part in _objects(refund, "transactions") if part.get("kind") == "refund"], "amount")
+    # Shipping is written as a negative adjustment too, its tax beside it.
+    without_shipping = {paid + _sum(shipping, "amount"), paid + _sum(shipping, "amount") + _sum(shipping, "tax_amount")}
+    if not paid or (goods in without_shipping) is (goods + tax in without_shipping):
+        return otherwise
+    return goods in without_shipping
+
+
+def _refund_currency(refund: Mapping[str, Any]) -> str:
+    """The shop's currency, in which subtotals are."""
+    for part in _objects(refund, "refund_line_items"):
+        amounts = part.get("subtotal_set")
+        money = amounts.get("shop_money") if isinstance(amounts, dict) else None
+        if isinstance(money, dict) and isinstance(money.get("currency_code"), str):
+            return str(money["currency_code"])
+    for transaction in _objects(refund, "transactions"):
+        if isinstance(transaction.get("currency"), str):
+            return str(transaction["currency"])
+    raise Unmapped("missing:currency")
+
+
+def _map_fulfillment(delivery: _Delivery) -> Mapped:
+    fulfillment = delivery.payload
+    updated = moment_of(fulfillment.get("updated_at"), "updated_at")
+    report: dict[str, Any] = {
+        **delivery.report(Kind.DELIVERY, delivery.order_at(updated)),
+        "occurred_at": updated,
+        "parent": delivery.key(Kind.ORDER, "order_id"),
+    }
+    if fulfillment.get("status") == "cancelled":
+        return Mapped([InteractionWithdrawn.model_validate({**report, "reason": "the fulfilment was cancelled"})])
+    if fulfillment.get("shipment_status") != "delivered":
+        return Mapped(ignored="not_delivered_yet")
+    # The day on the shop's own clock: Shopify writes times with the shop's offset.
+    day = datetime.fromisoformat(str(fulfillment["updated_at"])).date()
+    return Mapped([OrderDelivered.model_validate({**report, "delivered_on": day})])
+
+
+def _map_deletion(delivery: _Delivery) -> Mapped:
+    """The body is the id alone: a deletion without an order of its own, so nothing may undo it."""
+    if delivery.payload.keys() != {"id"}:
+        raise Unmapped("unknown_topic")
+    triggered = delivery.headers.get("x-shopify-triggered-at")
+    at = moment_of(triggered, "x-shopify-triggered-at") if triggered else delivery.origin.received_at
+    report = delivery.report(Kind.ORDER, 0, Authority.DELETION)
+    return Mapped([InteractionWithdrawn.model_validate({**report, "occurred_at": at, "reason": "deleted in the shop"})])
+
+
+def _people(order: Mapping[str, Any], origin: Origin) -> tuple[Party, ...]:
+    raw_customer, raw_company = order.get("customer"), order.get("company")
+    customer = raw_customer if isinstance(raw_customer, dict) else {}
+    company = raw_company if isinstance(raw_company, dict) else {}
+    customer_id = optional_id(customer, "id")
+    # Without a B2B company the customer's record is the shop's only word for who buys.
+    buyer = optional_id(company, "id") or customer_id
+    names = (optional_text(customer, "first_name"), optional_text(customer, "last_name"))
+    party = origin.directory.party(
+        "customer",
+        address=optional_text(order, "contact_email")
+        or optional_text(order, "email")
+        or optional_text(customer, "email"),
+        phone=optional_text(order, "phone") or optional_text(customer, "phone"),
+        person=origin.named(customer_id) if customer_id else None,
+        organisation=origin.named(buyer) if buyer else None,
+        name=" ".join(filter(None, names)) or None,
+    )
+    return () if party is None else (party,)
+
+
+def _objects(payload: Mapping[str, Any], field: str) -> list[Mapping[str, Any]]:
+    value = payload.get(field)
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _sum(parts: Iterable[Mapping[str, Any]], field: str) -> Decimal:
+    """Sum an amount over `parts`; one that does not carry it counts as nothing."""
+    return sum((_decimal(part[field], field) for part in parts if part.get(field) is not None), Decimal(0))
+
+
+def _decimal(value: Any, field: str) -> Decimal:
+    """Shopify writes amounts as strings and quantities as whole numbers."""
+    if isinstance(value, Decimal):
+        return value
+    if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
+        try:
+            number = Decimal(value)
+        except InvalidOperation:
+            number = Decimal("NaN")
+        if number.is_finite():
+            return number
+    raise Unmapped(f"bad_number:{field}")

@@ -1,0 +1,170 @@
+"""The real service on free ports, in this process, on the session's real Kafka and PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import orjson
+import pytest
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
+
+from contracts.codec import decode
+from contracts.envelope import Envelope
+from contracts.events import Event
+from contracts.topics import INTERACTIONS
+from deploy.databases import DatabaseAccess
+from services.ingest.app import build
+from services.ingest.settings import IngestSettings
+from services.ingest.verify import SchemeName, sign
+from services.runtime.settings import load
+from tests.conftest import CreateTopics
+
+SECRETS = {
+    "desk.secret": "a-secret-that-zendesk-shows",
+    "desk-old.secret": "the-one-before",
+    "shop.secret": "shpss_0123456789abcdef",
+    "phone.secret": "45XXYYZZa08",
+    "erp.secret": "whsec_" + base64.b64encode(b"erp-erp-erp-erp-erp-erp-").decode(),
+    "mail.secret": "whsec_" + base64.b64encode(b"mail-mail-mail-mail-mail").decode(),
+}
+SOURCES = """
+own_domains = ["brightwell.example"]
+default_region = "DE"
+[sources.desk]
+provider = "zendesk"
+system = "zendesk:brightwell"
+secret_files = ["desk.secret", "desk-old.secret"]
+[sources.shop]
+provider = "shopify"
+system = "shopify:brightwell"
+secret_files = ["shop.secret"]
+[sources.phone]
+provider = "aircall"
+system = "aircall:brightwell"
+secret_files = ["phone.secret"]
+[sources.erp]
+provider = "cloudevents"
+system = "erp:brightwell"
+secret_files = ["erp.secret"]
+[sources.mail-anna]
+provider = "mail"
+mailbox = "anna@brightwell.example"
+secret_files = ["mail.secret"]
+[sources.history]
+provider = "import"
+system = "erp:brightwell"
+"""
+
+
+@dataclass(frozen=True)
+class Ingest:
+    """A running ingest service."""
+
+    http: httpx2.AsyncClient
+    operations: httpx2.AsyncClient
+    settings: IngestSettings
+
+    async def published(self, number: int) -> list[ConsumerRecord]:
+        """Reads `tenure.interactions` from its beginning until `number` records have come; checks that no more came."""
+        topic = self.settings.physical(INTERACTIONS.name)
+        consumer = AIOKafkaConsumer(
+            topic, bootstrap_servers=self.settings.kafka_bootstrap, auto_offset_reset="earliest", group_id=None
+        )
+        await consumer.start()
+        try:
+            records: list[ConsumerRecord] = []
+            async with asyncio.timeout(30):
+                while True:
+                    ends = await consumer.end_offsets(list(consumer.assignment()))
+                    for batch in (await consumer.getmany(timeout_ms=200)).values():
+                        records += batch
+                    if ends and len(records) >= number and sum(ends.values()) <= len(records):
+                        break
+            assert len(records) == number
+            return records
+        finally:
+            await consumer.stop()
+
+    async def events(self, number: int) -> list[Event]:
+        """The same, decoded."""
+        decoded = [decode(Envelope.from_headers(dict(r.headers)), r.value) for r in await self.published(number)]
+        assert all(isinstance(event, Event) for event in decoded)
+        return [event for event in decoded if isinstance(event, Event)]
+
+    async def post(self, path: str, body: bytes, scheme: SchemeName, secret: str, **headers: str) -> httpx2.Response:
+        """Posts a signed body."""
+        signed = sign(scheme, SECRETS[secret], body, identifier="msg_1")
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return await self.http.post(path, content=body, headers={"content-type": "application/json", **signed, **named})
+
+    async def events_door(
+        self, item: Any, media: str = "application/cloudevents+json", **headers: str
+    ) -> httpx2.Response:
+        """Posts to `/v1/events`, signed by the ERP; `item` may be bytes."""
+        body = item if isinstance(item, bytes) else orjson.dumps(item)
+        return await self.post(
+            "/v1/events", body, SchemeName.STANDARD_WEBHOOKS, "erp.secret", content_type=media, **headers
+        )
+
+
+StartIngest = Callable[..., Awaitable[Ingest]]
+
+
+@pytest.fixture
+async def start_ingest(
+    kafka_bootstrap: str,
+    topic_prefix: str,
+    make_topics: CreateTopics,
+    database: Callable[[str], DatabaseAccess],
+    tmp_path: Path,
+) -> AsyncIterator[StartIngest]:
+    """Starts the service; keyword arguments are further settings, `sources` is further TOML."""
+    make_topics()
+    for name, secret in SECRETS.items():
+        (tmp_path / name).write_text(secret)
+    async with AsyncExitStack() as stack:
+
+        async def start(sources: str = "", **settings: str) -> Ingest:
+            (tmp_path / "sources.toml").write_text(SOURCES + sources)
+            access = database("ingest")
+            environ = {
+                "TENURE_KAFKA_BOOTSTRAP": kafka_bootstrap,
+                "TENURE_TOPIC_PREFIX": topic_prefix,
+                "TENURE_DATABASE_URL": access.worker,
+                "TENURE_SOURCES_FILE": str(tmp_path / "sources.toml"),
+                "TENURE_HTTP_PORT": "0",
+                "TENURE_OPERATIONS_PORT": "0",
+                **{f"TENURE_{name.upper()}": value for name, value in settings.items()},
+            }
+            read = load(IngestSettings, environ)
+            service = await build(read)
+            await stack.enter_async_context(service.running())
+            http = await stack.enter_async_context(httpx2.AsyncClient(base_url=f"http://127.0.0.1:{service.http_port}"))
+            operations = await stack.enter_async_context(
+                httpx2.AsyncClient(base_url=f"http://127.0.0.1:{service.operations_port}")
+            )
+            ingest = Ingest(http, operations, read)
+            await ready(ingest)
+            return ingest
+
+        yield start
+
+
+async def ready(ingest: Ingest) -> None:
+    """Waits until the service is ready."""
+    async with asyncio.timeout(30):
+        while (await ingest.operations.get("/readyz")).status_code != 200:
+            await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+async def ingest(start_ingest: StartIngest) -> Ingest:
+    """The service with its usual sources."""
+    return await start_ingest()
