@@ -1,0 +1,194 @@
+"""The one consumer loop on real Kafka and PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncpg
+
+from contracts.envelope import Envelope
+from services.runtime import offsets
+from tests.integration.runtime.harness import REPORTS, Message, Probe, Rig, eventually, message, running
+
+
+async def test_every_record_takes_effect_once(one_rig: Rig) -> None:
+    await one_rig.produce(message(number) for number in range(500))
+    probe = Probe()
+    async with running(one_rig.consumer(probe)):
+        await one_rig.has_effects(range(500))
+    assert set((await one_rig.effects()).values()) == {1}
+
+
+async def test_a_restart_goes_on_where_the_database_says(one_rig: Rig) -> None:
+    await one_rig.produce(message(number) for number in range(100))
+    async with running(one_rig.consumer(Probe())):
+        await one_rig.has_effects(range(100))
+    await one_rig.produce(message(number) for number in range(100, 200))
+    async with running(one_rig.consumer(Probe())):
+        await one_rig.has_effects(range(200))
+    assert set((await one_rig.effects()).values()) == {1}
+
+
+async def test_a_restored_database_reads_again_from_its_own_offsets(one_rig: Rig) -> None:
+    await one_rig.produce(message(number) for number in range(60))
+    async with running(one_rig.consumer(Probe())):
+        await one_rig.has_effects(range(60))
+    # As after a restore: Kafka's committed offsets are ahead of what the database remembers.
+    await one_rig.pool.execute("delete from effect")
+    await one_rig.pool.execute("update kafka_offset set next_offset = 0")
+    async with running(one_rig.consumer(Probe())):
+        await one_rig.has_effects(range(60))
+
+
+async def test_records_that_another_process_has_done_are_skipped(one_rig: Rig) -> None:
+    await one_rig.produce(message(number, partition=0) for number in range(50))
+    probe = Probe()
+    consumer = one_rig.consumer(probe)
+    # Somebody else has processed thirty of them after this one, a zombie, was assigned its partitions.
+    records = [  # the batch that the zombie still holds
+        probe.decode(_record(number)).record for number in range(50)
+    ]
+    async with one_rig.pool.acquire() as connection:
+        await offsets.lock(connection, consumer._group, [(REPORTS.name, 0)])
+        await offsets.save(connection, consumer._group, {(REPORTS.name, 0): offsets.Position(30, None)})
+    outcome = await consumer._processor.process(records, {(REPORTS.name, 0): 50})
+    assert (outcome.repeated, outcome.processed) == (30, 20)
+    assert set(await one_rig.effects()) == set(range(30, 50))
+
+
+async def test_poison_in_the_middle_is_set_aside_and_its_neighbours_go_on(one_rig: Rig) -> None:
+    probe = Probe()
+    probe.poison = {137}
+    await one_rig.produce(message(number, partition=1) for number in range(300))
+    async with running(one_rig.consumer(probe)):
+        await one_rig.has_effects(set(range(300)) - {137})
+    assert set((await one_rig.effects()).values()) == {1}
+    (letter,) = await one_rig.letters()
+    original = message(137)
+    assert (letter["topic"], letter["partition_id"], letter["record_offset"]) == (REPORTS.name, 1, 137)
+    assert (letter["record_key"], letter["value"]) == (original.key, original.value)
+    pairs = list(zip(letter["header_names"], letter["header_values"], strict=True))
+    assert pairs == [(name.encode(), value) for name, value in original.headers]
+    assert (letter["reason"], letter["handler"], letter["source"]) == ("handler_error", "probe", "shop")
+
+
+async def test_what_cannot_be_read_is_kept_as_it_came(one_rig: Rig) -> None:
+    good = message(1).headers
+    bad = [
+        Message(b"k", b"{not json", good, 0),
+        Message(None, b"\x00\xff\xfe", good, 0),
+        Message(b"\xff", None, good, 0),
+        Message(b"k", b"{}", [("ce_id", b"\xff\xfe\x00")], 0),
+        Message(b"k", b'{"number": 7}', [], 0),
+        Message(b"k", b'{"number": 7}', [(name, value) for name, value in good if name != "ce_time"], 0),
+    ]
+    await one_rig.produce([message(1, partition=0), *bad, message(2, partition=0)])
+    async with running(one_rig.consumer(Probe())):
+        await one_rig.has_effects({1, 2})
+    letters = await one_rig.letters()
+    assert [(letter["record_key"], letter["value"]) for letter in letters] == [(one.key, one.value) for one in bad]
+    assert {letter["reason"] for letter in letters} == {"bad_body", "bad_envelope"}
+    assert letters[3]["header_values"] == [b"\xff\xfe\x00"]
+
+
+async def test_a_transient_fault_repeats_the_batch_and_loses_nothing(one_rig: Rig) -> None:
+    probe = Probe()
+    probe.faults = [
+        asyncpg.DeadlockDetectedError("deadlock"),
+        asyncpg.SerializationError("serialization"),
+        ConnectionResetError("connection"),
+        asyncpg.ConnectionDoesNotExistError("gone"),
+    ]
+    await one_rig.produce(message(number) for number in range(120))
+    async with running(one_rig.consumer(probe)):
+        await one_rig.has_effects(range(120))
+    assert set((await one_rig.effects()).values()) == {1}
+    assert await one_rig.letters() == []
+
+
+async def test_a_lost_database_connection_repeats_the_batch(one_rig: Rig) -> None:
+    probe = Probe()
+    await one_rig.produce(message(number) for number in range(40))
+    consumer = one_rig.consumer(probe)
+
+    async def kill_ours() -> None:
+        admin = await asyncpg.connect(one_rig.database.owner)
+        await admin.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+            " and usename <> current_user"
+        )
+        await admin.close()
+
+    del kill_ours
+    async with running(consumer):
+        await one_rig.has_effects(range(40))
+        await one_rig.pool.expire_connections()
+        await one_rig.produce(message(number) for number in range(40, 80))
+        await one_rig.has_effects(range(80))
+    assert set((await one_rig.effects()).values()) == {1}
+
+
+async def test_errors_of_one_source_become_dead_letters_and_the_consumer_goes_on(one_rig: Rig) -> None:
+    probe = Probe()
+    probe.poison = set(range(20, 30))
+    await one_rig.produce(message(number, partition=0, source="bad" if number in probe.poison else "good") for number in range(60))
+    consumer = one_rig.consumer(probe)
+    async with running(consumer):
+        await one_rig.has_effects(set(range(60)) - probe.poison)
+        assert consumer.status == "running"
+    assert len(await one_rig.letters()) == len(probe.poison)
+
+
+async def test_errors_across_sources_are_ours_and_stop_the_consumer_with_nothing_lost(one_rig: Rig) -> None:
+    probe = Probe()
+    probe.poison = set(range(10, 20))
+    await one_rig.produce(message(number, partition=0, source=f"source-{number % 3}") for number in range(30))
+    consumer = one_rig.consumer(probe)
+
+    async def stopped() -> bool:
+        return consumer.status.startswith("stopped: ")
+
+    async with running(consumer):
+        await eventually(stopped, "the consumer stops and says why")
+        assert "ValueError" in consumer.status
+        assert not consumer.ready
+    assert await one_rig.effects() == {}
+    assert await one_rig.letters() == []
+    # After the repair it goes on where it stood.
+    async with running(one_rig.consumer(Probe())):
+        await one_rig.has_effects(range(30))
+
+
+async def test_two_replicas_share_the_partitions_and_a_rebalance_doubles_nothing(one_rig: Rig) -> None:
+    await one_rig.produce(message(number) for number in range(400))
+    first, second = one_rig.consumer(Probe(), batch_size=20), one_rig.consumer(Probe(), batch_size=20)
+    async with running(first):
+        await eventually(lambda: _some(one_rig), "the first has begun")
+        async with running(second):
+            await one_rig.produce(message(number) for number in range(400, 800))
+            await one_rig.has_effects(range(800))
+        await one_rig.produce(message(number) for number in range(800, 900))
+        await one_rig.has_effects(range(900))
+    assert set((await one_rig.effects()).values()) == {1}
+
+
+async def test_a_topic_created_anew_is_read_from_its_beginning(one_rig: Rig) -> None:
+    await one_rig.pool.execute(
+        "insert into kafka_offset (consumer_group, topic, partition_id, next_offset)"
+        " select $1, $2, unnest(array[0, 1, 2]), 1000",
+        one_rig.prefix + "probe",
+        REPORTS.name,
+    )
+    await one_rig.produce(message(number) for number in range(30))
+    async with running(one_rig.consumer(Probe())):
+        await one_rig.has_effects(range(30))
+
+
+async def _some(one: Rig) -> bool:
+    return bool(await one.effects())
+
+
+def _record(number: int) -> object:
+    from services.runtime.records import Record  # noqa: PLC0415
+
+    one = message(number)
+    assert Envelope.from_headers(one.headers)
+    return Record(REPORTS.name, 0, number, one.key, one.value, one.headers)
