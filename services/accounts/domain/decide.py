@@ -1,0 +1,151 @@
+"""Pure steps between what the tables hold and what they shall hold."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from contracts.events import Event
+from services.accounts.domain.conversations import Member, Summary, components, summarise
+from services.accounts.domain.ports import StoredAttribution, StoredReport
+from services.accounts.domain.reading import Reading, attribute, canonical, digest_of, shared_body, withdrawn_from
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """An event as it came. `body` is its JSON, `recorded_at` the clock's time at which ingest accepted it."""
+
+    event: Event
+    body: bytes
+    recorded_at: datetime
+    traceparent: str | None
+
+
+def collapse(reports: Iterable[Report]) -> dict[str, dict[str, Report]]:
+    """Return by interaction and event id the greatest revision among `reports`."""
+    collapsed: dict[str, dict[str, Report]] = {}
+    for report in reports:
+        event = report.event
+        of_interaction = collapsed.setdefault(event.interaction.id, {})
+        known = of_interaction.get(event.id)
+        if known is None or known.event.revision.sort_key < event.revision.sort_key:
+            of_interaction[event.id] = report
+    return collapsed
+
+
+def news(fresh: Mapping[str, Report], stored: Iterable[StoredReport]) -> dict[str, Report]:
+    """Return those of one interaction's reports that say more than the ledger; an equal or lower revision is a duplicate."""
+    known = {report.event_id: report.revision for report in stored}
+    return {
+        event_id: report
+        for event_id, report in fresh.items()
+        if event_id not in known or known[event_id] < report.event.revision.sort_key
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Regrouping:
+    """What becomes of the conversations that a batch touches."""
+
+    conversation_of: Mapping[str, str]
+    """Of each touched interaction with references."""
+    summaries: Mapping[str, Summary]
+    """Of each touched interaction with references."""
+    moved_references: Mapping[str, str]
+    moved_members: Mapping[str, str]
+    """Interactions that are not being read now, by their new conversation."""
+    to_read_again: Sequence[str] = field(default_factory=tuple)
+    """Conversations in which others than the touched ones now read differently."""
+
+
+def regroup(
+    touched: Mapping[str, Member],
+    members: Sequence[tuple[str, Member]],
+    conversation_of_reference: Mapping[str, str],
+    new_id: Mapping[str, str],
+) -> Regrouping:
+    """Put the touched interactions into their conversations.
+
+    `members` is everything stored in any conversation that is concerned, `conversation_of_reference` where the touched
+    ones' references are, `new_id` a conversation id to be used for a group that has none, by interaction.
+    """
+    before = {member.id: (conversation, member) for conversation, member in members}
+    stored: dict[str, list[Member]] = {}
+    for conversation, member in members:
+        stored.setdefault(conversation, []).append(member)
+    old_summaries = {conversation: summarise(those) for conversation, those in stored.items()}
+    present = {member.id: member for _, member in members} | dict(touched)
+    taken: set[str] = set()
+    conversation_of: dict[str, str] = {}
+    summaries: dict[str, Summary] = {}
+    moved_references: dict[str, str] = {}
+    moved_members: dict[str, str] = {}
+    again: set[str] = set()
+    # Largest groups first: a conversation that falls apart leaves its id to the larger part.
+    for group in sorted(components(list(present.values())), key=lambda those: (-len(those), min(member.id for member in those))):
+        candidates = {before[member.id][0] for member in group if member.id in before}
+        candidates |= {conversation_of_reference[name] for member in group for name in member.references if name in conversation_of_reference}
+        free = sorted(candidates - taken)
+        label = free[0] if free else new_id[min(member.id for member in group if member.id in touched)] if _any_touched(group, touched) else ""
+        if not label:
+            # A part that fell off and has no touched member: its first member lends its own id.
+            label = min(member.id for member in group)
+        taken.add(label)
+        summary = summarise(group)
+        for member in group:
+            for name in member.references:
+                if conversation_of_reference.get(name, label if member.id not in before else before[member.id][0]) != label:
+                    moved_references[name] = label
+            if member.id in touched:
+                conversation_of[member.id] = label
+                summaries[member.id] = summary
+                continue
+            conversation = before[member.id][0]
+            if conversation != label:
+                moved_members[member.id] = label
+            if old_summaries[conversation] != summary:
+                again.add(label)
+    return Regrouping(conversation_of, summaries, moved_references, moved_members, sorted(again))
+
+
+def _any_touched(group: Iterable[Member], touched: Collection[str]) -> bool:
+    return any(member.id in touched for member in group)
+
+
+@dataclass(frozen=True, slots=True)
+class Saying:
+    """One attribution that differs from the last: what is to be said to an account, versions apart."""
+
+    reading: Reading
+    account_id: str
+    content: bytes
+    digest: bytes
+    body: Mapping[str, Any]
+
+
+def sayings(reading: Reading, state: Mapping[str, Any], summary: Summary, last: Mapping[str, StoredAttribution]) -> list[Saying]:
+    """Return what is to be said about one interaction: new states, and tombstones for accounts whose it no longer is.
+
+    An account that never heard of an interaction is not told of its withdrawal.
+    """
+    shared = shared_body(reading, state, summary)
+    said = []
+    for claim in reading.claims:
+        known = last.get(claim.account_id)
+        if known is None and not reading.interaction.present:
+            continue
+        said.append((claim.account_id, attribute(reading, shared, summary, claim)))
+    current = set(reading.accounts)
+    said += [
+        (account, withdrawn_from(shared, account, known.reason))
+        for account, known in last.items()
+        if account not in current and known.present
+    ]
+    differing = []
+    for account, body in said:
+        content = canonical(body)
+        digest = digest_of(content)
+        known = last.get(account)
+        if known is None or known.digest != digest:
+            differing.append(Saying(reading, account, content, digest, body))
+    return differing

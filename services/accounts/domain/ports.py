@@ -1,0 +1,179 @@
+"""What the fold over interactions asks of its tables. `store` provides it; nothing else knows SQL.
+
+Every method works inside the transaction that the tables were opened for, with one statement per call.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from contracts.values import RevisionOrder
+from services.accounts.domain.conversations import Member
+from services.accounts.domain.matching import Directory
+from services.accounts.domain.reading import Hand, Reading, Rules
+
+
+@dataclass(frozen=True, slots=True)
+class StoredInteraction:
+    """An interaction as it was left; `known` False: only a place kept for a parent that nobody has reported yet."""
+
+    id: str
+    known: bool
+    conversation_id: str | None
+    references: tuple[str, ...]
+    keys: tuple[str, ...]
+    claimed: tuple[str, ...]
+    hand: Hand
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReport:
+    """One event of the ledger; `body` is its JSON."""
+
+    event_id: str
+    interaction_id: str
+    event_type: str
+    revision: RevisionOrder
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRow:
+    """One event to be kept. Times are aware."""
+
+    event_id: str
+    interaction_id: str
+    event_type: str
+    occurred_at: datetime
+    revision: RevisionOrder
+    source: str
+    imported: bool
+    recorded_at: datetime
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class InteractionRow:
+    """An interaction to be left as it is now; `state` is its JSON without text."""
+
+    reading: Reading
+    conversation_id: str | None
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAttribution:
+    """What was last said about an interaction to an account."""
+
+    digest: bytes
+    present: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttributionRow:
+    """What is said now; `content` are the canonical bytes without versions."""
+
+    interaction_id: str
+    account_id: str
+    version: int
+    digest: bytes
+    present: bool
+    reason: str
+    touch_class: str | None
+    conversation_id: str
+    contacts: tuple[str, ...]
+    occurred_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """The last version drawn for an account, and the one under which the account itself was last published."""
+
+    last: int
+    state: int
+
+
+class Tables(Protocol):
+    """The tables of one open transaction."""
+
+    async def share_identities(self) -> None:
+        """Lock identities against edits; other batches may share the lock."""
+        ...
+
+    async def keep_places(self, ids: Sequence[str]) -> None:
+        """Make sure that each of `ids` (sorted) has a row, so that it can be locked."""
+        ...
+
+    async def lock_interactions(self, ids: Sequence[str]) -> dict[str, StoredInteraction]:
+        """Lock and return those of `ids` (sorted) that exist."""
+        ...
+
+    async def load_reports(self, ids: Sequence[str]) -> list[StoredReport]:
+        """Return everything reported about the interactions `ids`."""
+        ...
+
+    async def load_claimed(self, ids: Collection[str]) -> dict[str, tuple[str, ...]]:
+        """Return by interaction the accounts whose it is."""
+        ...
+
+    async def load_directory(self, keys: Collection[str]) -> Directory:
+        """Return who is known under `keys`, and all users of ours."""
+        ...
+
+    async def load_rules(self, directory: Directory) -> Rules:
+        """Return the rules in order, and the roles of the directory's contacts."""
+        ...
+
+    async def claim_references(self, proposed: Mapping[str, str]) -> dict[str, str]:
+        """Return, and lock, the conversation of every reference; those without one get the proposed."""
+        ...
+
+    async def lock_conversations(self, ids: Sequence[str]) -> None:
+        """Lock conversations (sorted), creating those that do not exist."""
+        ...
+
+    async def load_members(self, ids: Sequence[str]) -> list[tuple[str, Member]]:
+        """Return (conversation, member) of everything in the conversations `ids`."""
+        ...
+
+    async def move_references(self, moved: Mapping[str, str]) -> None:
+        """Set the conversation of references."""
+        ...
+
+    async def move_members(self, moved: Mapping[str, str]) -> None:
+        """Set the conversation of interactions that are not being read now."""
+        ...
+
+    async def load_attributions(self, ids: Sequence[str]) -> dict[str, dict[str, StoredAttribution]]:
+        """Return by interaction and account what was last said."""
+        ...
+
+    async def save_reports(self, rows: Sequence[LedgerRow]) -> None:
+        """Keep events; of one event the greatest revision stays."""
+        ...
+
+    async def insert_interactions(self, rows: Sequence[InteractionRow]) -> None:
+        """Add interactions that were not there; a transient error when one has come meanwhile."""
+        ...
+
+    async def update_interactions(self, rows: Sequence[InteractionRow]) -> None:
+        """Overwrite interactions that are locked."""
+        ...
+
+    async def change_parties(self, gone: Sequence[tuple[str, str]], new: Sequence[tuple[str, str]]) -> None:
+        """Update the index of parties: pairs of (key, interaction id)."""
+        ...
+
+    async def draw_versions(self, counts: Mapping[str, int]) -> dict[str, Versions]:
+        """Lock accounts in order and draw so many versions of each."""
+        ...
+
+    async def save_attributions(self, rows: Sequence[AttributionRow]) -> None:
+        """Remember what is said now."""
+        ...
+
+    async def add_job(self, selector: str, selected: Sequence[str], recorded_at: datetime) -> None:
+        """Have interactions read again in transactions of their own."""
+        ...

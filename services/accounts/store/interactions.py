@@ -1,0 +1,311 @@
+"""Tables of the fold: ledger, interactions and their parties, conversations, attributions, versions."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from contracts.values import RevisionOrder
+from services.accounts.domain.conversations import Member
+from services.accounts.domain.matching import Directory
+from services.accounts.domain.ports import (
+    AttributionRow,
+    InteractionRow,
+    LedgerRow,
+    StoredAttribution,
+    StoredInteraction,
+    StoredReport,
+    Versions,
+)
+from services.accounts.domain.reading import Hand, Rules
+from services.accounts.store import directory, jobs
+from services.accounts.store.arrays import text_literal, uuid_literal
+
+IDENTITY_LOCK = 0x6964656E74697479  # "identity"
+
+
+class InteractionTables:
+    """`domain.ports.Tables` on one connection with an open transaction."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+
+    async def share_identities(self) -> None:
+        """Lock identities against edits; other batches may share the lock."""
+        # Held until the transaction ends: what was matched stays true until it is committed.
+        await self._connection.execute("select pg_advisory_xact_lock_shared($1)", IDENTITY_LOCK)
+
+    async def keep_places(self, ids: Sequence[str]) -> None:
+        """Make sure that each of `ids` (sorted) has a row, so that it can be locked."""
+        # A parent that nobody has reported: whoever reports it meets this row and knows that there are children.
+        await self._connection.execute(
+            "insert into interaction (id) select id from unnest($1::text[]::uuid[]) as place (id) order by id on conflict (id) do nothing", ids
+        )
+
+    async def lock_interactions(self, ids: Sequence[str]) -> dict[str, StoredInteraction]:
+        """Lock and return those of `ids` (sorted) that exist."""
+        # Sorted, so that two transactions that lock some of the same rows wait for each other in one order only.
+        rows = await self._connection.fetch(
+            "select id, state is not null as known, conversation_id, refs, identities, claimed, hand_accounts, hand_class, hand_reply_expected"
+            " from interaction where id = any($1::text[]::uuid[]) order by id for update",
+            ids,
+        )
+        return {row["id"]: _stored(row) for row in rows}
+
+    async def load_reports(self, ids: Sequence[str]) -> list[StoredReport]:
+        """Return everything reported about the interactions `ids`."""
+        # All events of the touched interactions; their rows are locked, so nothing is added meanwhile.
+        rows = await self._connection.fetch(
+            "select event_id, interaction_id, event_type, authority, revision_order, mapper, digest, body"
+            " from ledger where interaction_id = any($1::text[]::uuid[])",
+            ids,
+        )
+        return [
+            StoredReport(event_id, interaction_id, event_type, RevisionOrder(authority, order, mapper, digest), body)
+            for event_id, interaction_id, event_type, authority, order, mapper, digest, body in rows
+        ]
+
+    async def load_claimed(self, ids: Collection[str]) -> dict[str, tuple[str, ...]]:
+        """Return by interaction the accounts whose it is."""
+        # Parents that are not read now.
+        rows = await self._connection.fetch("select id, claimed from interaction where id = any($1::text[]::uuid[])", list(ids))
+        return {row["id"]: tuple(row["claimed"]) for row in rows}
+
+    async def load_directory(self, keys: Collection[str]) -> Directory:
+        """Return who is known under `keys`, and all users of ours."""
+        return await directory.load(self._connection, keys)
+
+    async def load_rules(self, directory_: Directory) -> Rules:
+        """Return the rules in order, and the roles of the directory's contacts."""
+        return await directory.load_rules(self._connection, directory_)
+
+    async def claim_references(self, proposed: Mapping[str, str]) -> dict[str, str]:
+        """Return, and lock, the conversation of every reference; those without one get the proposed."""
+        references = sorted(proposed)
+        # New references; one that another transaction is adding makes this wait until it is committed.
+        await self._connection.execute(
+            "insert into conversation_ref (reference, conversation_id) select reference, conversation_id"
+            " from unnest($1::text[], $2::text[]::uuid[]) as new (reference, conversation_id) order by reference"
+            " on conflict (reference) do nothing",
+            references,
+            [proposed[reference] for reference in references],
+        )
+        # The conversation that each belongs to now; locked, so that it stays there.
+        rows = await self._connection.fetch(
+            "select reference, conversation_id from conversation_ref where reference = any($1::text[]) order by reference for update", references
+        )
+        return {row["reference"]: row["conversation_id"] for row in rows}
+
+    async def lock_conversations(self, ids: Sequence[str]) -> None:
+        """Lock conversations (sorted), creating those that do not exist."""
+        # New conversations.
+        await self._connection.execute(
+            "insert into conversation (id) select id from unnest($1::text[]::uuid[]) as new (id) order by id on conflict (id) do nothing", ids
+        )
+        # Whoever adds to a conversation waits here for whoever is adding to it.
+        await self._connection.execute("select id from conversation where id = any($1::text[]::uuid[]) order by id for update", ids)
+
+    async def load_members(self, ids: Sequence[str]) -> list[tuple[str, Member]]:
+        """Return (conversation, member) of everything in the conversations `ids`."""
+        # What each member means to its conversation, without its state.
+        rows = await self._connection.fetch(
+            "select conversation_id, id, occurred_at, refs, kind = 'ticket' and present as ticket, support_request, claimed"
+            " from interaction where conversation_id = any($1::text[]::uuid[])",
+            ids,
+        )
+        return [
+            (conversation, Member(id_, occurred_at, tuple(refs), ticket, request, tuple(claimed)))
+            for conversation, id_, occurred_at, refs, ticket, request, claimed in rows
+        ]
+
+    async def move_references(self, moved: Mapping[str, str]) -> None:
+        """Set the conversation of references."""
+        # Conversations that met, or that a lost reference parted.
+        await self._connection.execute(
+            "update conversation_ref set conversation_id = moved.conversation_id"
+            " from unnest($1::text[], $2::text[]::uuid[]) as moved (reference, conversation_id)"
+            " where conversation_ref.reference = moved.reference",
+            list(moved),
+            list(moved.values()),
+        )
+
+    async def move_members(self, moved: Mapping[str, str]) -> None:
+        """Set the conversation of interactions that are not being read now."""
+        # Only where they belong; what follows from it is read again by a job.
+        await self._connection.execute(
+            "update interaction set conversation_id = moved.conversation_id"
+            " from unnest($1::text[]::uuid[], $2::text[]::uuid[]) as moved (id, conversation_id) where interaction.id = moved.id",
+            list(moved),
+            list(moved.values()),
+        )
+
+    async def load_attributions(self, ids: Sequence[str]) -> dict[str, dict[str, StoredAttribution]]:
+        """Return by interaction and account what was last said."""
+        # To say only what is new, and to tell former accounts.
+        rows = await self._connection.fetch(
+            "select interaction_id, account_id, digest, present, reason from attribution where interaction_id = any($1::text[]::uuid[])", ids
+        )
+        loaded: dict[str, dict[str, StoredAttribution]] = {}
+        for interaction_id, account_id, digest, present, reason in rows:
+            loaded.setdefault(interaction_id, {})[account_id] = StoredAttribution(digest, present, reason)
+        return loaded
+
+    async def save_reports(self, rows: Sequence[LedgerRow]) -> None:
+        """Keep events; of one event the greatest revision stays."""
+        # The comparison stands here once more, so that no path into the ledger can replace a greater revision.
+        await self._connection.execute(
+            "insert into ledger (event_id, interaction_id, event_type, occurred_at, authority, revision_order, mapper, digest, source, imported,"
+            " recordedtime, body)"
+            " select event_id, interaction_id, event_type, occurred_at, authority, revision_order, mapper, digest, source, imported, recordedtime, body"
+            " from unnest($1::text[]::uuid[], $2::text[]::uuid[], $3::text[], $4::timestamptz[], $5::smallint[], $6::bigint[], $7::integer[],"
+            " $8::text[], $9::text[], $10::boolean[], $11::timestamptz[], $12::bytea[])"
+            " as new (event_id, interaction_id, event_type, occurred_at, authority, revision_order, mapper, digest, source, imported, recordedtime, body)"
+            " on conflict (event_id) do update set occurred_at = excluded.occurred_at, authority = excluded.authority,"
+            " revision_order = excluded.revision_order, mapper = excluded.mapper, digest = excluded.digest, source = excluded.source,"
+            " imported = excluded.imported, recordedtime = excluded.recordedtime, body = excluded.body"
+            " where (ledger.authority, ledger.revision_order, ledger.mapper, ledger.digest collate \"C\")"
+            " < (excluded.authority, excluded.revision_order, excluded.mapper, excluded.digest collate \"C\")",
+            [row.event_id for row in rows],
+            [row.interaction_id for row in rows],
+            [row.event_type for row in rows],
+            [row.occurred_at for row in rows],
+            [row.revision.authority for row in rows],
+            [row.revision.order for row in rows],
+            [row.revision.mapper for row in rows],
+            [row.revision.digest for row in rows],
+            [row.source for row in rows],
+            [row.imported for row in rows],
+            [row.recorded_at for row in rows],
+            [row.body for row in rows],
+        )
+
+    async def insert_interactions(self, rows: Sequence[InteractionRow]) -> None:
+        """Add interactions that were not there; a transient error when one has come meanwhile."""
+        # One that exists by now was added as a place for a parent: its children would be missed, so the batch is tried again.
+        done = await self._connection.execute(
+            "insert into interaction (id, kind, occurred_at, present, parent_id, conversation_id, refs, identities, users, claimed,"
+            " support_request, unmatched, state)"
+            " select id, kind, occurred_at, present, parent_id, conversation_id, refs::text[], identities::text[], users::uuid[], claimed::uuid[],"
+            f" support_request, unmatched, state::json from {_INTERACTIONS} order by id on conflict (id) do nothing",
+            *_interaction_columns(rows),
+        )
+        if int(done.rpartition(" ")[2]) != len(rows):
+            raise asyncpg.SerializationError("an interaction was added by another transaction")
+
+    async def update_interactions(self, rows: Sequence[InteractionRow]) -> None:
+        """Overwrite interactions that are locked."""
+        # What people decided by hand stands in columns of its own and is not touched.
+        await self._connection.execute(
+            "update interaction set kind = new.kind, occurred_at = new.occurred_at, present = new.present, parent_id = new.parent_id,"
+            " conversation_id = new.conversation_id, refs = new.refs::text[], identities = new.identities::text[], users = new.users::uuid[],"
+            " claimed = new.claimed::uuid[], support_request = new.support_request, unmatched = new.unmatched, state = new.state::json"
+            f" from {_INTERACTIONS} where interaction.id = new.id",
+            *_interaction_columns(rows),
+        )
+
+    async def change_parties(self, gone: Sequence[tuple[str, str]], new: Sequence[tuple[str, str]]) -> None:
+        """Update the index of parties: pairs of (key, interaction id)."""
+        if gone:
+            # Parties that a later report no longer names.
+            await self._connection.execute(
+                "delete from interaction_party using unnest($1::text[], $2::text[]::uuid[]) as gone (identity_key, interaction_id)"
+                " where interaction_party.identity_key = gone.identity_key and interaction_party.interaction_id = gone.interaction_id",
+                [key for key, _ in gone],
+                [interaction for _, interaction in gone],
+            )
+        if new:
+            # Parties that are named for the first time.
+            await self._connection.execute(
+                "insert into interaction_party (identity_key, interaction_id) select identity_key, interaction_id"
+                " from unnest($1::text[], $2::text[]::uuid[]) as new (identity_key, interaction_id) on conflict do nothing",
+                [key for key, _ in new],
+                [interaction for _, interaction in new],
+            )
+
+    async def draw_versions(self, counts: Mapping[str, int]) -> dict[str, Versions]:
+        """Lock accounts in order and draw so many versions of each."""
+        return await draw_versions(self._connection, counts)
+
+    async def save_attributions(self, rows: Sequence[AttributionRow]) -> None:
+        """Remember what is said now."""
+        # The account is locked, so a lower version cannot overtake.
+        await self._connection.execute(
+            "insert into attribution (interaction_id, account_id, version, digest, present, reason, touch_class, conversation_id, contacts, occurred_at)"
+            " select interaction_id, account_id, version, digest, present, reason, touch_class, conversation_id, contacts::uuid[], occurred_at"
+            " from unnest($1::text[]::uuid[], $2::text[]::uuid[], $3::bigint[], $4::bytea[], $5::boolean[], $6::text[], $7::text[], $8::text[]::uuid[],"
+            " $9::text[], $10::timestamptz[])"
+            " as new (interaction_id, account_id, version, digest, present, reason, touch_class, conversation_id, contacts, occurred_at)"
+            " on conflict (interaction_id, account_id) do update set version = excluded.version, digest = excluded.digest,"
+            " present = excluded.present, reason = excluded.reason, touch_class = excluded.touch_class,"
+            " conversation_id = excluded.conversation_id, contacts = excluded.contacts, occurred_at = excluded.occurred_at"
+            " where attribution.version < excluded.version",
+            [row.interaction_id for row in rows],
+            [row.account_id for row in rows],
+            [row.version for row in rows],
+            [row.digest for row in rows],
+            [row.present for row in rows],
+            [row.reason for row in rows],
+            [row.touch_class for row in rows],
+            [row.conversation_id for row in rows],
+            [uuid_literal(row.contacts) for row in rows],
+            [row.occurred_at for row in rows],
+        )
+
+    async def add_job(self, selector: str, selected: Sequence[str], recorded_at: datetime) -> None:
+        """Have interactions read again in transactions of their own."""
+        await jobs.add(self._connection, selector, selected, recorded_at)
+
+
+async def draw_versions(connection: asyncpg.Connection, counts: Mapping[str, int]) -> dict[str, Versions]:
+    """Lock accounts in order and draw so many versions of each. After a restore the epoch lifts them above all earlier ones."""
+    ids = sorted(counts)
+    # The inner query locks in order; 1099511627776 is 2^40.
+    rows = await connection.fetch(
+        "with locked as (select id from account where id = any($1::text[]::uuid[]) order by id for update),"
+        " wanted as (select locked.id, counted.n from locked join unnest($1::text[]::uuid[], $2::bigint[]) as counted (id, n) on counted.id = locked.id)"
+        " update account set version = greatest(account.version, (select epoch from version_epoch) * 1099511627776) + wanted.n"
+        " from wanted where account.id = wanted.id returning account.id, account.version, account.state_version",
+        ids,
+        [counts[account] for account in ids],
+    )
+    return {row["id"]: Versions(row["version"], row["state_version"]) for row in rows}
+
+
+_INTERACTIONS = (
+    "unnest($1::text[]::uuid[], $2::text[], $3::timestamptz[], $4::boolean[], $5::text[]::uuid[], $6::text[]::uuid[], $7::text[], $8::text[],"
+    " $9::text[], $10::text[], $11::boolean[], $12::boolean[], $13::text[])"
+    " as new (id, kind, occurred_at, present, parent_id, conversation_id, refs, identities, users, claimed, support_request, unmatched, state)"
+)
+
+
+def _interaction_columns(rows: Sequence[InteractionRow]) -> list[list[Any]]:
+    readings = [row.reading for row in rows]
+    return [
+        [reading.interaction.id for reading in readings],
+        [reading.interaction.key.kind.value for reading in readings],
+        [reading.interaction.occurred_at for reading in readings],
+        [reading.interaction.present for reading in readings],
+        [reading.parent_id for reading in readings],
+        [row.conversation_id for row in rows],
+        [text_literal(reading.references) for reading in readings],
+        [text_literal(reading.keys) for reading in readings],
+        [uuid_literal(reading.users) for reading in readings],
+        [uuid_literal(reading.accounts) for reading in readings],
+        [reading.member.support_request for reading in readings],
+        [reading.unmatched for reading in readings],
+        [row.state for row in rows],
+    ]
+
+
+def _stored(row: asyncpg.Record) -> StoredInteraction:
+    hand = row["hand_accounts"]
+    return StoredInteraction(
+        id=row["id"],
+        known=row["known"],
+        conversation_id=row["conversation_id"],
+        references=tuple(row["refs"]),
+        keys=tuple(row["identities"]),
+        claimed=tuple(row["claimed"]),
+        hand=Hand(None if hand is None else tuple(hand), row["hand_class"], row["hand_reply_expected"]),
+    )

@@ -1,0 +1,49 @@
+"""One fresh accounts database for each test, and small stories to fill it."""
+
+from collections.abc import AsyncIterator, Callable
+from zoneinfo import ZoneInfo
+
+import asyncpg
+import pytest
+
+from deploy.databases import DatabaseAccess
+from services.accounts.handlers.fold import Fold
+from services.accounts.handlers.jobs import JobRunner
+from services.accounts.store import jobs
+from services.accounts.store.interactions import InteractionTables
+from services.runtime.postgres import create_pool
+from tests.integration.accounts.stories import Office
+
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+@pytest.fixture
+def access(database: Callable[[str], DatabaseAccess]) -> DatabaseAccess:
+    """The migrated database of this test."""
+    return database("accounts")
+
+
+@pytest.fixture
+async def pool(access: DatabaseAccess) -> AsyncIterator[asyncpg.Pool]:
+    """Connections of the worker role."""
+    pool = await create_pool(access.worker, max_size=4)
+    yield pool
+    await pool.close()
+
+
+@pytest.fixture
+def fold() -> Fold:
+    """The fold of a company in Berlin."""
+    return Fold(InteractionTables, BERLIN)
+
+
+@pytest.fixture
+def runner(pool: asyncpg.Pool, fold: Fold) -> JobRunner:
+    """Runs jobs when a test asks it to."""
+    return JobRunner(pool, fold, jobs)
+
+
+@pytest.fixture
+def office(pool: asyncpg.Pool, fold: Fold, runner: JobRunner) -> Office:
+    """Delivers events and looks at what came of them."""
+    return Office(pool, fold, runner)
