@@ -30,6 +30,7 @@ _COORDINATES = _HERE / "kafka-coordinates.txt"
 _LOGGING = _HERE / "kafka-log4j2.properties"
 _READY = "Kafka Server started"
 _JAVA_AT_LEAST = 17
+_REPORT_EVERY = 10  # files
 _ROOM_FOR_JARS = 200 * 2**20  # bytes; the jars take 45 MB, twice while they are moved into place
 
 Report = Callable[[str], None]
@@ -204,7 +205,8 @@ def _download(jars: list[_Jar], directory: Path, report: Report) -> None:
                     if _sha256(path) != jar.sha256:
                         raise LocalFault(f"{jar.coordinate} is not the file that we know (its SHA-256 differs).")
                     path.replace(directory / jar.filename)
-                    report(f"fetching Apache Kafka {VERSION}: {count} of {len(jars)} files")
+                    if count % _REPORT_EVERY == 0:
+                        report(f"fetching Apache Kafka {VERSION}: {count} of {len(jars)} files")
             except LocalFault:
                 pool.shutdown(cancel_futures=True)
                 raise

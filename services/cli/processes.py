@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
 
 def up(
     instance: InstanceName = None,
-    sources: Annotated[Path | None, typer.Option(help="sources.toml: mailboxes, webhooks, their secrets")] = None,
+    sources: Annotated[Path | None, typer.Option(exists=True, help="sources.toml; its secrets lie beside it")] = None,
     time_zone: Annotated[str, typer.Option(help="the company's one time zone")] = "Europe/Berlin",
     *,
     fresh: Annotated[bool, typer.Option("--fresh", help="begin with empty databases and topics")] = False,
@@ -42,7 +42,7 @@ def up(
         raise CommandFault(f"It is up already ({directory}); `tenure status` shows it, `tenure down` stops it.")
     plan = SystemPlan(time_zone=time_zone)
     if sources:
-        plan = replace(plan, sources_toml=sources.read_text())
+        plan = replace(plan, environment={"ingest": {"SOURCES_FILE": str(sources.resolve())}})
     with progress() as report:
         system = start_system(directory, plan, fresh=fresh, report=report)
     try:

@@ -22,11 +22,14 @@ _OLD_OUTBOX = 60.0  # seconds; a relay that works empties the outbox in less
 
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:
-    """What one service says of itself. `flow` is its /flow report, empty while it does not answer."""
+    """What one service says of itself.
+
+    `failing`: what each check of /readyz that does not pass says. `flow`: its /flow report, empty while it has none.
+    """
 
     name: str
     live: bool
-    ready: bool
+    failing: Mapping[str, str] = field(default_factory=dict)
     flow: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -54,11 +57,13 @@ class ServiceStatus:
         """What keeps this service's events from flowing; empty when they do."""
         if not self.live:
             return [f"{self.name} does not answer"]
-        found = [] if self.ready else [f"{self.name} is not ready"]
+        found = [f"{self.name} is not ready: {check} says {said}" for check, said in self.failing.items()]
+        state = self.flow.get("status", "running")
+        if state != "running" and not found:
+            found.append(f"{self.name} is {state}")
         for part, said in self.flow.get("parts", {}).items():
-            state = str(said.get("status", "running")) if isinstance(said, dict) else "running"
-            if not state.startswith("running"):
-                found.append(f"{self.name}: {part} is {state}")
+            if "error" in said:
+                found.append(f"{self.name}: {part} says {said['error']}")
         if self.outbox_age > _OLD_OUTBOX:
             found.append(f"{self.name}: a change has waited {self.outbox_age:.0f} s to be published")
         if self.dead_letters:
@@ -131,9 +136,19 @@ async def _ask(client: httpx2.AsyncClient, name: str, url: str) -> ServiceStatus
     return ServiceStatus(
         name=name,
         live=live is not None and live.is_success,
-        ready=ready is not None and ready.is_success,
+        failing=_failing(ready),
         flow=flow.json() if flow is not None and flow.is_success else {},
     )
+
+
+def _failing(ready: httpx2.Response | None) -> dict[str, str]:
+    if ready is None or ready.is_success:
+        return {}
+    try:
+        checks = ready.json()["checks"]
+    except (ValueError, KeyError, TypeError):
+        return {"readyz": f"HTTP {ready.status_code}"}
+    return {check: str(said) for check, said in checks.items() if said != "ok"}
 
 
 def _show(answers: list[ServiceStatus]) -> None:
@@ -154,7 +169,7 @@ def _show(answers: list[ServiceStatus]) -> None:
 
 
 def _row(answer: ServiceStatus) -> dict[str, str]:
-    state = "ready" if answer.ready else "not ready" if answer.live else "no answer"
+    state = "no answer" if not answer.live else "not ready" if answer.failing else answer.flow.get("status", "unknown")
     lag = " ".join(f"{topic}:{count}" for topic, count in answer.flow.get("lag", {}).items() if int(count))
     outbox = f"{answer.outbox_rows} ({answer.outbox_age:.0f}s)" if answer.outbox_rows else "0"
     return {
@@ -165,9 +180,8 @@ def _row(answer: ServiceStatus) -> dict[str, str]:
         "outbox": outbox,
         "dead_letters": str(answer.dead_letters),
         "horizon": str(answer.flow.get("horizon") or ""),
-        "parts": " ".join(f"{part}:{_brief(said)}" for part, said in answer.flow.get("parts", {}).items()),
+        "parts": " ".join(
+            f"{part}:{'drained' if said.get('drained') else 'busy'}"
+            for part, said in answer.flow.get("parts", {}).items()
+        ),
     }
-
-
-def _brief(said: Any) -> str:
-    return str(said.get("status", "ok")) if isinstance(said, dict) else str(said)
