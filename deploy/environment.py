@@ -96,11 +96,11 @@ def set_up(kind: str, progress: Progress) -> None:
     with _one_at_a_time():
         wanted = _stamp(kind)
         if not _usable(PYTHON):
-            _create_venv(kind, progress)
+            create_venv(kind, progress)
         if _stamp_file(kind).is_file() and _stamp_file(kind).read_text() == wanted:
             _link_project()
             return
-        _require_room(kind)
+        require_room(kind)
         progress.step(f"installing what requirements/{kind}.lock lists, verified by hash (once)")
         _install(LOCKS[kind], progress)
         _link_project()
@@ -135,13 +135,14 @@ def _usable(python: Path) -> bool:
     return done.returncode == 0
 
 
-def _create_venv(kind: str, progress: Progress) -> None:
+def create_venv(kind: str, progress: Progress) -> None:
+    """Makes an empty .venv with pip. Raises SetupFault where this Python cannot."""
     if importlib.util.find_spec("ensurepip") is None:
         raise SetupFault(
             "This Python cannot make virtual environments: it has no ensurepip. "
             "On Debian and Ubuntu install the package python3-venv, then run the same command again."
         )
-    _require_room(kind)
+    require_room(kind)
     progress.step(f"making .venv with Python {sys.version_info.major}.{sys.version_info.minor}")
     try:
         venv.EnvBuilder(clear=True, with_pip=True, symlinks=True).create(VENV)
@@ -153,7 +154,8 @@ def _create_venv(kind: str, progress: Progress) -> None:
         ) from fault
 
 
-def _require_room(kind: str) -> None:
+def require_room(kind: str) -> None:
+    """Raises SetupFault when the disk has no room for what is fetched and unpacked."""
     free = shutil.disk_usage(CHECKOUT).free
     if free < _ROOM[kind]:
         raise SetupFault(
@@ -181,10 +183,10 @@ def _install(lock: Path, progress: Progress) -> None:
                 progress.step("  unpacking")
     progress.close()
     if pip.returncode != 0:
-        raise SetupFault(_why("".join(output)))
+        raise SetupFault(explain("".join(output)))
 
 
-def _why(output: str) -> str:
+def explain(output: str) -> str:
     """A sentence for what pip said."""
     if "No space left on device" in output:
         return "The disk is full: the Python packages could not be installed. Make room and run the same command again."
