@@ -48,9 +48,9 @@ def identity_key(kind: str, value: str) -> str:
     return f"{kind}:{value}"
 
 
-def party_keys(party: Party) -> list[tuple[str, str]]:
+def party_keys(party: Party) -> list[tuple[IdentityKind, str]]:
     """Return (kind, key) of each identity of a party, the company domain of its addresses included."""
-    keys = []
+    keys: list[tuple[IdentityKind, str]] = []
     for identity in party.identities:
         kind, value = identity.kind, identity.value
         if kind == "domain":

@@ -108,7 +108,7 @@ def match(parties: Iterable[Party], kind: Kind, day: date, directory: Directory)
 def _match_party(party: Party, order: Mapping[str, int], day: date, directory: Directory) -> Matched:
     account: str | None = None
     contact: str | None = None
-    reason: str | None = None
+    reason: Reason | None = None
     contact_strength = strength = len(order)
     for kind, key in party_keys(party):
         link = directory.link(key, day)
@@ -120,7 +120,7 @@ def _match_party(party: Party, order: Mapping[str, int], day: date, directory: D
         named = link.account_id or (directory.account_of(link.contact_id, day) if link.contact_id else None)
         if named is not None and (rank < strength or (rank == strength and account is not None and named < account)):
             account, reason, strength = named, kind, rank
-    return Matched(party, account, contact, reason, strength)  # type: ignore[arg-type] - identity kinds are reasons
+    return Matched(party, account, contact, reason, strength)
 
 
 def whose(

@@ -11,6 +11,7 @@ import structlog
 from services.accounts.handlers.fold import Fold
 from services.runtime.faults import Fault, judge
 from services.runtime.flow import Part
+from services.runtime.postgres import acquire, transaction
 
 _log = structlog.get_logger(__name__)
 _CHUNK = 1000
@@ -73,7 +74,7 @@ class JobRunner:
 
     async def probe(self, now: datetime) -> Part:  # noqa: ARG002 - an open job is open at any time
         """Say for `/flow` what is still to be read again; an open job holds the horizon."""
-        async with self._pool.acquire() as connection:
+        async with acquire(self._pool) as connection:
             backlog = await self._jobs.backlog(connection)
         return Part(backlog.open == 0, backlog.oldest, {"open": backlog.open, "failing": backlog.failing})
 
@@ -101,7 +102,7 @@ class JobRunner:
         """Run one chunk; say whether there was something to do."""
         job_id: int | None = None
         try:
-            async with self._pool.acquire() as connection, connection.transaction():
+            async with transaction(self._pool) as connection:
                 job = await self._jobs.take(connection)
                 if job is None:
                     return False
@@ -117,6 +118,6 @@ class JobRunner:
                 raise
             # Kept open and shown in /flow: it holds the horizon until somebody mends what it stumbles over.
             _log.error("a job failed and will be tried again", job=job_id, exc_info=error)
-            async with self._pool.acquire() as connection:
+            async with acquire(self._pool) as connection:
                 await self._jobs.postpone(connection, job_id, f"{type(error).__name__}: {error}")
         return True

@@ -11,7 +11,8 @@ create table team (
     id uuid primary key,
     name text not null unique,
     lead_id uuid,
-    version bigint not null default 0
+    version bigint not null default 0,
+    state_digest bytea
 );
 
 create table app_user (
@@ -27,6 +28,7 @@ create table app_user (
     mailboxes text [] not null default '{}',
     active boolean not null default true,
     version bigint not null default 0,
+    state_digest bytea,
     unique (issuer, subject)
 );
 alter table team add constraint team_lead foreign key (lead_id) references app_user (id);
@@ -52,7 +54,8 @@ create table account (
     created_at timestamptz not null,
     history_complete_at timestamptz,
     version bigint not null default 0,
-    state_version bigint not null default 0
+    state_version bigint not null default 0,
+    state_digest bytea
 ) with (fillfactor = 70);
 comment on column account.version is 'the last version drawn: of the account itself or of an attribution';
 comment on column account.state_version is 'the version under which the account itself was last published';

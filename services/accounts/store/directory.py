@@ -1,6 +1,7 @@
 """Who is known: identities, where contacts are, users of ours, rules."""
 
 from collections.abc import Collection
+from datetime import date
 
 import asyncpg
 
@@ -44,10 +45,10 @@ async def load_rules(connection: asyncpg.Connection, directory: Directory) -> Ru
     touch = tuple(TouchRule(row["touch_class"], row["position"], row["field"], tuple(row["patterns"])) for row in rows)
     if not any(rule.field == "sender_role" for rule in touch):
         return Rules(touch)
-    roles: dict[str, list[tuple[str, object, object]]] = {}
+    roles: dict[str, list[tuple[str, date, date | None]]] = {}
     # Only when a rule asks for the sender's role.
     for contact_id, role, since, until in await connection.fetch(
         "select contact_id, group_role, since, until from contact_role where contact_id = any($1::text[]::uuid[])", list(directory.servings)
     ):
         roles.setdefault(contact_id, []).append((role, since, until))
-    return Rules(touch, roles)  # type: ignore[arg-type] - the columns are dates
+    return Rules(touch, roles)

@@ -1,0 +1,20 @@
+"""The HTTP API of accounts, one module for each resource; `access` says who may see and change what."""
+
+from collections.abc import Sequence
+
+from fastapi import APIRouter, FastAPI
+
+from services.runtime import problems
+from services.runtime.limits import Limits
+
+_IMPORT_LIMIT = 16 * 1024 * 1024
+
+
+def build_api(routers: Sequence[APIRouter]) -> FastAPI:
+    """Return the application with these resources."""
+    api = FastAPI(title="Tenure accounts", version="1", docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json")
+    for router in routers:
+        api.include_router(router)
+    api.add_middleware(Limits, routes={"/v1/imports": _IMPORT_LIMIT})
+    problems.install(api)
+    return api

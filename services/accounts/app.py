@@ -1,0 +1,60 @@
+"""Wires the accounts service. Run it with `python -m services.accounts.app`."""
+
+from contracts.topics import INTERACTIONS
+from services.accounts.api import build_api
+from services.accounts.handlers.batch import InteractionsHandler
+from services.accounts.handlers.fold import Fold
+from services.accounts.handlers.jobs import JobRunner
+from services.accounts.settings import AccountsSettings
+from services.accounts.store import jobs
+from services.accounts.store.interactions import InteractionTables
+from services.runtime import dead_letter_api
+from services.runtime.auth import TokenVerifier
+from services.runtime.clock import build_clock
+from services.runtime.consumer import BatchConsumer
+from services.runtime.flow import Flow
+from services.runtime.health import operations_app, postgres_check, status_check
+from services.runtime.outbox import Relay
+from services.runtime.postgres import create_pool
+from services.runtime.service import Service, run
+from services.runtime.telemetry import Telemetry
+
+
+async def build(settings: AccountsSettings) -> Service:
+    """Build everything from settings; touches neither the broker nor the database."""
+    telemetry = Telemetry("accounts", settings)
+    clock = build_clock(settings)
+    verifier = TokenVerifier.from_settings(settings)
+    pool = await create_pool(settings.database_url, name="accounts")
+    fold = Fold(InteractionTables, settings.zone)
+    runner = JobRunner(pool, fold, jobs)
+    consumer = BatchConsumer(
+        service="accounts",
+        topics=[INTERACTIONS],
+        handler=InteractionsHandler(fold),
+        pool=pool,
+        settings=settings,
+        clock=clock,
+        telemetry=telemetry,
+        after_commit=runner.wake,
+    )
+    relay = Relay(service="accounts", dsn=settings.database_url, settings=settings, telemetry=telemetry)
+    flow = Flow(
+        service="accounts", clock=clock, pool=pool, consumers=[consumer], parts={"jobs": runner.probe}, metrics=telemetry.metrics
+    )
+    checks = {
+        "postgres": postgres_check(pool),
+        "consumer": status_check(lambda: consumer.ready, lambda: consumer.status),
+    }
+    return Service(
+        name="accounts",
+        settings=settings,
+        operations=operations_app(checks, flow.report, telemetry),
+        api=build_api([dead_letter_api.router(pool=pool, verifier=verifier, clock=clock)]),
+        components=[consumer, relay, runner],
+        resources=[pool.close],
+    )
+
+
+if __name__ == "__main__":
+    run("accounts", AccountsSettings, build)
