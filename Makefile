@@ -31,8 +31,8 @@ demo: local
 up: local
 	@$(BIN)/tenure up
 
-down: local
-	@$(BIN)/tenure down
+down:
+	@test ! -x $(BIN)/tenure || $(BIN)/tenure down
 
 status: local
 	@$(BIN)/tenure status
@@ -61,5 +61,6 @@ lock: dev
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --group local \
 	  -c requirements/dev.lock pyproject.toml -o requirements/local.lock
 
-clean: down
+clean:
+	@test ! -x $(BIN)/tenure || $(BIN)/tenure down --purge
 	rm -rf .venv .tenure .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

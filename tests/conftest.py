@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -92,17 +93,15 @@ def session_instance(request: pytest.FixtureRequest) -> Instance:
     return instance
 
 
-def _shared(instance: Instance, name: str, start: Callable[[], tuple[ProcessRecord | None, str]]) -> str:
+def _shared(instance: Instance, name: str, start: Callable[[], str]) -> str:
     """The address of a server that the first caller starts and everybody uses."""
     with instance.exclusively(name):
         facts = instance.state().facts
         if name not in facts:
             try:
-                record, address = start()
+                address = start()
             except LocalFault as fault:
                 pytest.exit(str(fault), returncode=1)
-            if record is not None:
-                instance.add(name, record)
             instance.remember(**{name: address})
             return address
         return str(facts[name])
@@ -115,10 +114,11 @@ def kafka_bootstrap(request: pytest.FixtureRequest) -> str:
         return given
     instance: Instance = request.getfixturevalue("session_instance")
 
-    def start() -> tuple[ProcessRecord | None, str]:
-        kafka = LocalKafka(instance.directory / "kafka", report=print)
+    def start() -> str:
+        spawned = partial(instance.add, "kafka")
+        kafka = LocalKafka(instance.directory / "kafka", report=print, spawned=spawned)
         kafka.start()
-        return kafka.record, kafka.bootstrap
+        return kafka.bootstrap
 
     return _shared(instance, "kafka", start)
 
@@ -130,10 +130,11 @@ def postgres_admin(request: pytest.FixtureRequest) -> str:
         return given
     instance: Instance = request.getfixturevalue("session_instance")
 
-    def start() -> tuple[ProcessRecord | None, str]:
-        postgres = LocalPostgres(instance.directory / "postgres", durable=False)
+    def start() -> str:
+        spawned = partial(instance.add, "postgres")
+        postgres = LocalPostgres(instance.directory / "postgres", durable=False, spawned=spawned)
         postgres.start()
-        return postgres.record, postgres.admin_dsn
+        return postgres.admin_dsn
 
     return _shared(instance, "postgres", start)
 

@@ -115,7 +115,10 @@ class Instance:
             raise LocalFault(f"{self._file} is damaged; end the processes it names and remove it.") from None
 
     def add(self, name: str, record: ProcessRecord) -> None:
-        """Writes a started process down."""
+        """Writes a started process down. Where everything was stopped meanwhile it is stopped too: raises LocalFault."""
+        if not self.exists():
+            stop(record)
+            raise LocalFault(f"{name} was stopped: its system was stopped while it started.")
         with self._changing() as state:
             state.processes.pop(name, None)
             state.processes[name] = record

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from fcntl import LOCK_EX, flock
 from pathlib import Path
 
-from deploy.local.processes import LocalFault, ProcessRecord, free_port, kill, spawn, stop, wait_until
+from deploy.local.processes import LocalFault, ProcessRecord, Spawned, free_port, kill, spawn, stop, wait_until
 
 VERSION = "4.3.0"
 _HERE = Path(__file__).parent
@@ -50,12 +50,13 @@ class _Jar:
 class LocalKafka:
     """One broker with its data in `directory`. Started again, it keeps its port, its cluster id and its records."""
 
-    def __init__(self, directory: Path, *, report: Report = lambda _: None) -> None:
+    def __init__(self, directory: Path, *, report: Report = lambda _: None, spawned: Spawned = lambda _: None) -> None:
         self.directory = directory
         self.log = directory / "kafka.log"
         self.record: ProcessRecord | None = None
         self.port = 0
         self._report = report
+        self._spawned = spawned
 
     @property
     def bootstrap(self) -> str:
@@ -105,6 +106,7 @@ class LocalKafka:
         already = self.log.stat().st_size if self.log.exists() else 0
         command = [*self._java(java, jars, heap="512m"), "kafka.Kafka", str(properties)]
         self.record = spawn(command, mark=str(properties), log=self.log)
+        self._spawned(self.record)
 
         def started() -> bool:
             with self.log.open("rb") as log:

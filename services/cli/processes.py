@@ -66,8 +66,8 @@ def down(
     purge: Annotated[bool, typer.Option("--purge", help="delete its data as well")] = False,
 ) -> None:
     """Stop what `tenure up` or the demo has left running; without --instance, every system of this checkout."""
-    root = instance_directory("")
-    names = [instance] if instance else sorted(path.parent.name for path in root.glob("*/state.json"))
+    of_each = instance_directory("").glob("*/logs" if purge else "*/state.json")
+    names = [instance] if instance else sorted(path.parent.name for path in of_each)
     with progress() as report:
         for name in names:
             found = Instance(instance_directory(name))
