@@ -3,22 +3,27 @@
 from collections.abc import Mapping
 
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from services.ingest.doors.events import Events
+from services.ingest.doors.imports import Imports
+from services.ingest.doors.mail import MailDoor
 from services.ingest.doors.webhooks import Webhooks
 from services.ingest.reception import Reception
 from services.ingest.settings import Source
 from services.runtime import problems
+from services.runtime.auth import TokenVerifier
 from services.runtime.limits import Limits
 
 
-def build_api(reception: Reception, sources: Mapping[str, Source]) -> ASGIApp:
-    """Return the public ASGI app."""
-    routes: list[BaseRoute] = [
+def build_api(reception: Reception, sources: Mapping[str, Source], verifier: TokenVerifier | None) -> ASGIApp:
+    """Return the public ASGI app. Without a `verifier` the doors for operators stay shut."""
+    routes = [
         Route("/v1/events", Events(reception, sources).post, methods=["POST"]),
         Route("/v1/webhooks/{source}", Webhooks(reception, sources).post, methods=["POST"]),
+        Route("/v1/mail/{mailbox}", MailDoor(reception, sources).post, methods=["POST"]),
+        Route("/v1/imports/{source}", Imports(reception, sources, verifier).post, methods=["POST"]),
     ]
     app = Starlette(routes=routes)
     problems.install(app)

@@ -5,11 +5,14 @@ from services.ingest.api import build_api
 from services.ingest.identities import Directory
 from services.ingest.publisher import Publisher
 from services.ingest.reception import Reception
+from services.ingest.reporting import SourceReport
 from services.ingest.settings import IngestSettings, read_sources
 from services.ingest.statistics import Statistics
+from services.runtime.auth import TokenVerifier
 from services.runtime.clock import build_clock
 from services.runtime.flow import Flow
 from services.runtime.health import operations_app, status_check
+from services.runtime.postgres import create_pool
 from services.runtime.service import Service, run
 from services.runtime.telemetry import Telemetry
 
@@ -19,17 +22,22 @@ async def build(settings: IngestSettings) -> Service:
     file, sources = read_sources(settings)
     telemetry = Telemetry("ingest", settings)
     clock = build_clock(settings)
+    pool = await create_pool(settings.database_url, name="ingest")
+    verifier = TokenVerifier.from_settings(settings) if settings.auth_jwks_file else None
     publisher = Publisher(settings.physical(INTERACTIONS.name), settings)
     statistics = Statistics(sources)
     reception = Reception(publisher, statistics, telemetry, clock, Directory(file.own_domains, file.default_region))
-    flow = Flow(service="ingest", clock=clock, metrics=telemetry.metrics)
+    report = SourceReport(pool, statistics, sources, clock)
+    flow = Flow(service="ingest", clock=clock, pool=pool, parts={"sources": report.part}, metrics=telemetry.metrics)
+    # The database is no check: without it the doors stay open, only statistics and mailboxes wait.
     checks = {"broker": status_check(lambda: publisher.connected, lambda: "waiting: the broker")}
     return Service(
         name="ingest",
         settings=settings,
         operations=operations_app(checks, flow.report, telemetry),
-        api=build_api(reception, sources),
-        components=[publisher],
+        api=build_api(reception, sources, verifier),
+        components=[publisher, report],
+        resources=[pool.close],
     )
 
 

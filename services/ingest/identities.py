@@ -96,10 +96,14 @@ class Directory:
             return None
         return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
 
+    def company_of(self, address: str) -> str | None:
+        """Return the company domain of a normalised address, or None where it names no customer."""
+        return None if self.is_own(address) else company_domain(address.rpartition("@")[2])
+
     def of_address(self, address: str) -> list[Identity]:
         """Return the identities that a normalised address states: itself, and its company's domain."""
         identities = [Identity(kind="address", value=address)]
-        domain = company_domain(address.rpartition("@")[2])
+        domain = self.company_of(address)
         if domain is not None:
             identities.append(Identity(kind="domain", value=domain))
         return identities

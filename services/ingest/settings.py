@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from services.ingest.identities import normalise_address
 from services.ingest.verify import SchemeName, read_key
 from services.runtime.settings import RuntimeSettings, SettingsError
 
@@ -69,6 +70,8 @@ class SourceConfiguration(_Strict):
             needed.append("mailbox")
         if self.provider == "imap":
             needed += ["host", "username", "password_file"]
+        if self.mailbox is not None and normalise_address(self.mailbox) != self.mailbox:
+            raise ValueError("mailbox must be a mail address in lower case")
         for name in needed:
             if not getattr(self, name):
                 raise ValueError(f"{name} is needed for the provider {self.provider}")

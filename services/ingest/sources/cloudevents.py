@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from contracts.events import BY_TYPE, Event
 from contracts.values import EARLIEST, LATEST, Authority, Kind
-from services.ingest.identities import Directory, company_domain, normalise_address
+from services.ingest.identities import Directory, normalise_address
 from services.ingest.sources.mail_identity import MAIL_SYSTEM, mail_native_id
 from services.ingest.sources.mapping import Origin, micros
 from services.runtime.problems import FieldError, field_errors
@@ -213,7 +213,7 @@ def _party(party: Any, path: str, directory: Directory) -> Any:
         identities.append(normal)
         if isinstance(normal, dict) and normal.get("kind") == "address":
             own = own or directory.is_own(normal["value"])
-            domain = {"kind": "domain", "value": company_domain(normal["value"].rpartition("@")[2])}
+            domain = {"kind": "domain", "value": directory.company_of(normal["value"])}
             if domain["value"] and domain not in party["identities"]:
                 identities.append(domain)
     return {**party, "identities": identities, "ours": True} if own else {**party, "identities": identities}

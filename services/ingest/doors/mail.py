@@ -1,0 +1,74 @@
+"""`POST /v1/mail/{mailbox}`: raw mail (RFC 5322) from a mail server's delivery hook, signed as Standard Webhooks say."""
+
+import asyncio
+from collections.abc import Mapping
+
+from pydantic import ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from services.ingest.doors.requests import answer, check_media, read_body, refusal, unknown_source, unsigned
+from services.ingest.publisher import TooLarge, Unavailable
+from services.ingest.reception import Reception
+from services.ingest.settings import Source
+from services.ingest.sources.mail import Mailbox, map_mail
+from services.ingest.sources.mapping import Mapped, Origin, Unmapped
+from services.ingest.verify import SchemeName, Unverified, verify
+from services.runtime.problems import Problem
+
+_MEDIA = frozenset({"message/rfc822"})
+
+
+class MailDoor:
+    """The door."""
+
+    def __init__(self, reception: Reception, sources: Mapping[str, Source]) -> None:
+        self._reception = reception
+        self._sources = {name: source for name, source in sources.items() if source.configuration.provider == "mail"}
+
+    async def post(self, request: Request) -> Response:
+        """Take one mail."""
+        source = self._sources.get(request.path_params["mailbox"])
+        if source is None:
+            raise unknown_source()
+        check_media(request.headers, _MEDIA)
+        body = await read_body(request)
+        try:
+            verify(SchemeName.STANDARD_WEBHOOKS, source.keys, request.headers, body)
+        except Unverified as unverified:
+            self._reception.refused(source.name, unverified.reason, outcome="unsigned")
+            raise unsigned() from None
+        if not body.strip():
+            self._reception.refused(source.name, "empty")
+            raise Problem(400, "Empty mail", "The body is empty; send the mail as it came, headers first.", "empty")
+        with self._reception.telemetry.span("ingest mail", source=source.name) as trace:
+            try:
+                return await self._take(source, body, trace.traceparent)
+            except (Unavailable, TooLarge) as error:
+                self._reception.refused(source.name, "unavailable", outcome="unavailable")
+                raise refusal(error) from None
+
+    async def _take(self, source: Source, body: bytes, traceparent: str | None) -> Response:
+        origin = self._reception.origin(source)
+        try:
+            mapped = await asyncio.to_thread(read_mail, body, source, origin)
+        except (Unmapped, ValidationError) as unmapped:
+            why = unmapped.reason if isinstance(unmapped, Unmapped) else "not_valid"
+            await self._reception.keep_raw(source.name, body, why, at=origin.received_at, traceparent=traceparent)
+            return answer({"accepted": 0, "unmapped": why})
+        if mapped.ignored is not None:
+            self._reception.ignored(source.name, origin.received_at)
+            return answer({"accepted": 0, "ignored": mapped.ignored})
+        await self._reception.accept(source.name, mapped.events, origin.received_at, traceparent)
+        return answer({"accepted": len(mapped.events)}, 202)
+
+
+def mailbox_of(source: Source) -> Mailbox:
+    """Return whose mail a configured mailbox holds. Settings have checked its address."""
+    configuration = source.configuration
+    return Mailbox(configuration.mailbox or "", content=configuration.content, internal=configuration.internal)
+
+
+def read_mail(body: bytes, source: Source, origin: Origin) -> Mapped:
+    """Map one mail of a configured mailbox."""
+    return map_mail(body, mailbox_of(source), origin)
