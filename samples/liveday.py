@@ -123,9 +123,8 @@ class _Day:
 
     def friday_mail(self) -> Mail:
         sender, clara = self.company.contact("rheinwerk-1"), self.company.colleague("clara")
-        return self.mail(
-            "friday", moment(FRIDAY, "14:10"), sender, clara, ("Terms for the extension", "before we extend in April we would like to go through the terms. When have you time?"),
-        )  # fmt: skip
+        said = ("Terms for the extension", "before we extend in April we would like to talk about the terms. When?")
+        return self.mail("friday", moment(FRIDAY, "14:10"), sender, clara, said)
 
     def post_of_the_weekend(self) -> tuple[Fact, ...]:
         company, morning = self.company, moment(LIVE_DAY, "08:10")
@@ -252,20 +251,15 @@ class _Day:
 
     def nordlicht_writes(self) -> tuple[Fact, ...]:
         decides, anna = self.company.contact("nordlicht-1"), self.company.colleague("anna")
-        return (
-            self.mail(
-                "back", moment(LIVE_DAY, "16:00"), decides, anna, ("Sorry for the silence", "we moved into the new hall. Now we have time for your proposal again."),
-            ),
-        )  # fmt: skip
+        said = ("Sorry for the silence", "we moved into the new hall. Now we have time for your proposal again.")
+        return (self.mail("back", moment(LIVE_DAY, "16:00"), decides, anna, said),)
 
     def rheinwerk_answered(self) -> tuple[Fact, ...]:
         asked = self.friday_mail()
         clara = self.company.colleague("clara")
-        return (
-            self.mail(
-                "answer", moment(TUESDAY, "09:05"), clara, asked.sender, (f"Re: {asked.subject}", "tomorrow at two? I ring you."), thread=(asked.message_id,),
-            ),
-        )  # fmt: skip
+        said = (f"Re: {asked.subject}", "tomorrow at two? I ring you.")
+        at = moment(TUESDAY, "09:05")
+        return (self.mail("answer", at, clara, asked.sender, said, thread=(asked.message_id,)),)
 
 
 def _is_solved(step: TicketStep, account: str) -> bool:
