@@ -115,7 +115,7 @@ class Instance:
             raise LocalFault(f"{self._file} is damaged; end the processes it names and remove it.") from None
 
     def add(self, name: str, record: ProcessRecord) -> None:
-        """Writes a started process down. Where everything was stopped meanwhile it is stopped too: raises LocalFault."""
+        """Writes a started process down. Where everything was stopped meanwhile, so is it, and LocalFault is raised."""
         if not self.exists():
             stop(record)
             raise LocalFault(f"{name} was stopped: its system was stopped while it started.")
