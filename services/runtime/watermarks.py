@@ -22,7 +22,7 @@ class Watermarks:
 
     def __init__(self, settings: RuntimeSettings) -> None:
         self._settings = settings
-        self._client: AIOKafkaConsumer | None = None
+        self._client: _Asker | None = None
         self._lock = asyncio.Lock()
 
     async def open(self) -> None:
@@ -30,7 +30,7 @@ class Watermarks:
         async with self._lock:
             if self._client is not None:
                 return
-            client = AIOKafkaConsumer(
+            client = _Asker(
                 bootstrap_servers=self._settings.kafka_bootstrap.split(","),
                 isolation_level="read_uncommitted",
                 metadata_max_age_ms=10_000,
@@ -61,18 +61,20 @@ class Watermarks:
         if client is None:
             raise KafkaError("closed")
         async with asyncio.timeout(_TIMEOUT_MS / 1000 + 1):
-            partitions = [tp for name in names for tp in await _partitions(client, name)]
+            partitions = [tp for name in names for tp in await client.partitions_of(name)]
             ends = await client.end_offsets(partitions)
             begins = await client.beginning_offsets(partitions)
         return {(names[tp.topic], tp.partition): (begins[tp], ends[tp]) for tp in partitions}
 
 
-async def _partitions(client: AIOKafkaConsumer, name: str) -> list[TopicPartition]:
-    found = client.partitions_for_topic(name)
-    if not found:
-        await client.topics()
-        found = client.partitions_for_topic(name)
-    if not found:
-        message = f"topic {name} does not exist; create the topics (tenure topics)"
-        raise UnknownTopicOrPartitionError(message)
-    return [TopicPartition(name, number) for number in sorted(found)]
+class _Asker(AIOKafkaConsumer):  # type: ignore[misc]  # published without types
+    """A consumer that also tells the partitions of topics that it does not read."""
+
+    async def partitions_of(self, topic: str) -> list[TopicPartition]:
+        """Return the partitions of physical `topic`; raises `UnknownTopicOrPartitionError` when there is none."""
+        try:
+            found = await self._client._wait_on_metadata(topic)
+        except UnknownTopicOrPartitionError:
+            message = f"topic {topic} does not exist; create the topics (tenure topics)"
+            raise UnknownTopicOrPartitionError(message) from None
+        return [TopicPartition(topic, number) for number in sorted(found)]
