@@ -1,0 +1,178 @@
+"""`/v1/alerts`: what a caller may see, and the steps that a person takes."""
+
+import base64
+import binascii
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import asyncpg
+import orjson
+from fastapi import APIRouter, Depends, Query
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from contracts.alerts import RuleName
+from contracts.envelope import format_instant
+from contracts.values import json_safe
+from services.notifier.domain import life
+from services.notifier.domain.life import Alert, NotAllowed, Step
+from services.notifier.domain.look import event_of
+from services.notifier.domain.ports import AccountTables, AlertTables
+from services.notifier.domain.rules import RULES
+from services.runtime.auth import Caller, TokenVerifier, authenticated
+from services.runtime.clock import Clock
+from services.runtime.postgres import scoped
+from services.runtime.problems import FieldError, Problem, invalid, not_found
+from services.runtime.telemetry import Telemetry
+
+
+class Snooze(BaseModel):
+    """Until when an alert is put off."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    until: AwareDatetime
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Opens transactions in which a caller sees what is theirs, on the company's present day."""
+
+    verifier: TokenVerifier
+    pool: asyncpg.Pool
+    api_pool: asyncpg.Pool
+    clock: Clock
+    zone: ZoneInfo
+
+    @asynccontextmanager
+    async def reading(self, caller: Caller) -> AsyncIterator[asyncpg.Connection]:
+        """A transaction under row-level security."""
+        today = self.clock.now().astimezone(self.zone).date().isoformat()
+        async with scoped(self.api_pool, caller) as connection:
+            # Intervals of owners and deputies are days of the company, by its clock.
+            await connection.execute("select set_config('tenure.today', $1, true)", today)
+            yield connection
+
+
+def router(
+    scope: Scope, accounts: AccountTables, alerts: AlertTables, telemetry: Telemetry, changed: Callable[[], object]
+) -> APIRouter:
+    """Return the routes."""
+    routes = APIRouter(prefix="/v1/alerts", tags=["alerts"])
+    signed_in = Depends(authenticated(scope.verifier))
+
+    @routes.get("")
+    async def list_alerts(
+        caller: Annotated[Caller, signed_in],
+        state: Literal["open", "acknowledged", "snoozed", "resolved", "unresolved", "any"] = "unresolved",
+        account: UUID | None = None,
+        rule: RuleName | None = None,
+        limit: Annotated[int, Query(ge=1, le=500)] = 100,
+        cursor: Annotated[str | None, Query(max_length=200)] = None,
+    ) -> dict[str, Any]:
+        """List alerts of the caller's accounts, the latest change first; follow `next` for more."""
+        async with scope.reading(caller) as connection:
+            found = await alerts.listing(
+                connection,
+                state=None if state == "any" else state,
+                account_id=None if account is None else str(account),
+                rule=rule,
+                limit=limit,
+                after=None if cursor is None else _position(cursor),
+            )
+            names = await alerts.account_names(connection, {alert.account_id for alert in found})
+        following = _cursor(found[-1]) if len(found) == limit else None
+        return {"items": [_shown(alert, names) for alert in found], "next": following}
+
+    @routes.get("/{alert_id}")
+    async def show_alert(alert_id: UUID, caller: Annotated[Caller, signed_in]) -> dict[str, Any]:
+        """Show one alert with its evidence, what may be done next, and its history."""
+        async with scope.reading(caller) as connection:
+            alert = await alerts.find(connection, str(alert_id))
+            if alert is None:
+                raise not_found("alert")
+            names = await alerts.account_names(connection, {alert.account_id})
+            steps = await alerts.steps_of(connection, alert.alert_id)
+        history = [
+            {
+                "step": row["kind"],
+                "at": format_instant(row["taken_at"]),
+                "by": row["document"].get("changed_by"),
+                "severity": row["document"]["severity"],
+                "state": row["document"]["state"],
+                "version": row["version"],
+            }
+            for row in steps
+        ]
+        return {**_shown(alert, names), "advice": RULES[alert.rule].advice, "history": history}
+
+    async def take(
+        alert_id: UUID, caller: Caller, decide: Callable[[Alert, str | None, datetime], Step]
+    ) -> dict[str, Any]:
+        async with scope.reading(caller) as connection:
+            seen = await alerts.find(connection, str(alert_id))
+            by = await alerts.user_of(connection, caller.issuer, caller.subject)
+        if seen is None:
+            raise not_found("alert")
+        with telemetry.span("notifier step of a person") as trace:
+            async with scope.pool.acquire() as connection, connection.transaction():
+                watched = await accounts.lock(connection, [seen.account_id])
+                # Read again under the lock: the poller may have taken a step meanwhile.
+                alert = await alerts.find(connection, seen.alert_id)
+                assert alert is not None  # noqa: S101 - alerts are never deleted
+                try:
+                    step = decide(alert, by, scope.clock.now())
+                except NotAllowed as refused:
+                    raise Problem(409, "Not possible now", str(refused), "alert-state") from None
+                trace_id = trace.traceparent
+                await alerts.take(connection, watched[seen.account_id], [(step, ())], trace_id)
+                await alerts.look_again(connection, alert.account_id, alert.rule)
+                now_is = await alerts.find(connection, seen.alert_id)
+                assert now_is is not None  # noqa: S101 - just written
+        changed()
+        return _shown(now_is, {})
+
+    @routes.post("/{alert_id}/acknowledge")
+    async def acknowledge(alert_id: UUID, caller: Annotated[Caller, signed_in]) -> dict[str, Any]:
+        """Take note: the lead is not told, and nothing is said again unless it grows worse."""
+        return await take(alert_id, caller, life.acknowledge)
+
+    @routes.post("/{alert_id}/snooze")
+    async def snooze(alert_id: UUID, body: Snooze, caller: Annotated[Caller, signed_in]) -> dict[str, Any]:
+        """Put it off: it is said again at `until`, if its cause is still there."""
+        return await take(alert_id, caller, lambda alert, by, now: life.snooze(alert, body.until, by, now))
+
+    @routes.post("/{alert_id}/resolve")
+    async def resolve(alert_id: UUID, caller: Annotated[Caller, signed_in]) -> dict[str, Any]:
+        """Say that it is settled: it comes back when its cause goes and returns, or grows worse."""
+        return await take(alert_id, caller, life.resolve)
+
+    @routes.post("/{alert_id}/reopen")
+    async def reopen(alert_id: UUID, caller: Annotated[Caller, signed_in]) -> dict[str, Any]:
+        """Take an acknowledgement, a snooze or a resolution back."""
+        return await take(alert_id, caller, life.reopen)
+
+    return routes
+
+
+def _shown(alert: Alert, names: dict[str, str]) -> dict[str, Any]:
+    shown = json_safe(event_of(Step("opened", alert, alert.changed_at)))
+    if alert.account_id in names:
+        shown["account_name"] = names[alert.account_id]
+    return shown
+
+
+def _cursor(alert: Alert) -> str:
+    return base64.urlsafe_b64encode(orjson.dumps([format_instant(alert.changed_at), alert.alert_id])).decode()
+
+
+def _position(cursor: str) -> tuple[datetime, str]:
+    try:
+        moment, alert_id = orjson.loads(base64.urlsafe_b64decode(cursor))
+        return datetime.fromisoformat(moment), str(UUID(alert_id))
+    except (ValueError, TypeError, AttributeError, binascii.Error):
+        raise invalid([FieldError("cursor", "is not one that was given", "take it from `next` as it is")]) from None

@@ -1,0 +1,1 @@
+"""Ways to reach people and systems: mail over SMTP, signed web hooks."""

@@ -1,0 +1,139 @@
+"""Delivers what waits in the queue. Each web hook is a lane of its own, all mail another: nobody waits for the dead."""
+
+import asyncio
+import random
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import asyncpg
+import structlog
+
+from services.notifier.domain.delivery import Attempt, Job
+from services.notifier.domain.ports import Channel, DeliveryTables
+from services.notifier.domain.retry import next_attempt
+from services.runtime.backoff import Backoff, pause
+from services.runtime.flow import Part
+
+_LEASE_SECONDS = 120.0
+"""Outlives every attempt: channels give up long before."""
+_MAIL_AT_ONCE = 4
+_HOOKS_AT_ONCE = 64
+_IDLE_SECONDS = 2.0
+_log = structlog.get_logger(__name__)
+
+
+class Dispatcher:
+    """Runs beside the poller. Several replicas share the queue by leases, in real time."""
+
+    def __init__(
+        self,
+        *,
+        pool: asyncpg.Pool,
+        deliveries: DeliveryTables,
+        channels: Mapping[str, Channel],
+        zone: ZoneInfo,
+        first_retry: timedelta,
+    ) -> None:
+        self._pool = pool
+        self._deliveries = deliveries
+        self._channels = channels
+        self._zone = zone
+        self._first_retry = first_retry
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._task: asyncio.Task[None] | None = None
+        self._attempts: dict[asyncio.Task[None], Job] = {}
+        self.status = "waiting: not started"
+
+    async def start(self) -> None:
+        """Begin; returns at once."""
+        self._task = asyncio.create_task(self._run(), name="dispatcher")
+
+    async def stop(self) -> None:
+        """Finish the running attempts, at most 15 s; what is cut off is tried again after its lease."""
+        self._stopping = True
+        self._wake.set()
+        if self._task is not None:
+            await self._task
+        if self._attempts:
+            _, cut_off = await asyncio.wait(set(self._attempts), timeout=15)
+            for attempt in cut_off:
+                attempt.cancel()
+            await asyncio.gather(*cut_off, return_exceptions=True)
+
+    def wake(self) -> None:
+        """Look at the queue now: something was queued."""
+        self._wake.set()
+
+    async def flow(self, _now: datetime) -> Part:
+        """Say whether everything was tried at least once; what waits for a retry is shown and does not count as left."""
+        async with self._pool.acquire() as connection:
+            counts = await self._deliveries.counts(connection)
+        details = {"status": self.status, **{name: counts[name] for name in ("untried", "retrying", "paused", "dead")}}
+        return Part(drained=counts["untried"] == 0, details=details)
+
+    async def _run(self) -> None:
+        backoff = Backoff()
+        while not self._stopping:
+            self._wake.clear()
+            try:
+                wait = await self._round()
+                self.status = "running"
+                backoff.reset()
+            except Exception as error:  # noqa: BLE001 - the dispatcher outlives every fault; what is queued stays queued
+                wait = backoff.next()
+                self.status = f"waiting: {type(error).__name__}: {error}"[:300]
+                _log.warning("reading the queue of deliveries failed", error=self.status, exc_info=error)
+            await pause(self._wake, wait)
+
+    async def _round(self) -> float:
+        """Start what may be tried; return in how many seconds to look again."""
+        mails = sum(job.destination.kind == "mail" for job in self._attempts.values())
+        busy = {job.destination.destination_id for job in self._attempts.values() if job.destination.kind != "mail"}
+        async with self._pool.acquire() as connection, connection.transaction():
+            jobs = await self._deliveries.lease(
+                connection,
+                busy=busy,
+                mail_free=max(_MAIL_AT_ONCE - mails, 0),
+                limit=_MAIL_AT_ONCE + _HOOKS_AT_ONCE - len(self._attempts),
+                for_seconds=_LEASE_SECONDS,
+                zone=self._zone,
+            )
+            soon = await self._deliveries.next_attempt_in(connection)
+        for job in jobs:
+            task = asyncio.create_task(self._attempt(job), name=f"delivery {job.delivery_id}")
+            self._attempts[task] = job
+            task.add_done_callback(self._done)
+        if jobs:
+            return 0.0
+        # What is ready but whose lane is full is looked at when an attempt ends, which wakes us.
+        return _IDLE_SECONDS if soon is None else min(max(soon, 0.05), _IDLE_SECONDS)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._attempts.pop(task, None)
+        self._wake.set()
+        if not task.cancelled() and task.exception() is not None:
+            # Most likely the database went away: the lease runs out and the delivery is tried again, with the same key.
+            _log.warning("a delivery's outcome was not recorded", exc_info=task.exception())
+
+    async def _attempt(self, job: Job) -> None:
+        try:
+            attempt = await self._channels[job.destination.kind].deliver(job)
+        except Exception as error:  # noqa: BLE001 - a message that cannot be made must end up visible, not retried unseen
+            _log.error("a channel failed", delivery=job.delivery_id, exc_info=error)
+            attempt = Attempt(delivered=False, outcome=f"our own fault: {type(error).__name__}")
+        now = datetime.now(UTC)
+        again = None
+        if not attempt.delivered:
+            luck = random.random()  # noqa: S311 - jitter, no secret
+            again = next_attempt(job.attempts + 1, job.created_at, now, first=self._first_retry, luck=luck)
+            _log.info(
+                "delivery failed",
+                delivery=job.delivery_id,
+                outcome=attempt.outcome,
+                attempts=job.attempts + 1,
+                gave_up=again is None,
+            )
+        async with self._pool.acquire() as connection, connection.transaction():
+            await self._deliveries.settle(connection, job, attempt, again)

@@ -1,0 +1,85 @@
+"""What is delivered to whom, and what became of an attempt."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from contracts.alerts import AlertEvent
+from contracts.ids import derive_id
+from services.notifier.domain.life import Step
+from services.notifier.domain.recipients import Destination, Route
+
+FOLD_FOR = timedelta(seconds=3)
+"""Real time for which a folded message waits for more before it goes out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Enqueued:
+    """A step on its way to a destination. `folded`: together with others, in one message."""
+
+    destination_id: str
+    alert_id: str
+    version: int
+    folded: bool
+
+    @property
+    def delivery_id(self) -> str:
+        """The idempotency key: the same step to the same place is always the same delivery."""
+        return derive_id("delivery", self.destination_id, self.alert_id, str(self.version))
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One step of an alert as a message tells it. `step` is the kind: opened, escalated …"""
+
+    step: str
+    event: AlertEvent
+    account_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A delivery that was leased for one attempt."""
+
+    delivery_id: str
+    destination: Destination
+    notices: tuple[Notice, ...]
+    attempts: int
+    """How often it was tried before."""
+    created_at: datetime
+    zone: ZoneInfo
+    """Of the person who reads it; the company's where nobody in particular does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What became of an attempt. `outcome` is a sentence for operators without personal data."""
+
+    delivered: bool
+    outcome: str
+
+
+def enqueue(
+    steps: Iterable[tuple[Step, tuple[str, ...]]],
+    mailboxes: Mapping[str, Destination],
+    routes: Iterable[tuple[Route, Destination]],
+    history_complete_at: datetime | None,
+) -> list[Enqueued]:
+    """Return what is to be delivered of steps that were taken, each with the users told of it.
+
+    What was overdue already when the account's history was declared complete goes out folded.
+    """
+    routed = list(routes)
+    found: dict[str, Enqueued] = {}
+    for step, users in steps:
+        backlog = step.kind == "opened" and history_complete_at is not None and step.deadline <= history_complete_at
+        places = [mailboxes[user] for user in users if user in mailboxes]
+        places += [destination for route, destination in routed if route.takes(step)]
+        for place in places:
+            if place.active:
+                one = Enqueued(
+                    place.destination_id, step.alert.alert_id, step.alert.version, backlog and place.kind == "mail"
+                )
+                found[one.delivery_id] = one
+    return list(found.values())

@@ -1,0 +1,37 @@
+"""What a rule says about an account at one moment."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from contracts.alerts import EvidenceFigure, EvidenceItem, Severity
+
+RANK: dict[Severity, int] = {"info": 0, "warn": 1, "alert": 2}
+"""Severities in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A cause that is present now, with what shows it."""
+
+    subject: str
+    """What of the account it is about: "account", or an interaction's id. Part of the dedup key."""
+    severity: Severity
+    deadline: datetime
+    """The moment from which this severity holds. A silence alert fires only when the horizon lies behind it."""
+    title: str
+    explanation: str
+    items: tuple[EvidenceItem, ...] = ()
+    figures: tuple[EvidenceFigure, ...] = ()
+    opens_until: datetime | None = None
+    """A one-shot signal older than its greatest age opens no alert; None: always."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """All causes that are present now, and when time alone may change that."""
+
+    findings: tuple[Finding, ...] = ()
+    due: datetime | None = None
+    """The next moment after which the verdict may differ although nothing has come; None: never."""
+    waits_for: str | None = None
+    """Why nothing can be said yet: neither that a cause is there nor that it is gone."""

@@ -1,0 +1,124 @@
+"""Up to when we know everything about an account, so that a silence alert never speaks of what we have not heard yet."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from services.notifier.domain.wording import at_time, counted
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A source as ingest reports it."""
+
+    name: str
+    provider: str
+    polled: bool
+    horizon: datetime | None
+    last_delivery: datetime | None
+    status: str
+
+    @property
+    def healthy(self) -> bool:
+        """Whether ingest says that the source works."""
+        return self.status == "ok"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A service on the way as its /flow reports it; `horizon` None: it did not answer or cannot say."""
+
+    service: str
+    horizon: datetime | None
+    dead_letters_waiting: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Horizons:
+    """What all services said, asked in the order in which records travel."""
+
+    stages: tuple[Stage, ...]
+    sources: Mapping[str, Source] | None
+    """By name; None: ingest did not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Everything of the account up to `horizon` is known, except what `unverified` names."""
+
+    horizon: datetime
+    unverified: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Not everything before the deadline is known: wait and ask again.
+
+    `by` says who holds: a `service` or a `source` that is still catching up, or a source that is `broken`.
+    """
+
+    by: Literal["service", "source", "broken"]
+    why: str
+
+
+def known_up_to(deadline: datetime, sources: Iterable[str], horizons: Horizons, zone: ZoneInfo) -> Known | Unknown:
+    """Say whether a silence alert may speak about time up to `deadline` for an account fed by `sources`.
+
+    A polled source holds the alert until it was synced past the deadline; one that is down holds it too. A source that
+    pushes cannot be asked: what it has not delivered since its last delivery is named as unverified.
+    """
+    reached = deadline
+    limits: list[datetime] = []
+    for stage in horizons.stages:
+        if stage.horizon is None:
+            return Unknown("service", f"{stage.service} does not say how far it has come")
+        if stage.horizon <= reached:
+            return Unknown("service", f"{stage.service} has come to {at_time(stage.horizon, zone)} only")
+        limits.append(stage.horizon)
+    if horizons.sources is None:
+        return Unknown("service", "ingest does not say how far its sources have come")
+    pushing: list[Source] = []
+    for name in sorted(set(sources)):
+        source = horizons.sources.get(name)
+        if source is None:
+            return Unknown("broken", f"source {name} is not known to ingest")
+        if source.provider == "import":
+            continue
+        held = _held(source, deadline, zone)
+        if held is not None:
+            return held
+        if source.polled and source.horizon is not None:
+            limits.append(source.horizon)
+        else:
+            pushing.append(source)
+    horizon = min(limits, default=deadline)
+    return Known(horizon, (*_unverified(pushing, horizon, zone), *_dead_letters(horizons.stages)))
+
+
+def _held(source: Source, deadline: datetime, zone: ZoneInfo) -> Unknown | None:
+    if source.polled and source.horizon is not None and source.horizon > deadline:
+        return None
+    if not source.healthy:
+        return Unknown("broken", f"source {source.name} is down ({source.status})")
+    if not source.polled:
+        return None
+    if source.horizon is None:
+        return Unknown("source", f"source {source.name} has not been synced yet")
+    return Unknown("source", f"source {source.name} was synced up to {at_time(source.horizon, zone)} only")
+
+
+def _unverified(pushing: Iterable[Source], horizon: datetime, zone: ZoneInfo) -> Iterable[str]:
+    for source in pushing:
+        if source.last_delivery is None:
+            yield f"{source.name}: has never delivered; it cannot be polled"
+        elif source.last_delivery < horizon:
+            yield f"{source.name}: last delivery {at_time(source.last_delivery, zone)}; it cannot be polled"
+
+
+def _dead_letters(stages: Iterable[Stage]) -> Iterable[str]:
+    for stage in stages:
+        if stage.dead_letters_waiting:
+            waiting = counted(stage.dead_letters_waiting, "record")
+            yield f"{stage.service}: {waiting} set aside as dead letters, not counted here"

@@ -1,0 +1,250 @@
+"""What the notifier asks of its tables, of the services before it, and of channels. `store` and `channels` provide it.
+
+A `connection` is an open transaction; each method is one statement, or one for each of a few rows.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+from zoneinfo import ZoneInfo
+
+from contracts.accounts import Account, Team, User
+from contracts.activity import Attribution
+from contracts.alerts import RuleName
+from services.notifier.domain.delivery import Attempt, Job
+from services.notifier.domain.horizon import Horizons
+from services.notifier.domain.life import Alert, Step
+from services.notifier.domain.rules import RuleVersion
+from services.notifier.domain.state import Due, Surroundings, Watched
+
+Row = Mapping[str, Any]
+
+
+class AccountTables(Protocol):
+    """Watched accounts, people, activity."""
+
+    async def lock(self, connection: Any, account_ids: Iterable[str]) -> dict[str, Watched]:
+        """Lock accounts in order, making missing rows."""
+        ...
+
+    async def lock_due(self, connection: Any, now: datetime, asked_at: datetime, limit: int) -> dict[str, Watched]:
+        """Lock accounts with a rule that is due, skipping those that somebody holds."""
+        ...
+
+    async def save(self, connection: Any, watched: Sequence[Watched]) -> None:
+        """Write locked accounts."""
+        ...
+
+    async def save_people(self, connection: Any, accounts: Sequence[Account]) -> None:
+        """Replace who works on accounts."""
+        ...
+
+    async def save_users(self, connection: Any, users: Sequence[User]) -> set[str]:
+        """Take newer users; return their ids."""
+        ...
+
+    async def save_teams(self, connection: Any, teams: Sequence[Team]) -> None:
+        """Take newer teams."""
+        ...
+
+    async def accounts_of(self, connection: Any, user_ids: Collection[str]) -> set[str]:
+        """Return the accounts that users work on."""
+        ...
+
+    async def save_activity(self, connection: Any, attributions: Sequence[Attribution]) -> set[str]:
+        """Take newer attributions; return accounts whose signals changed."""
+        ...
+
+    async def surroundings(
+        self, connection: Any, watched: Iterable[Watched], now: datetime, *, evidence: bool
+    ) -> Surroundings:
+        """Return what rules need beside the accounts' rows; briefs, sources and alerts only with `evidence`."""
+        ...
+
+    async def forget_old_briefs(self, connection: Any, before: datetime) -> None:
+        """Drop lines that are too old for evidence."""
+        ...
+
+
+class RuleTables(Protocol):
+    """Rule versions and due times."""
+
+    async def current(self, connection: Any) -> dict[RuleName, RuleVersion]:
+        """Return the version of each rule that holds."""
+        ...
+
+    async def versions(self, connection: Any, rule: RuleName | None = None) -> Sequence[Row]:
+        """Return all versions, the latest first."""
+        ...
+
+    async def add_version(
+        self, connection: Any, rule: RuleName, thresholds: Mapping[str, Any], *, note: str, by: str, now: datetime
+    ) -> int:
+        """Give a rule new thresholds."""
+        ...
+
+    async def save_due(self, connection: Any, looks: Iterable[Due]) -> None:
+        """Write when to look again."""
+        ...
+
+    async def due_rules(
+        self, connection: Any, account_ids: Sequence[str], now: datetime, asked_at: datetime
+    ) -> dict[str, list[RuleName]]:
+        """Return which rules of locked accounts are due."""
+        ...
+
+    async def any_due(self, connection: Any, rules: Sequence[RuleName], now: datetime, asked_at: datetime) -> bool:
+        """Say whether one of the rules is due anywhere."""
+        ...
+
+    async def due_counts(self, connection: Any, now: datetime) -> Row:
+        """Return how many looks are `due`, `waiting` for a horizon, held by something `broken`."""
+        ...
+
+    async def held(self, connection: Any, limit: int = 20) -> Sequence[Row]:
+        """Return why looks are held."""
+        ...
+
+
+class AlertTables(Protocol):
+    """Alerts and their steps."""
+
+    async def watched_causes(self, connection: Any, account_ids: Collection[str]) -> set[tuple[str, str]]:
+        """Return (account, rule) pairs whose alerts a change of the cause concerns."""
+        ...
+
+    async def save_alerts(self, connection: Any, alerts: Iterable[Alert]) -> None:
+        """Write alerts without a step."""
+        ...
+
+    async def take(
+        self,
+        connection: Any,
+        watched: Watched,
+        steps: Sequence[tuple[Step, tuple[str, ...]]],
+        traceparent: str | None,
+    ) -> None:
+        """Take steps of a locked account, each with the users told of it: state, outbox, deliveries."""
+        ...
+
+    async def look_again(self, connection: Any, account_id: str, rule: str) -> None:
+        """Have a rule of a locked account looked at at once."""
+        ...
+
+    async def find(self, connection: Any, alert_id: str) -> Alert | None:
+        """Return one alert."""
+        ...
+
+    async def listing(
+        self,
+        connection: Any,
+        *,
+        state: str | None,
+        account_id: str | None,
+        rule: str | None,
+        limit: int,
+        after: tuple[datetime, str] | None,
+    ) -> list[Alert]:
+        """Return alerts, the latest change first."""
+        ...
+
+    async def steps_of(self, connection: Any, alert_id: str) -> Sequence[Row]:
+        """Return the history of an alert."""
+        ...
+
+    async def user_of(self, connection: Any, issuer: str, subject: str) -> str | None:
+        """Return the user who is calling."""
+        ...
+
+    async def account_names(self, connection: Any, account_ids: Collection[str]) -> dict[str, str]:
+        """Return names of accounts."""
+        ...
+
+
+class DeliveryTables(Protocol):
+    """The queue of deliveries."""
+
+    async def lease(
+        self,
+        connection: Any,
+        *,
+        busy: Collection[str],
+        mail_free: int,
+        limit: int,
+        for_seconds: float,
+        zone: ZoneInfo,
+    ) -> list[Job]:
+        """Lease deliveries that may be tried now."""
+        ...
+
+    async def settle(self, connection: Any, job: Job, attempt: Attempt, next_attempt_at: datetime | None) -> None:
+        """Record an attempt."""
+        ...
+
+    async def counts(self, connection: Any) -> Row:
+        """Return how many are `untried`, `retrying`, `paused`, `dead`."""
+        ...
+
+    async def next_attempt_in(self, connection: Any) -> float | None:
+        """Return in how many seconds the next may be tried."""
+        ...
+
+    async def listing(
+        self, connection: Any, *, state: str | None, destination_id: str | None, alert_id: str | None, limit: int
+    ) -> Sequence[Row]:
+        """Return deliveries, the latest first."""
+        ...
+
+    async def attempts_of(self, connection: Any, delivery_id: str) -> Sequence[Row]:
+        """Return the attempts of a delivery."""
+        ...
+
+    async def retry(self, connection: Any, delivery_id: str) -> bool:
+        """Try a delivery again now."""
+        ...
+
+
+class DestinationTables(Protocol):
+    """Destinations and routes."""
+
+    async def destinations(self, connection: Any) -> Sequence[Row]:
+        """Return all destinations."""
+        ...
+
+    async def add_destination(self, connection: Any, destination_id: str, given: Mapping[str, Any]) -> None:
+        """Add one."""
+        ...
+
+    async def change_destination(
+        self, connection: Any, destination_id: str, *, paused: bool | None, active: bool | None
+    ) -> Row | None:
+        """Pause, resume, switch off or on."""
+        ...
+
+    async def routes(self, connection: Any) -> Sequence[Row]:
+        """Return all routes."""
+        ...
+
+    async def add_route(self, connection: Any, route_id: str, given: Mapping[str, Any]) -> bool:
+        """Add one; False where its destination does not exist."""
+        ...
+
+    async def remove_route(self, connection: Any, route_id: str) -> bool:
+        """Remove one."""
+        ...
+
+
+class Upstream(Protocol):
+    """The services that records pass before they come here."""
+
+    async def horizons(self) -> Horizons:
+        """Ask them all, in the order in which records travel; never raises: who does not answer is not known."""
+        ...
+
+
+class Channel(Protocol):
+    """A way to reach somebody."""
+
+    async def deliver(self, job: Job) -> Attempt:
+        """Try once, within the channel's own time-out; whatever goes wrong outside is an outcome, not an error."""
+        ...

@@ -1,0 +1,111 @@
+"""What comes over Kafka: accounts, users, teams, KPIs and activity become state and due times. Nothing fires here."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import asyncpg
+
+from contracts.accounts import Account, Team, User
+from contracts.activity import Attribution
+from contracts.alerts import RuleName
+from contracts.codec import decode
+from contracts.envelope import Envelope
+from contracts.kpis import AccountKpis
+from services.notifier.domain.ports import AccountTables, AlertTables, RuleTables
+from services.notifier.domain.rules import RULES, RuleVersion, judge
+from services.notifier.domain.state import AT_ONCE, Due, Watched
+from services.notifier.domain.view import AccountView
+from services.runtime.records import Received, Record
+
+Known = Account | User | Team | Attribution | AccountKpis
+_TYPES = {model.TYPE: model for model in (Account, User, Team, Attribution, AccountKpis)}
+_ONE_SHOT: tuple[RuleName, ...] = tuple(name for name, rule in RULES.items() if rule.one_shot)
+_LASTING: tuple[RuleName, ...] = tuple(name for name, rule in RULES.items() if not rule.one_shot)
+
+
+class Handlers:
+    """Applies batches. Whole states: a version that is not greater than the known one changes nothing."""
+
+    def __init__(self, *, accounts: AccountTables, rules: RuleTables, alerts: AlertTables, zone: ZoneInfo) -> None:
+        self._accounts = accounts
+        self._rules = rules
+        self._alerts = alerts
+        self._zone = zone
+
+    def decode(self, record: Record) -> Received[Known]:
+        """Read one record; raise `Unreadable` when that is impossible."""
+        envelope = Envelope.from_headers(record.headers)
+        model = decode(envelope, record.value, _TYPES)
+        assert isinstance(model, Known)  # noqa: S101 - one of _TYPES
+        return Received(record, model, envelope)
+
+    async def handle(self, connection: asyncpg.Connection, batch: Sequence[Received[Known]], now: datetime) -> None:
+        """Keep what is newer, then say when each rule of the touched accounts is to be looked at."""
+        attributions = [one.event for one in batch if isinstance(one.event, Attribution)]
+        users = [one.event for one in batch if isinstance(one.event, User)]
+        await self._accounts.save_teams(connection, [one.event for one in batch if isinstance(one.event, Team)])
+        changed_users = await self._accounts.save_users(connection, users) if users else set()
+        concerned = await self._accounts.accounts_of(connection, changed_users) if changed_users else set()
+        states = [one for one in batch if isinstance(one.event, Account | AccountKpis)]
+        signalling = {one.account_id for one in attributions if one.kind == "contact"}
+        watched = await self._accounts.lock(
+            connection,
+            {*concerned, *signalling, *(one.event.account_id for one in states if not isinstance(one.event, User))},
+        )
+        signalled = await self._accounts.save_activity(connection, attributions)
+        changed = _newer(watched, states)
+        if changed:
+            await self._accounts.save(connection, list(changed.values()))
+            await self._accounts.save_people(connection, _new_accounts(watched, changed))
+        await self._look_again(connection, {**watched, **changed}, now, signalled | changed.keys())
+
+    async def _look_again(
+        self, connection: asyncpg.Connection, watched: Mapping[str, Watched], now: datetime, one_shot: set[str]
+    ) -> None:
+        """Write due times: at once where something fires or an alert waits for the change, else what the rule says."""
+        known = {key: one for key, one in watched.items() if one.account is not None}
+        if not known:
+            return
+        versions = await self._rules.current(connection)
+        surroundings = await self._accounts.surroundings(connection, known.values(), now, evidence=False)
+        causes = await self._alerts.watched_causes(connection, list(known))
+        looks = [Due(key, rule, AT_ONCE) for key in sorted(one_shot & known.keys()) for rule in _ONE_SHOT]
+        for key, one in known.items():
+            assert one.account is not None  # noqa: S101 - filtered above
+            view = AccountView(one.account, self._zone, one.kpis, surroundings.users)
+            for rule in _LASTING:
+                at_once = (key, rule) in causes
+                looks.append(Due(key, rule, AT_ONCE if at_once else _due(view, versions[rule], now)))
+        await self._rules.save_due(connection, looks)
+
+
+def _due(view: AccountView, version: RuleVersion, now: datetime) -> datetime | None:
+    verdict = judge(view, version, now)
+    return AT_ONCE if verdict.findings else verdict.due
+
+
+def _newer(watched: Mapping[str, Watched], states: Sequence[Received[Known]]) -> dict[str, Watched]:
+    changed: dict[str, Watched] = {}
+    for one in states:
+        event, trace = one.event, one.envelope.traceparent
+        if isinstance(event, Account):
+            before = changed.get(event.account_id) or watched[event.account_id]
+            if event.version > before.account_version:
+                changed[event.account_id] = replace(
+                    before, account=event, account_version=event.version, traceparent=trace
+                )
+        elif isinstance(event, AccountKpis):
+            before = changed.get(event.account_id) or watched[event.account_id]
+            if event.version > before.kpis_version:
+                changed[event.account_id] = replace(before, kpis=event, kpis_version=event.version, traceparent=trace)
+    return changed
+
+
+def _new_accounts(before: Mapping[str, Watched], after: Mapping[str, Watched]) -> list[Account]:
+    return [
+        one.account
+        for key, one in after.items()
+        if one.account is not None and one.account_version > before[key].account_version
+    ]

@@ -1,0 +1,238 @@
+"""The poller: looks at what is due by the clock, asks the horizon before a silence speaks, and takes the steps."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import asyncpg
+import structlog
+import uuid6
+
+from contracts.alerts import RuleName
+from services.notifier.domain.horizon import Horizons, Known, Unknown, known_up_to
+from services.notifier.domain.life import Step
+from services.notifier.domain.look import Look, look
+from services.notifier.domain.ports import AccountTables, AlertTables, RuleTables, Upstream
+from services.notifier.domain.recipients import told_users
+from services.notifier.domain.rules import RULES, RuleVersion
+from services.notifier.domain.state import AT_ONCE, Due, Surroundings, Watched
+from services.notifier.domain.view import AccountView
+from services.runtime.backoff import Backoff, pause
+from services.runtime.clock import Clock
+from services.runtime.faults import Fault, judge
+from services.runtime.flow import Part
+from services.runtime.telemetry import Telemetry
+
+_SILENT: tuple[RuleName, ...] = tuple(name for name, rule in RULES.items() if rule.silence)
+_CHUNK = 50
+_IDLE_SECONDS = 0.5
+_ASK_AGAIN = {"service": timedelta(seconds=0.5), "source": timedelta(seconds=2), "broken": timedelta(seconds=15)}
+"""Real time until a held silence asks the horizon again."""
+_BRIEFS_KEPT = timedelta(days=400)
+_log = structlog.get_logger(__name__)
+
+
+class Poller:
+    """Runs beside the consumer. Several replicas share the work: accounts that one holds, the others skip."""
+
+    def __init__(
+        self,
+        *,
+        pool: asyncpg.Pool,
+        accounts: AccountTables,
+        rules: RuleTables,
+        alerts: AlertTables,
+        upstream: Upstream,
+        clock: Clock,
+        zone: ZoneInfo,
+        telemetry: Telemetry,
+        spoke: Callable[[], None],
+    ) -> None:
+        self._pool = pool
+        self._accounts = accounts
+        self._rules = rules
+        self._alerts = alerts
+        self._upstream = upstream
+        self._clock = clock
+        self._zone = zone
+        self._telemetry = telemetry
+        self._spoke = spoke
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._task: asyncio.Task[None] | None = None
+        self._passed: datetime | None = None
+        self._tidied: datetime | None = None
+        self.status = "waiting: not started"
+
+    async def start(self) -> None:
+        """Begin; returns at once."""
+        self._task = asyncio.create_task(self._run(), name="poller")
+
+    async def stop(self) -> None:
+        """Finish the running chunk."""
+        self._stopping = True
+        self._wake.set()
+        if self._task is not None:
+            await self._task
+
+    def wake(self) -> None:
+        """Look again now: something was committed."""
+        self._wake.set()
+
+    async def flow(self, now: datetime) -> Part:
+        """Say whether everything due at `now` was looked at; a hold that will end by itself counts as work left."""
+        async with self._pool.acquire() as connection:
+            counts = await self._rules.due_counts(connection, now)
+            held = await self._rules.held(connection)
+        passed = self._passed is not None and self._passed >= now
+        details: dict[str, Any] = {
+            "status": self.status,
+            "last_pass": self._passed.isoformat().replace("+00:00", "Z") if self._passed else None,
+            "due": counts["due"],
+            "held": [{"by": row["held_by"], "why": row["held_why"], "looks": row["looks"]} for row in held],
+        }
+        return Part(drained=passed and counts["due"] == 0 and counts["waiting"] == 0, details=details)
+
+    async def _run(self) -> None:
+        backoff = Backoff()
+        while not self._stopping:
+            self._wake.clear()
+            try:
+                await self.run_pass()
+                self.status = "running"
+                backoff.reset()
+                wait = _IDLE_SECONDS
+            except Exception as error:  # noqa: BLE001 - the poller outlives every fault; what is due stays due
+                wait = backoff.next()
+                self.status = f"waiting: {type(error).__name__}: {error}"[:300]
+                _log.warning(
+                    "looking at rules failed",
+                    error=self.status,
+                    ours=judge(error) is not Fault.TRANSIENT,
+                    exc_info=error,
+                )
+            await pause(self._wake, wait)
+
+    async def run_pass(self) -> None:
+        """Look at everything that is due now."""
+        now, asked_at = self._clock.now(), datetime.now(UTC)
+        async with self._pool.acquire() as connection:
+            silence = await self._rules.any_due(connection, _SILENT, now, asked_at)
+        # Asked before the state is read: what the services had passed on by then is in the state.
+        horizons = await self._upstream.horizons() if silence else Horizons((), None)
+        while not self._stopping and await self._chunk(now, asked_at, horizons):
+            pass
+        await self._tidy(now)
+        self._passed = now
+
+    async def _chunk(self, now: datetime, asked_at: datetime, horizons: Horizons) -> int:
+        async with self._pool.acquire() as connection, connection.transaction():
+            watched = await self._accounts.lock_due(connection, now, asked_at, _CHUNK)
+            if not watched:
+                return 0
+            due = await self._rules.due_rules(connection, list(watched), now, asked_at)
+            versions = await self._rules.current(connection)
+            surroundings = await self._accounts.surroundings(connection, watched.values(), now, evidence=True)
+            spoke = False
+            for account_id, names in due.items():
+                one = watched[account_id]
+                if one.account is None:
+                    continue
+                chosen = [versions[name] for name in names]
+                spoke |= await self._guarded(connection, one, chosen, surroundings, horizons, now)
+        if spoke:
+            self._spoke()
+        return len(due)
+
+    async def _guarded(
+        self,
+        connection: asyncpg.Connection,
+        watched: Watched,
+        versions: list[RuleVersion],
+        surroundings: Surroundings,
+        horizons: Horizons,
+        now: datetime,
+    ) -> bool:
+        """Look at one account under a savepoint: what one account cannot bear stops no other, and is shown as held."""
+        try:
+            async with connection.transaction():
+                return await self._account(connection, watched, versions, surroundings, horizons, now)
+        except Exception as error:
+            if judge(error) is Fault.TRANSIENT:
+                raise
+            _log.error("a rule failed on an account", account=watched.account_id, exc_info=error)
+            why = f"the rule failed with {type(error).__name__}; see the log"
+            failed = Look(held=Unknown("broken", why))
+            await self._rules.save_due(connection, [_due(watched.account_id, one.rule, failed) for one in versions])
+            return False
+
+    async def _account(
+        self,
+        connection: Any,
+        watched: Watched,
+        versions: list[RuleVersion],
+        surroundings: Surroundings,
+        horizons: Horizons,
+        now: datetime,
+    ) -> bool:
+        """Look at due rules of one locked account; return whether a step was taken."""
+        account_id = watched.account_id
+        view = _view(watched, surroundings, self._zone)
+        sources = self._sources(view, surroundings, now)
+
+        def ask(deadline: datetime) -> Known | Unknown:
+            return known_up_to(deadline, sources, horizons, self._zone)
+
+        steps: list[tuple[Step, tuple[str, ...]]] = []
+        looks: list[Due] = []
+        with self._telemetry.span(
+            "notifier look", parent=watched.traceparent, **{"tenure.account": account_id}
+        ) as trace:
+            for version in versions:
+                alerts = [alert for alert in surroundings.alerts.get(account_id, ()) if alert.rule == version.rule]
+                found = look(view, version, alerts, now, ask=ask, fresh_id=_fresh_id)
+                await self._alerts.save_alerts(connection, found.silent)
+                steps += [(step, told_users(step, view, surroundings.teams, now)) for step in found.steps]
+                looks.append(_due(account_id, version.rule, found))
+            await self._alerts.take(connection, watched, steps, trace.traceparent)
+            await self._rules.save_due(connection, looks)
+        return bool(steps)
+
+    def _sources(self, view: AccountView, surroundings: Surroundings, now: datetime) -> set[str]:
+        """Return what feeds the account: mailboxes and phones of owner and team, and what delivered for it lately."""
+        people = (surroundings.users[user] for user in view.team_ids(now) if user in surroundings.users)
+        own = {name for person in people for name in person.mailboxes}
+        return own | set(surroundings.sources.get(view.account.account_id, ()))
+
+    async def _tidy(self, now: datetime) -> None:
+        if self._tidied is not None and now - self._tidied < timedelta(days=1):
+            return
+        async with self._pool.acquire() as connection:
+            await self._accounts.forget_old_briefs(connection, now - _BRIEFS_KEPT)
+        self._tidied = now
+
+
+def _view(watched: Watched, surroundings: Surroundings, zone: ZoneInfo) -> AccountView:
+    assert watched.account is not None  # noqa: S101 - the caller skips accounts that have not come
+    return AccountView(
+        watched.account,
+        zone,
+        watched.kpis,
+        surroundings.users,
+        tuple(surroundings.signals.get(watched.account_id, ())),
+        surroundings.briefs.get(watched.account_id, {}),
+    )
+
+
+def _due(account_id: str, rule: RuleName, found: Look) -> Due:
+    if found.held is None:
+        return Due(account_id, rule, found.due)
+    # The due time stays in the past: it is asked about again in real time, until the horizon has come.
+    again = datetime.now(UTC) + _ASK_AGAIN[found.held.by]
+    return Due(account_id, rule, AT_ONCE, found.held.by, found.held.why, again)
+
+
+def _fresh_id() -> str:
+    return str(uuid6.uuid7())

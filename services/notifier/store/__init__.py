@@ -1,0 +1,1 @@
+"""SQL of the notifier, one module per family of tables."""

@@ -1,0 +1,367 @@
+"""What accounts, metrics and sources last said: watched accounts, people, briefs, signals, source deliveries."""
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime, timedelta
+
+import asyncpg
+
+from contracts.accounts import Account, Team, User
+from contracts.activity import Attribution
+from contracts.ids import derive_id
+from contracts.kpis import AccountKpis
+from contracts.values import Kind
+from services.notifier.domain.state import Surroundings, Watched, brief_of, evidence_ids, signal_of
+from services.notifier.domain.view import Brief, Signal
+from services.notifier.store.alerts import relevant
+
+_DELIVERED_LATELY = timedelta(days=90)
+
+
+async def lock(connection: asyncpg.Connection, account_ids: Iterable[str]) -> dict[str, Watched]:
+    """Lock the rows of accounts, in the order of their ids, making those that are missing; return them."""
+    wanted = sorted(set(account_ids))
+    # A row must be there to be locked.
+    await connection.execute(
+        "insert into watched_account (account_id) select unnest($1::uuid[]) on conflict do nothing", wanted
+    )
+    # The lock that everything about an account is done under.
+    rows = await connection.fetch(
+        "select account_id, account::text as account, account_version, kpis::text as kpis, kpis_version, next_version, traceparent"
+        " from watched_account where account_id = any($1::uuid[]) order by account_id for update",
+        wanted,
+    )
+    return {row["account_id"]: _watched(row) for row in rows}
+
+
+async def lock_due(connection: asyncpg.Connection, now: datetime, asked_at: datetime, limit: int) -> dict[str, Watched]:
+    """Lock up to `limit` accounts with a rule that is due at `now`, skipping those that somebody else holds.
+
+    `asked_at` is real time: what is held is asked about again once its time has come.
+    """
+    # The most overdue first; accounts are locked before their due rows, as everywhere.
+    rows = await connection.fetch(
+        "select account_id, account::text as account, account_version, kpis::text as kpis, kpis_version, next_version, traceparent"
+        " from watched_account where account_id in (select d.account_id from due d where d.due_at < $1"
+        " and (d.ask_again_at is null or d.ask_again_at <= $2) order by d.due_at limit $3)"
+        " order by account_id for update skip locked",
+        now,
+        asked_at,
+        limit,
+    )
+    return {row["account_id"]: _watched(row) for row in rows}
+
+
+async def save(connection: asyncpg.Connection, watched: Iterable[Watched]) -> None:
+    """Write accounts that are locked."""
+    # One statement; JSON goes as text because it is text already.
+    await connection.execute(
+        "update watched_account w set account = s.account::jsonb, account_version = s.account_version, kpis = s.kpis::jsonb,"
+        " kpis_version = s.kpis_version, traceparent = s.traceparent"
+        " from unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::text[])"
+        " as s (account_id, account, account_version, kpis, kpis_version, traceparent) where w.account_id = s.account_id",
+        *_columns(
+            (
+                one.account_id,
+                one.account.model_dump_json(exclude_none=True) if one.account else None,
+                one.account_version,
+                one.kpis.model_dump_json(exclude_none=True) if one.kpis else None,
+                one.kpis_version,
+                one.traceparent,
+            )
+            for one in watched
+        )
+        or ([], [], [], [], [], []),
+    )
+
+
+async def save_people(connection: asyncpg.Connection, accounts: Sequence[Account]) -> None:
+    """Replace who works on the given accounts: owners and account teams, with their days."""
+    # Whole states: what the account no longer says is gone.
+    await connection.execute(
+        "delete from account_person where account_id = any($1::uuid[])", [account.account_id for account in accounts]
+    )
+    entries = {
+        (account.account_id, user_id, since): until
+        for account in accounts
+        for user_id, since, until in [
+            *((member.value.user_id, member.since, member.until) for member in account.team),
+            *((owner.value, owner.since, owner.until) for owner in account.owners),
+        ]
+    }
+    # One row for each interval.
+    await connection.executemany(
+        "insert into account_person (account_id, user_id, since, until) values ($1, $2, $3, $4)",
+        [(*key, until) for key, until in entries.items()],
+    )
+
+
+async def save_users(connection: asyncpg.Connection, users: Sequence[User]) -> set[str]:
+    """Take users whose version is greater than what is known, with their deputies and mail destinations; return their ids."""
+    taken = set()
+    for user in users:
+        # Users are few and change rarely: a statement each.
+        newer = await connection.fetchval(
+            "insert into app_user (user_id, version, issuer, subject, team_id, role, active, document)"
+            " values ($1, $2, $3, $4, $5, $6, $7, $8::text::jsonb) on conflict (user_id) do update set version = excluded.version,"
+            " issuer = excluded.issuer, subject = excluded.subject, team_id = excluded.team_id, role = excluded.role,"
+            " active = excluded.active, document = excluded.document where app_user.version < excluded.version returning user_id",
+            user.user_id,
+            user.version,
+            user.issuer,
+            user.subject,
+            user.team_id,
+            user.role,
+            user.active,
+            user.model_dump_json(exclude_none=True),
+        )
+        if newer is not None:
+            taken.add(user.user_id)
+            await _save_deputies(connection, user)
+            await _save_mailbox(connection, user)
+    return taken
+
+
+async def _save_deputies(connection: asyncpg.Connection, user: User) -> None:
+    # Whole states again.
+    await connection.execute("delete from deputy where for_user_id = $1", user.user_id)
+    # One row for each interval; on conflict: the same deputy twice from the same day.
+    await connection.executemany(
+        "insert into deputy (for_user_id, user_id, since, until) values ($1, $2, $3, $4) on conflict do nothing",
+        [(user.user_id, deputy.user_id, deputy.since, deputy.until) for deputy in user.deputies],
+    )
+
+
+async def _save_mailbox(connection: asyncpg.Connection, user: User) -> None:
+    # Every user has one mail destination; `paused` stays as an operator set it.
+    await connection.execute(
+        "insert into destination (destination_id, kind, name, address, user_id, active) values ($1, 'mail', $2, $3, $4, $5)"
+        " on conflict (destination_id) do update set name = excluded.name, address = excluded.address, active = excluded.active",
+        derive_id("destination", "mail", user.user_id),
+        user.name,
+        user.email,
+        user.user_id,
+        user.active,
+    )
+
+
+async def save_teams(connection: asyncpg.Connection, teams: Sequence[Team]) -> None:
+    """Take teams whose version is greater than what is known."""
+    # Teams are very few.
+    await connection.executemany(
+        "insert into team (team_id, version, lead_id, document) values ($1, $2, $3, $4::text::jsonb)"
+        " on conflict (team_id) do update set version = excluded.version, lead_id = excluded.lead_id,"
+        " document = excluded.document where team.version < excluded.version",
+        [(team.team_id, team.version, team.lead_id, team.model_dump_json(exclude_none=True)) for team in teams],
+    )
+
+
+async def accounts_of(connection: asyncpg.Connection, user_ids: Collection[str]) -> set[str]:
+    """Return the accounts that the users work on, at any time."""
+    # By the index on users.
+    rows = await connection.fetch(
+        "select distinct account_id from account_person where user_id = any($1::uuid[])", list(user_ids)
+    )
+    return {row["account_id"] for row in rows}
+
+
+async def save_activity(connection: asyncpg.Connection, attributions: Sequence[Attribution]) -> set[str]:
+    """Take the greatest version of each attribution: a brief, its sources, a signal; return accounts with a new signal."""
+    greatest: dict[tuple[str, str], Attribution] = {}
+    for one in attributions:
+        key = (one.account_id, one.interaction_id)
+        if key not in greatest or greatest[key].version < one.version:
+            greatest[key] = one
+    latest = list(greatest.values())
+    await _save_briefs(connection, latest)
+    await _save_sources(connection, latest)
+    return await _save_signals(connection, [one for one in latest if one.kind is Kind.CONTACT])
+
+
+async def _save_briefs(connection: asyncpg.Connection, attributions: Sequence[Attribution]) -> None:
+    described = ((one, brief_of(one)) for one in attributions)
+    columns = _columns(
+        (
+            one.account_id,
+            one.interaction_id,
+            one.version,
+            one.present,
+            brief.kind.value,
+            brief.occurred_at,
+            brief.direction,
+            brief.contact_id,
+        )
+        for one, brief in described
+    )
+    if not columns:
+        return
+    # A lower version never overwrites a greater one.
+    await connection.execute(
+        "insert into brief (account_id, interaction_id, version, present, kind, occurred_at, direction, contact_id)"
+        " select account_id, interaction_id, version, present, kind, occurred_at, direction, contact_id"
+        " from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::boolean[], $5::text[], $6::timestamptz[], $7::text[], $8::uuid[])"
+        " as s (account_id, interaction_id, version, present, kind, occurred_at, direction, contact_id)"
+        " on conflict (account_id, interaction_id) do update set version = excluded.version, present = excluded.present,"
+        " kind = excluded.kind, occurred_at = excluded.occurred_at, direction = excluded.direction,"
+        " contact_id = excluded.contact_id where brief.version < excluded.version",
+        *columns,
+    )
+
+
+async def _save_sources(connection: asyncpg.Connection, attributions: Sequence[Attribution]) -> None:
+    last: dict[tuple[str, str], datetime] = {}
+    for one in attributions:
+        if one.imported or not one.present:
+            continue
+        for source in one.sources:
+            key = (one.account_id, source)
+            last[key] = max(last.get(key, one.occurred_at), one.occurred_at)
+    columns = _columns((*key, at) for key, at in last.items())
+    if not columns:
+        return
+    # The latest delivery of each live source for each account.
+    await connection.execute(
+        "insert into source_delivery (account_id, source, last_at) select account_id, source, last_at"
+        " from unnest($1::uuid[], $2::text[], $3::timestamptz[]) as s (account_id, source, last_at)"
+        " on conflict (account_id, source) do update set last_at = excluded.last_at"
+        " where source_delivery.last_at < excluded.last_at",
+        *columns,
+    )
+
+
+async def _save_signals(connection: asyncpg.Connection, attributions: Sequence[Attribution]) -> set[str]:
+    taken = set()
+    for one in attributions:
+        signal = signal_of(one)
+        # Contacts leave rarely: a statement each. A withdrawal or correction concerns only a signal that is known.
+        known = "update signal set version = $3, present = $4 where account_id = $1 and interaction_id = $2 and version < $3 returning 1"
+        present = one.present and signal is not None
+        changed = await connection.fetchval(known, one.account_id, one.interaction_id, one.version, present)
+        if signal is not None:
+            # The same signal again under a greater version, or a new one.
+            changed = await connection.fetchval(
+                "insert into signal (account_id, interaction_id, version, present, state, contact_ids, occurred_at, account_version)"
+                " values ($1, $2, $3, $4, $5, $6::uuid[], $7, $8) on conflict (account_id, interaction_id) do update set"
+                " state = excluded.state, contact_ids = excluded.contact_ids, occurred_at = excluded.occurred_at,"
+                " account_version = excluded.account_version where signal.version <= excluded.version returning 1",
+                one.account_id,
+                one.interaction_id,
+                one.version,
+                present,
+                signal.state,
+                list(signal.contact_ids),
+                signal.occurred_at,
+                signal.account_version,
+            )
+        if changed is not None:
+            taken.add(one.account_id)
+    return taken
+
+
+async def users_around(connection: asyncpg.Connection, account_ids: Collection[str]) -> dict[str, User]:
+    """Return the users who work on the accounts, their deputies, and all leads."""
+    # The documents of the few people whom rules and deliveries may need.
+    rows = await connection.fetch(
+        "with working as (select p.user_id from account_person p where p.account_id = any($1::uuid[]))"
+        " select u.user_id, u.document::text as document from app_user u where u.user_id in (select user_id from working)"
+        " or u.user_id in (select d.user_id from deputy d join working on d.for_user_id = working.user_id)"
+        " or u.user_id in (select t.lead_id from team t where t.lead_id is not null)",
+        list(account_ids),
+    )
+    return {row["user_id"]: User.model_validate_json(row["document"]) for row in rows}
+
+
+async def teams(connection: asyncpg.Connection) -> dict[str, Team]:
+    """Return all teams."""
+    # They are few.
+    rows = await connection.fetch("select team_id, document::text as document from team")
+    return {row["team_id"]: Team.model_validate_json(row["document"]) for row in rows}
+
+
+async def signals(connection: asyncpg.Connection, account_ids: Collection[str]) -> dict[str, list[Signal]]:
+    """Return the signals of accounts that were not withdrawn, by account."""
+    # By the primary key's first column.
+    rows = await connection.fetch(
+        "select account_id, interaction_id, state, contact_ids, occurred_at, account_version from signal"
+        " where account_id = any($1::uuid[]) and present order by occurred_at, interaction_id",
+        list(account_ids),
+    )
+    found: dict[str, list[Signal]] = {}
+    for account_id, interaction_id, state, contact_ids, occurred_at, account_version in rows:
+        signal = Signal(interaction_id, state, tuple(contact_ids), occurred_at, account_version)
+        found.setdefault(account_id, []).append(signal)
+    return found
+
+
+async def briefs(
+    connection: asyncpg.Connection, account_ids: Collection[str], interaction_ids: Collection[str]
+) -> dict[str, dict[str, Brief]]:
+    """Return what is known of the given interactions, by account and interaction."""
+    # By the primary key.
+    rows = await connection.fetch(
+        "select account_id, interaction_id, kind, occurred_at, direction, contact_id from brief"
+        " where account_id = any($1::uuid[]) and interaction_id = any($2::uuid[]) and present",
+        list(account_ids),
+        list(interaction_ids),
+    )
+    found: dict[str, dict[str, Brief]] = {}
+    for account_id, interaction_id, kind, occurred_at, direction, contact_id in rows:
+        brief = Brief(interaction_id, Kind(kind), occurred_at, direction, contact_id)
+        found.setdefault(account_id, {})[interaction_id] = brief
+    return found
+
+
+async def sources(connection: asyncpg.Connection, account_ids: Collection[str], now: datetime) -> dict[str, list[str]]:
+    """Return the live sources that delivered for accounts in the last 90 days."""
+    # By the primary key's first column.
+    rows = await connection.fetch(
+        "select account_id, source from source_delivery where account_id = any($1::uuid[]) and last_at >= $2 order by source",
+        list(account_ids),
+        now - _DELIVERED_LATELY,
+    )
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        found.setdefault(row["account_id"], []).append(row["source"])
+    return found
+
+
+async def surroundings(
+    connection: asyncpg.Connection, watched: Iterable[Watched], now: datetime, *, evidence: bool
+) -> Surroundings:
+    """Return what rules need beside the accounts' rows; briefs, sources and alerts only with `evidence`."""
+    known = list(watched)
+    ids = [one.account_id for one in known]
+    users = await users_around(connection, ids)
+    if not evidence:
+        return Surroundings(users=users)
+    named = {interaction for one in known if one.kpis for interaction in evidence_ids(one.kpis)}
+    return Surroundings(
+        users=users,
+        teams=await teams(connection),
+        signals=await signals(connection, ids),
+        briefs=await briefs(connection, ids, named),
+        sources=await sources(connection, ids, now),
+        alerts=await relevant(connection, ids),
+    )
+
+
+async def forget_old_briefs(connection: asyncpg.Connection, before: datetime) -> None:
+    """Drop lines about interactions that are too old to be anybody's evidence."""
+    # By the index on the time.
+    await connection.execute("delete from brief where occurred_at < $1", before)
+
+
+def _watched(row: asyncpg.Record) -> Watched:
+    return Watched(
+        account_id=row["account_id"],
+        account=Account.model_validate_json(row["account"]) if row["account"] else None,
+        account_version=row["account_version"],
+        kpis=AccountKpis.model_validate_json(row["kpis"]) if row["kpis"] else None,
+        kpis_version=row["kpis_version"],
+        next_version=row["next_version"],
+        traceparent=row["traceparent"],
+    )
+
+
+def _columns(rows: Iterable[tuple[object, ...]]) -> list[list[object]]:
+    """Turn rows into columns for unnest; nothing for no rows."""
+    return [list(column) for column in zip(*rows, strict=True)]

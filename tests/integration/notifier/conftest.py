@@ -1,0 +1,34 @@
+"""A running notifier for each test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest_asyncio
+from pytest_httpserver import HTTPServer
+
+from contracts.topics import ACCOUNTS, ACTIVITY, ALERTS, KPIS
+from deploy.databases import DatabaseAccess
+from tests.integration.notifier.house import PARTITIONS, House, a_house
+
+
+@pytest_asyncio.fixture
+async def house(
+    tmp_path: Path,
+    kafka_bootstrap: str,
+    topic_prefix: str,
+    make_topics: Any,
+    database: Callable[[str], DatabaseAccess],
+    httpserver: HTTPServer,
+) -> AsyncIterator[House]:
+    make_topics((ACCOUNTS, ACTIVITY, KPIS, ALERTS), partitions=PARTITIONS)
+    async with a_house(
+        folder=tmp_path,
+        bootstrap=kafka_bootstrap,
+        prefix=topic_prefix,
+        dsn=database("notifier"),
+        httpserver=httpserver,
+    ) as running:
+        yield running

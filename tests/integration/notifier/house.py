@@ -1,0 +1,384 @@
+"""A notifier of its own for a test: real Kafka and PostgreSQL, an SMTP server, and services before it that say /flow."""
+
+from __future__ import annotations
+
+import asyncio
+import email
+import email.policy
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any, TypeVar
+
+import asyncpg
+import httpx2
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiosmtpd.smtp import SMTP, Envelope, Session
+from pytest_httpserver import HTTPServer
+from werkzeug import Request, Response
+
+from contracts.accounts import Account, AccountContact, RoleInGroup, Team, User, WorkingHours
+from contracts.activity import AttributedContact, Attribution
+from contracts.codec import decode, encode
+from contracts.details import ContactDetail
+from contracts.envelope import Envelope as CloudEvent
+from contracts.envelope import format_instant
+from contracts.ids import derive_id
+from contracts.kpis import AccountKpis, Evidence, KpiValue, LastTouch, OpenItem, OrderRhythm
+from contracts.topics import ACCOUNTS, ACTIVITY, ALERTS, KPIS, Topic
+from contracts.values import Dated, Kind, Model
+from deploy.databases import DatabaseAccess
+from services.notifier.app import build
+from services.notifier.settings import NotifierSettings
+from services.runtime.auth import Issuer
+from services.runtime.clock import write_moment
+from services.runtime.service import Service
+from services.runtime.settings import load
+
+T = TypeVar("T")
+PARTITIONS = 2
+NOON = datetime(2026, 3, 2, 11, 0, tzinfo=UTC)
+ACCOUNT, ANNA, LENA, TEAM, MARIA = (derive_id("test", name) for name in ("account", "anna", "lena", "team", "maria"))
+LONG_AGO = date(2025, 1, 1)
+
+
+async def until(found: Callable[[], Awaitable[T | None]], what: str, seconds: float = 30) -> T:
+    """Ask until the answer is not None or empty."""
+    for _ in range(int(seconds / 0.05)):
+        answer = await found()
+        if answer:
+            return answer
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"{what} did not come within {seconds:.0f} s")
+
+
+@dataclass
+class Mailbox:
+    """An SMTP server that keeps what it gets; `answer` is what it says to a message."""
+
+    answer: str = "250 OK"
+    messages: list[EmailMessage] = field(default_factory=list)
+    seen: int = 0
+
+    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
+        self.seen += 1
+        if self.answer.startswith("250"):
+            content = envelope.original_content or b""
+            self.messages.append(email.message_from_bytes(content, policy=email.policy.default))  # type: ignore[arg-type] - typeshed
+        return self.answer
+
+
+class House:
+    """The notifier under test with everything around it. `now` is the simulated clock."""
+
+    def __init__(self, *, clock: Path, bootstrap: str, prefix: str, dsn: DatabaseAccess, issuer: Issuer) -> None:
+        self.mailbox = Mailbox()
+        self.service: Service | None = None
+        self.now = NOON
+        self.horizon: datetime | None = None
+        """What the services before us say; None: the clock."""
+        self.sources: dict[str, dict[str, Any]] = {}
+        self.dead_letters = 0
+        self.flow_status = 200
+        self._clock = clock
+        self._bootstrap = bootstrap
+        self._prefix = prefix
+        self._dsn = dsn
+        self._issuer = issuer
+        self._number = 0
+        self.producer: AIOKafkaProducer | None = None
+        self.http = httpx2.AsyncClient(trust_env=False)
+        write_moment(clock, self.now)
+
+    def step(self, moment: datetime) -> None:
+        """Move the clock."""
+        self.now = moment
+        write_moment(self._clock, moment)
+
+    def flow(self, _request: Request) -> Response:
+        """Answer for ingest, accounts and metrics."""
+        body: dict[str, Any] = {
+            "horizon": format_instant(self.horizon or self.now),
+            "dead_letters_waiting": self.dead_letters,
+            "parts": {"sources": {"drained": True, **self.sources}},
+        }
+        response: Response = httpx2_json(body, self.flow_status)
+        return response
+
+    async def publish(self, topic: Topic, key: str, model: Model, traceparent: str | None = None) -> None:
+        """Put a state on a topic, as the service that owns it does."""
+        self._number += 1
+        envelope = CloudEvent(
+            id=derive_id("test", "record", str(self._number)),
+            source="/test",
+            type=model.TYPE,  # type: ignore[attr-defined] - states have one
+            subject=key,
+            time=self.now,
+            recordedtime=self.now,
+            traceparent=traceparent,
+        )
+        assert self.producer is not None
+        await self.producer.send_and_wait(
+            self._prefix + topic.name, encode(model), key=key.encode(), headers=envelope.headers()
+        )
+
+    async def say(self, *models: Model) -> None:
+        """Publish accounts, users, teams, KPIs and attributions to where they belong."""
+        for model in models:
+            match model:
+                case Account():
+                    await self.publish(ACCOUNTS, f"account:{model.account_id}", model)
+                case User():
+                    await self.publish(ACCOUNTS, f"user:{model.user_id}", model)
+                case Team():
+                    await self.publish(ACCOUNTS, f"team:{model.team_id}", model)
+                case AccountKpis():
+                    await self.publish(KPIS, model.account_id, model)
+                case Attribution():
+                    await self.publish(ACTIVITY, model.account_id, model)
+                case _:
+                    raise TypeError(type(model))
+
+    async def said(self) -> list[Any]:
+        """Wait until the notifier is drained and return everything on tenure.alerts."""
+        await self.drained()
+        name = self._prefix + ALERTS.name
+        consumer = AIOKafkaConsumer(bootstrap_servers=self._bootstrap, isolation_level="read_committed")
+        await consumer.start()
+        try:
+            partitions = [TopicPartition(name, number) for number in range(PARTITIONS)]
+            consumer.assign(partitions)
+            await consumer.seek_to_beginning(*partitions)
+            ends = await consumer.end_offsets(partitions)
+            records = []
+            while any([await consumer.position(partition) < end for partition, end in ends.items()]):
+                for batch in (await consumer.getmany(timeout_ms=200)).values():
+                    records += batch
+        finally:
+            await consumer.stop()
+        events = [decode(CloudEvent.from_headers(record.headers), record.value) for record in records]
+        return sorted(events, key=lambda event: event.version)  # type: ignore[attr-defined] - alert events
+
+    async def steps(self) -> list[str]:
+        """The kinds of steps on tenure.alerts, in order."""
+        return [event.TYPE.split(".")[2] for event in await self.said()]
+
+    async def drained(self) -> dict[str, Any]:
+        """Wait until the notifier says that it has nothing left, and return what it says."""
+
+        async def ask() -> dict[str, Any] | None:
+            body = await self.report()
+            reached = datetime.fromisoformat(body["clock"]) >= self.now
+            return body if body["drained"] and reached else None
+
+        return await until(ask, "drained")
+
+    async def report(self) -> dict[str, Any]:
+        """What /flow says."""
+        assert self.service is not None
+        answer = await self.http.get(f"http://127.0.0.1:{self.service.operations_port}/flow")
+        return dict(answer.json()) if answer.status_code == 200 else {"drained": False, "clock": "1970-01-01T00:00:00Z"}
+
+    async def call(
+        self, method: str, path: str, body: object = None, *, subject: str = "anna", roles: tuple[str, ...] = ()
+    ) -> httpx2.Response:
+        """Call the API as somebody."""
+        assert self.service is not None
+        token = self._issuer.issue(subject, roles)
+        url = f"http://127.0.0.1:{self.service.http_port}{path}"
+        return await self.http.request(method, url, json=body, headers={"Authorization": f"Bearer {token}"})
+
+    async def execute(self, statement: str, *arguments: object) -> None:
+        """Change the database behind the notifier's back: to let time pass."""
+        connection = await asyncpg.connect(self._dsn.owner)
+        try:
+            await connection.execute(statement, *arguments)
+        finally:
+            await connection.close()
+
+    @asynccontextmanager
+    async def running(self, settings: dict[str, str]) -> AsyncIterator[House]:
+        """Run the notifier inside the block."""
+        self.producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap)
+        await self.producer.start()
+        try:
+            self.service = await build(load(NotifierSettings, settings))
+            async with self.service.running():
+                yield self
+        finally:
+            await self.producer.stop()
+            await self.http.aclose()
+
+
+def httpx2_json(body: object, status: int) -> Response:
+    """Answer JSON."""
+    import json
+
+    return Response(json.dumps(body), status, content_type="application/json")
+
+
+@asynccontextmanager
+async def a_house(
+    *,
+    folder: Path,
+    bootstrap: str,
+    prefix: str,
+    dsn: DatabaseAccess,
+    httpserver: HTTPServer,
+    more: dict[str, str] | None = None,
+) -> AsyncIterator[House]:
+    """Start everything around a notifier, and the notifier."""
+    issuer = Issuer(folder / "issuer", "https://issuer.example", "tenure")
+    house = House(clock=folder / "clock", bootstrap=bootstrap, prefix=prefix, dsn=dsn, issuer=issuer)
+    httpserver.expect_request("/flow").respond_with_handler(house.flow)
+    upstream = httpserver.url_for("").rstrip("/")
+    smtp = await asyncio.get_running_loop().create_server(lambda: SMTP(house.mailbox), "127.0.0.1", 0)
+    (folder / "secrets").mkdir()
+    settings = {
+        "KAFKA_BOOTSTRAP": bootstrap,
+        "TOPIC_PREFIX": prefix,
+        "DATABASE_URL": dsn.worker,
+        "API_DATABASE_URL": dsn.api,
+        "HTTP_PORT": "0",
+        "OPERATIONS_PORT": "0",
+        "CLOCK": f"file:{folder / 'clock'}",
+        "TIME_ZONE": "Europe/Berlin",
+        "AUTH_JWKS_FILE": str(issuer.jwks_file),
+        "AUTH_ISSUER": issuer.issuer,
+        "AUTH_AUDIENCE": issuer.audience,
+        "INGEST_OPERATIONS_URL": upstream,
+        "ACCOUNTS_OPERATIONS_URL": upstream,
+        "METRICS_OPERATIONS_URL": upstream,
+        "SMTP_HOST": "127.0.0.1",
+        "SMTP_PORT": str(smtp.sockets[0].getsockname()[1]),
+        "MAIL_FROM": "tenure@brightwell.example",
+        "CONSOLE_URL": "https://tenure.brightwell.example",
+        "ALLOWED_NETWORKS": "127.0.0.0/8",
+        "DELIVERY_RETRY_SECONDS": "0.2",
+        "SECRETS_DIR": str(folder / "secrets"),
+        **(more or {}),
+    }
+    try:
+        async with house.running({f"TENURE_{name}": value for name, value in settings.items()}):
+            yield house
+    finally:
+        smtp.close()
+
+
+def anna(**changed: Any) -> User:
+    """The account's owner."""
+    stated: dict[str, Any] = {
+        "user_id": ANNA,
+        "version": 1,
+        "name": "Anna Berg",
+        "email": "anna@brightwell.example",
+        "role": "manager",
+        "team_id": TEAM,
+        "issuer": "https://issuer.example",
+        "subject": "anna",
+        "working_hours": WorkingHours(time_zone="Europe/Berlin", holidays="DE-BE"),
+    }
+    return User(**{**stated, **changed})
+
+
+def lena(**changed: Any) -> User:
+    """The lead of Anna's team."""
+    stated: dict[str, Any] = {"user_id": LENA, "name": "Lena Voss", "email": "lena@brightwell.example"}
+    return anna(**{**stated, "role": "lead", "subject": "lena", **changed})
+
+
+def team() -> Team:
+    """Anna's team."""
+    return Team(team_id=TEAM, version=1, name="South", lead_id=LENA)
+
+
+def account(**changed: Any) -> Account:
+    """A key account of Anna's with a champion."""
+    champion = RoleInGroup(buying_centre="Berlin / Lab", role="champion")
+    stated: dict[str, Any] = {
+        "account_id": ACCOUNT,
+        "version": 1,
+        "name": "Northwind Labs",
+        "created_at": NOON - timedelta(days=400),
+        "account_class": "A",
+        "history_complete_at": NOON - timedelta(days=60),
+        "key": (Dated[bool](value=True, since=LONG_AGO),),
+        "owners": (Dated[str](value=ANNA, since=LONG_AGO),),
+        "contacts": (
+            AccountContact(
+                contact_id=MARIA,
+                name="Maria Keller",
+                roles=(Dated[RoleInGroup](value=champion, since=LONG_AGO),),
+                since=LONG_AGO,
+            ),
+        ),
+    }
+    return Account(**{**stated, **changed})
+
+
+def touched(days_ago: float, version: int = 1, **changed: Any) -> AccountKpis:
+    """KPIs of an account that was last met so many days before noon."""
+    meeting = LastTouch(
+        sort="meeting",
+        touch_class="routine",
+        at=NOON - timedelta(days=days_ago),
+        interaction_id=derive_id("test", "meeting", str(days_ago)),
+    )
+    stated: dict[str, Any] = {
+        "account_id": ACCOUNT,
+        "version": version,
+        "account_version": 1,
+        "as_of_day": NOON.date(),
+        "computed_at": NOON,
+        "last_touches": (meeting,),
+        "order_rhythm": OrderRhythm(orders=0),
+    }
+    return AccountKpis(**{**stated, **changed})
+
+
+def tickets(number: int, version: int, ids: tuple[str, ...] = ()) -> AccountKpis:
+    """KPIs of an account with so many tickets in 30 days."""
+    value = KpiValue(
+        kpi="tickets_opened",
+        window=30,
+        value=number,  # type: ignore[arg-type] - pydantic makes it a Decimal
+        previous=None,
+        change=None,
+        evidence=Evidence(count=number, interaction_ids=ids, query="/v1/accounts"),
+    )
+    return touched(1, version, values=(value,))
+
+
+def waiting_mail(since: datetime, version: int = 1) -> AccountKpis:
+    """KPIs of an account with one mail that waits for an answer."""
+    item = OpenItem(
+        kind="unanswered_mail",
+        interaction_id=derive_id("test", "mail", format_instant(since)),
+        source_kind=Kind.MAIL,
+        since=since,
+        contact_id=MARIA,
+    )
+    return touched(1, version, open_items=(item,))
+
+
+def left(**changed: Any) -> Attribution:
+    """A live report that Maria left."""
+    stated: dict[str, Any] = {
+        "account_id": ACCOUNT,
+        "interaction_id": derive_id("test", "left"),
+        "version": 1,
+        "present": True,
+        "kind": Kind.CONTACT,
+        "occurred_at": NOON - timedelta(hours=2),
+        "imported": False,
+        "sources": ("desk",),
+        "reason": "by_hand",
+        "contacts": (AttributedContact(contact_id=MARIA, role="subject"),),
+        "conversation_id": derive_id("test", "conversation"),
+        "account_version": 1,
+        "detail": ContactDetail(state="left"),
+    }
+    return Attribution(**{**stated, **changed})
