@@ -1,0 +1,283 @@
+"""One transaction's work on accounts: lock, load, decide with the pure domain, save, publish what differs."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import date, datetime, timedelta
+
+import asyncpg
+
+from contracts.envelope import Envelope
+from contracts.ids import derive_id
+from contracts.kpis import EVIDENCE_LIMIT, AccountKpis
+from contracts.topics import KPIS
+from services.metrics.domain.change import AccountChange, with_roles
+from services.metrics.domain.days import CompanyDays
+from services.metrics.domain.facts import Fact, RoleSpans
+from services.metrics.domain.figures import content, envelope_of
+from services.metrics.domain.pairing import TWO_WAY_WITHIN, pair
+from services.metrics.domain.state import AccountState, opened_tickets, resolution_hours
+from services.metrics.domain.touches import latest
+from services.metrics.domain.windows import LENGTHS, Bucket, edges, summed
+from services.metrics.store import facts as fact_store
+from services.metrics.store import states as state_store
+from services.runtime.outbox import OutboxMessage, append
+
+_EPOCH_SHIFT = 40
+_LONG_SLEEP = 30
+"""Days from which on sums are computed anew instead of slid."""
+_LONGEST = timedelta(days=LENGTHS[-1])
+
+
+class Restatement:
+    """Restates accounts inside the caller's transaction: `begin`, then `meet` what is new, then `finish`."""
+
+    def __init__(self, connection: asyncpg.Connection, days: CompanyDays, currency: str, now: datetime) -> None:
+        self._connection = connection
+        self._days = days
+        self._currency = currency
+        self._now = now
+        self._today = days.day(now)
+        self._changes: dict[str, AccountChange] = {}
+        self._old: dict[tuple[str, str], Fact] = {}
+
+    async def begin(self, accounts: Collection[str]) -> None:
+        """Lock the accounts and bring their sums forward to the present day."""
+        states = await state_store.lock(self._connection, list(accounts), self._today, self._currency)
+        await self._adopt(states)
+
+    async def begin_due(self, limit: int) -> int:
+        """Lock accounts whose figures change by themselves by now, and slide them; return how many."""
+        states = await state_store.lock_due(self._connection, self._today, limit, self._currency)
+        await self._adopt(states)
+        return len(states)
+
+    async def _adopt(self, states: Mapping[str, AccountState]) -> None:
+        self._changes = {account: AccountChange(state) for account, state in states.items()}
+        await self._slide()
+
+    async def _slide(self) -> None:
+        """Whoever holds an account's lock slides it first; the present day never runs backwards."""
+        behind = [change for change in self._changes.values() if change.state.sums.as_of < self._today]
+        if not behind:
+            return
+        near = [change for change in behind if _near(change.state, self._today)]
+        far = {
+            change.state.account_id: self._today - _LONGEST for change in behind if not _near(change.state, self._today)
+        }
+        wanted = [
+            (change.state.account_id, day) for change in near for day in edges(change.state.sums.as_of, self._today)
+        ]
+        buckets = await state_store.load_buckets(self._connection, wanted) if wanted else {}
+        ranges = await state_store.load_bucket_ranges(self._connection, far) if far else {}
+        for change in behind:
+            state = change.state
+            if state.account_id in far:
+                state.sums = summed(ranges.get(state.account_id, {}).items(), self._today)
+                moved = True
+            else:
+                state.sums.slide(self._today, found := buckets.get(state.account_id, {}))
+                moved = bool(found)
+            change.slide(moved=moved)
+        due = await state_store.next_changes(
+            self._connection, {change.state.account_id: self._today for change in behind}
+        )
+        for change in behind:
+            change.state.due = None
+            change.wake(due.get(change.state.account_id))
+
+    def account_changed(self, account: str, version: int, currency: str | None, roles: RoleSpans | None) -> None:
+        """Take note of a newer copy of an account; `roles` None: they are as before."""
+        change = self._changes[account]
+        change.state.account_version = version
+        change.state.currency = currency or self._currency
+        if roles is not None:
+            change.state.roles = roles
+            change.touches_again = True
+
+    async def meet(self, facts: Sequence[Fact]) -> None:
+        """Apply what is newer than the stored version; one fact per (account, interaction)."""
+        if not facts:
+            return
+        self._old = await fact_store.load(self._connection, [(fact.account_id, fact.interaction_id) for fact in facts])
+        for fact in facts:
+            old = self._old.get((fact.account_id, fact.interaction_id))
+            if old is None or fact.version > old.version:
+                change = self._changes[fact.account_id]
+                change.meet(old, with_roles(fact, change.state), self._days)
+        await self._void_refunds()
+        await self._pair()
+
+    async def _void_refunds(self) -> None:
+        """A refund counts nowhere while its order is cancelled or withdrawn."""
+        met = [fact for change in self._changes.values() for fact in change.facts.values()]
+        orders = [fact for fact in met if fact.kind == "order" and _void(fact) != _void(self._stored(fact))]
+        refunds = [fact for fact in met if fact.parent_id is not None]
+        if orders:
+            for refund in await fact_store.load_refunds(
+                self._connection, [(order.account_id, order.interaction_id) for order in orders]
+            ):
+                self._old.setdefault((refund.account_id, refund.interaction_id), refund)
+                if refund.interaction_id not in self._changes[refund.account_id].facts:
+                    refunds.append(refund)
+        if not refunds:
+            return
+        parents = await fact_store.load(
+            self._connection, [(refund.account_id, refund.parent_id or "") for refund in refunds]
+        )
+        for refund in refunds:
+            facts = self._changes[refund.account_id].facts
+            order = facts.get(refund.parent_id or "") or parents.get((refund.account_id, refund.parent_id or ""))
+            if refund.voided != _void(order):
+                facts[refund.interaction_id] = refund._replace(voided=_void(order))
+
+    def _stored(self, fact: Fact) -> Fact | None:
+        return self._old.get((fact.account_id, fact.interaction_id))
+
+    async def _pair(self) -> None:
+        """Derive answers again from the earliest change on, then settle everything that differs."""
+        windows = [
+            (account, change.paired_since - TWO_WAY_WITHIN, change.paired_since)
+            for account, change in self._changes.items()
+            if change.paired_since is not None
+        ]
+        loaded = await fact_store.load_touches(self._connection, windows) if windows else {}
+        for account, change in self._changes.items():
+            met = dict(change.facts)
+            if change.paired_since is not None:
+                neighbours = {fact.interaction_id: fact for fact in loaded.get(account, ())}
+                current = neighbours | met
+                for derived in pair(current.values(), change.paired_since):
+                    if derived.interaction_id not in met:
+                        self._old[account, derived.interaction_id] = neighbours[derived.interaction_id]
+                    met[derived.interaction_id] = derived
+            for fact in met.values():
+                change.settle(self._stored(fact), fact)
+
+    async def finish(self, recordedtime: datetime, traces: Mapping[str, str | None]) -> set[date]:
+        """Save everything and publish the accounts whose figures differ; return the days whose roll-ups do.
+
+        `recordedtime`: the earliest of what caused this; `traces`: trace context by account.
+        """
+        if not self._changes:
+            return set()
+        await self._read_touches_again()
+        if facts := [fact for change in self._changes.values() for fact in change.facts.values()]:
+            await fact_store.save(self._connection, facts)
+        await self._save_buckets()
+        await self._read_again()
+        await self._publish(recordedtime, traces)
+        await state_store.save(self._connection, [change.state for change in self._changes.values()])
+        return {day for change in self._changes.values() for day in change.buckets}
+
+    async def _read_touches_again(self) -> None:
+        """Where contacts changed, or days to come have come, take all touches of the account."""
+        accounts = [account for account, change in self._changes.items() if change.touches_again]
+        if not accounts:
+            return
+        stored = {
+            (fact.account_id, fact.interaction_id): fact
+            for fact in await fact_store.touches_of(self._connection, accounts)
+        }
+        for account in accounts:
+            change = self._changes[account]
+            touches = {fact.interaction_id: fact for key, fact in stored.items() if key[0] == account} | change.facts
+            for fact in list(touches.values()):
+                current = with_roles(fact, change.state)
+                if current != fact:
+                    touches[fact.interaction_id] = change.facts[fact.interaction_id] = current
+            change.state.touches = latest(touches.values(), change.state.sums.as_of)
+            change.lost_touches.clear()
+
+    async def _save_buckets(self) -> None:
+        wanted = [(account, day) for account, change in self._changes.items() for day in change.buckets]
+        if not wanted:
+            return
+        stored = await state_store.load_buckets(self._connection, wanted)
+        saved = []
+        for account, change in self._changes.items():
+            change.include_sums()
+            for day, added in change.buckets.items():
+                if not added.empty:
+                    bucket = stored.get(account, {}).get(day) or Bucket()
+                    bucket.add(added)
+                    saved.append((account, day, bucket))
+        if saved:
+            await state_store.save_buckets(self._connection, saved)
+
+    async def _read_again(self) -> None:
+        """Read from the slim rows what cannot be subtracted; every query only for the accounts that need it."""
+        changes = self._changes
+        lost = [
+            (account, key, change.state.sums.as_of)
+            for account, change in changes.items()
+            for key in change.lost_touches
+        ]
+        for account, key, _ in lost:
+            changes[account].state.touches.pop(key, None)
+        for account, key, touch in await fact_store.last_touches(self._connection, lost) if lost else ():
+            changes[account].state.touches[key] = touch
+        if items := {account: self._end(change) for account, change in changes.items() if change.items_again}:
+            for account, found in (await fact_store.open_items(self._connection, items)).items():
+                changes[account].state.items = found
+        if tickets := {
+            account: change.state.sums.as_of - _LONGEST for account, change in changes.items() if change.tickets_again
+        }:
+            for account, of_account in (await fact_store.tickets(self._connection, tickets)).items():
+                state = changes[account].state
+                state.hours = resolution_hours(of_account, state.sums.as_of)
+                state.opened = opened_tickets(of_account, state.sums.as_of, EVIDENCE_LIMIT)
+        if orders := {account: change.state.sums.as_of for account, change in changes.items() if change.orders_again}:
+            for account, rhythm in (await fact_store.rhythms(self._connection, orders)).items():
+                changes[account].state.rhythm = rhythm
+        await self._read_history_again()
+
+    async def _read_history_again(self) -> None:
+        if since := [account for account, change in self._changes.items() if change.since_again]:
+            first = await fact_store.first_moments(self._connection, since)
+            for account in since:
+                self._changes[account].state.since = self._days.day(first[account]) if account in first else None
+        asked = {
+            account: (change.state.sums.as_of, self._end(change))
+            for account, change in self._changes.items()
+            if change.slid and change.state.future
+        }
+        if asked:
+            future = await fact_store.have_future(self._connection, asked)
+            for account, (as_of, _) in asked.items():
+                change = self._changes[account]
+                change.state.future = account in future
+                if change.state.future:
+                    change.wake(as_of + timedelta(days=1))
+
+    def _end(self, change: AccountChange) -> datetime:
+        return self._days.end(change.state.sums.as_of)
+
+    async def _publish(self, recordedtime: datetime, traces: Mapping[str, str | None]) -> None:
+        epoch = await state_store.epoch(self._connection)
+        messages = []
+        for account, change in sorted(self._changes.items()):
+            state = change.state
+            change.wake(state.norm_due())
+            body, digest = content(state)
+            if digest == state.digest:
+                continue
+            state.digest = digest
+            state.version = max(state.version, epoch << _EPOCH_SHIFT) + 1
+            envelope = Envelope(
+                id=derive_id("kpis", account, str(state.version)),
+                source="/metrics",
+                type=AccountKpis.TYPE,
+                subject=account,
+                time=self._now,
+                recordedtime=recordedtime,
+                traceparent=traces.get(account),
+            )
+            messages.append(OutboxMessage(KPIS, account, envelope, envelope_of(state, body, self._now)))
+        await append(self._connection, messages)
+
+
+def _near(state: AccountState, today: date) -> bool:
+    return (today - state.sums.as_of).days <= _LONG_SLEEP
+
+
+def _void(order: Fact | None) -> bool:
+    return order is not None and (order.cancelled or not order.present)

@@ -1,0 +1,274 @@
+"""Account states (each row is its account's lock) and day buckets."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import asyncpg
+import orjson
+
+from services.metrics.domain.state import AccountState, Item, Rhythm, Touch
+from services.metrics.domain.windows import LENGTHS, Bucket, Sums
+
+_COLUMNS = (
+    "s.account_id, s.version, s.account_version, s.as_of, s.due, s.future, s.since, s.counts, s.money::text as money,"
+    " s.derived::text as derived, s.digest, a.currency, a.roles::text as roles"
+)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+async def lock(
+    connection: asyncpg.Connection, accounts: Sequence[str], today: date, currency: str
+) -> dict[str, AccountState]:
+    """Lock the accounts' rows in order of id, creating those that are missing, and return their states.
+
+    `today` is the day of a new state; `currency` that of an account that states none.
+    """
+    ordered = sorted(accounts)
+    rows = await _locked(connection, ordered)
+    if len(rows) < len(ordered):
+        known = {row[0] for row in rows}
+        await _create(connection, [account for account in ordered if account not in known], today)
+        rows = await _locked(connection, ordered)
+    return {row[0]: _state(row, currency) for row in rows}
+
+
+async def lock_due(connection: asyncpg.Connection, today: date, limit: int, currency: str) -> dict[str, AccountState]:
+    """Lock up to `limit` accounts that are due on `today` and that nobody else holds."""
+    # the due-day index; what another transaction holds is being slid by it
+    rows = await connection.fetch(
+        f"select {_COLUMNS} from account_state as s left join account as a using (account_id)"  # noqa: S608 - constants
+        " where s.due <= $1 order by s.due, s.account_id limit $2 for update of s skip locked",
+        today,
+        limit,
+    )
+    return {row[0]: _state(row, currency) for row in rows}
+
+
+async def _locked(connection: asyncpg.Connection, ordered: Sequence[str]) -> Sequence[asyncpg.Record]:
+    # the account's lock; always taken in the order of ids
+    return await connection.fetch(
+        f"select {_COLUMNS} from account_state as s left join account as a using (account_id)"  # noqa: S608 - constants
+        " where s.account_id = any($1::uuid[]) order by s.account_id for update of s",
+        ordered,
+    )
+
+
+async def _create(connection: asyncpg.Connection, missing: Sequence[str], today: date) -> None:
+    # another transaction may create the same row: then its row is the one
+    await connection.execute(
+        "insert into account_state (account_id, version, account_version, as_of, future, counts, derived)"
+        " select account_id, 0, 0, $2, false, '{}', '{}' from unnest($1::uuid[]) as missing (account_id)"
+        " order by account_id on conflict (account_id) do nothing",
+        missing,
+        today,
+    )
+
+
+async def epoch(connection: asyncpg.Connection) -> int:
+    """Return the epoch that lifts versions above all that were drawn before a restore from backup."""
+    # one row
+    return int(await connection.fetchval("select epoch from version_epoch"))
+
+
+async def save(connection: asyncpg.Connection, states: Iterable[AccountState]) -> None:
+    """Write back states whose rows are locked."""
+    columns = [list(column) for column in zip(*(_values(state) for state in states), strict=True)]
+    # one statement for all accounts of the transaction
+    await connection.execute(
+        "update account_state as s set version = n.version, account_version = n.account_version, as_of = n.as_of,"
+        " due = n.due, future = n.future, since = n.since, counts = n.counts::bigint[], money = n.money::json,"
+        " derived = n.derived::json, digest = n.digest"
+        " from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::date[], $5::date[], $6::boolean[], $7::date[],"
+        " $8::text[], $9::text[], $10::text[], $11::bytea[])"
+        " as n (account_id, version, account_version, as_of, due, future, since, counts, money, derived, digest)"
+        " where s.account_id = n.account_id",
+        *columns,
+    )
+
+
+async def load_buckets(
+    connection: asyncpg.Connection, days: Iterable[tuple[str, date]]
+) -> dict[str, dict[date, Bucket]]:
+    """Return the buckets of (account, day) that exist, by account."""
+    wanted = list(days)
+    # by primary key
+    rows = await connection.fetch(
+        "select b.account_id, b.day, b.counts, b.money::text as money from unnest($1::uuid[], $2::date[]) as w (account_id, day)"
+        " inner join bucket as b using (account_id, day)",
+        [account for account, _ in wanted],
+        [day for _, day in wanted],
+    )
+    return _by_account(rows)
+
+
+async def load_bucket_ranges(
+    connection: asyncpg.Connection, after: Mapping[str, date]
+) -> dict[str, dict[date, Bucket]]:
+    """Return all buckets of accounts after a day, by account."""
+    # for accounts that slept long: one range each
+    rows = await connection.fetch(
+        "select b.account_id, b.day, b.counts, b.money::text as money from unnest($1::uuid[], $2::date[]) as w (account_id, after_day)"
+        " inner join bucket as b on w.account_id = b.account_id and b.day > w.after_day",
+        list(after),
+        list(after.values()),
+    )
+    return _by_account(rows)
+
+
+def _by_account(rows: Iterable[asyncpg.Record]) -> dict[str, dict[date, Bucket]]:
+    found: dict[str, dict[date, Bucket]] = {}
+    for account, day, counts, money in rows:
+        found.setdefault(account, {})[day] = Bucket(counts, load_money(money))
+    return found
+
+
+async def save_buckets(connection: asyncpg.Connection, buckets: Sequence[tuple[str, date, Bucket]]) -> None:
+    """Insert or replace buckets; their accounts are locked."""
+    # counts as text: arrays of arrays cannot be unnested by one level
+    await connection.execute(
+        "insert into bucket (account_id, day, counts, money) select account_id, day, counts::bigint[], money::json"
+        " from unnest($1::uuid[], $2::date[], $3::text[], $4::text[]) as n (account_id, day, counts, money)"
+        " on conflict (account_id, day) do update set counts = excluded.counts, money = excluded.money",
+        [account for account, _, _ in buckets],
+        [day for _, day, _ in buckets],
+        [array(bucket.counts) for _, _, bucket in buckets],
+        [dump_money(bucket.money) for _, _, bucket in buckets],
+    )
+
+
+async def next_changes(connection: asyncpg.Connection, as_of: Mapping[str, date]) -> dict[str, date]:
+    """Return per account the first day after `as_of` on which a bucket enters or leaves a sum."""
+    # the first bucket inside each length, by primary key; length 0: the first one to come
+    rows = await connection.fetch(
+        "select w.account_id, min(b.day + l.length) from unnest($1::uuid[], $2::date[]) as w (account_id, as_of)"
+        " cross join unnest($3::integer[]) as l (length) cross join lateral (select c.day from bucket as c"
+        " where c.account_id = w.account_id and c.day > w.as_of - l.length order by c.day limit 1) as b group by w.account_id",
+        list(as_of),
+        list(as_of.values()),
+        [0, *LENGTHS],
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def array(counts: Sequence[int]) -> str:
+    """Return the text form of an array of whole numbers."""
+    return "{" + ",".join(map(str, counts)) + "}"
+
+
+def load_money(text: str | None) -> dict[str, Decimal]:
+    """Read money by currency."""
+    return {} if text is None else {currency: Decimal(amount) for currency, amount in orjson.loads(text).items()}
+
+
+def dump_money(money: Mapping[str, Decimal]) -> str | None:
+    """Write money by currency; None for none."""
+    kept = {currency: str(amount) for currency, amount in money.items() if amount}
+    return orjson.dumps(kept).decode() if kept else None
+
+
+def _state(row: asyncpg.Record, currency: str) -> AccountState:
+    sums = Sums(row["as_of"], row["counts"] or None, _load_sums(row["money"]))
+    state = AccountState(
+        row["account_id"],
+        sums,
+        row["version"],
+        row["account_version"],
+        row["due"],
+        row["future"],
+        row["since"],
+        digest=row["digest"],
+    )
+    state.currency = row["currency"] or currency
+    if row["roles"] is not None and row["roles"] != "{}":
+        state.roles = load_roles(row["roles"])
+    _load_derived(state, orjson.loads(row["derived"]))
+    return state
+
+
+def load_roles(text: str) -> dict[str, list[tuple[int, date, date | None]]]:
+    """Read the role intervals of contacts."""
+    return {
+        contact: [
+            (bit, date.fromisoformat(since), None if until is None else date.fromisoformat(until))
+            for bit, since, until in spans
+        ]
+        for contact, spans in orjson.loads(text).items()
+    }
+
+
+def _load_sums(text: str | None) -> dict[str, list[Decimal]]:
+    return (
+        {}
+        if text is None
+        else {currency: [Decimal(amount) for amount in sums] for currency, sums in orjson.loads(text).items()}
+    )
+
+
+def _dump_sums(money: Mapping[str, list[Decimal]]) -> str | None:
+    kept = {currency: [str(amount) for amount in sums] for currency, sums in money.items() if any(sums)}
+    return orjson.dumps(kept).decode() if kept else None
+
+
+def _values(state: AccountState) -> tuple[Any, ...]:
+    sums = state.sums
+    return (
+        state.account_id,
+        state.version,
+        state.account_version,
+        sums.as_of,
+        state.due,
+        state.future,
+        state.since,
+        array(sums.counts),
+        _dump_sums(sums.money),
+        orjson.dumps(_dump_derived(state)).decode(),
+        state.digest,
+    )
+
+
+def _micros(moment: datetime | None) -> int | None:
+    return None if moment is None else (moment - _EPOCH) // _MICROSECOND
+
+
+def _moment(micros: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=micros)
+
+
+def _dump_derived(state: AccountState) -> dict[str, Any]:
+    rhythm = state.rhythm
+    derived: dict[str, Any] = {
+        "t": [(*key, _micros(touch.at), touch.interaction_id) for key, touch in state.touches.items()]
+    }
+    if state.items:
+        derived["i"] = [(*item[:3], _micros(item.since), *item[4:]) for item in state.items]
+    if rhythm.orders:
+        p90 = None if rhythm.p90_gap_days is None else str(rhythm.p90_gap_days)
+        derived["r"] = (rhythm.orders, _micros(rhythm.last_at), rhythm.last_id, rhythm.gaps, p90, rhythm.first_day)
+    if any(state.hours):
+        derived["h"] = [None if hours is None else [str(figure) for figure in hours] for hours in state.hours]
+    if any(state.opened):
+        derived["o"] = state.opened
+    return derived
+
+
+def _load_derived(state: AccountState, derived: Mapping[str, Any]) -> None:
+    for sort, touch_class, bit, at, interaction in derived.get("t", ()):
+        state.touches[sort, touch_class, bit] = Touch(_moment(at), interaction)
+    state.items = [
+        Item(kind, interaction, source, _moment(since), contact, priority)
+        for kind, interaction, source, since, contact, priority in derived.get("i", ())
+    ]
+    if "r" in derived:
+        orders, at, interaction, number, p90, first = derived["r"]
+        p90 = None if p90 is None else Decimal(p90)
+        state.rhythm = Rhythm(orders, _moment(at), interaction, number, p90, date.fromisoformat(first))
+    if "h" in derived:
+        state.hours = [
+            None if hours is None else (Decimal(hours[0]), Decimal(hours[1]), Decimal(hours[2]))
+            for hours in derived["h"]
+        ]
+    if "o" in derived:
+        state.opened = derived["o"]

@@ -1,0 +1,79 @@
+"""A metrics database and what turns records into figures, without the broker."""
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from datetime import UTC, datetime
+
+import asyncpg
+import orjson
+import pytest
+
+from contracts.accounts import Account, Team, User
+from contracts.activity import Attribution
+from contracts.codec import encode
+from contracts.envelope import Envelope
+from contracts.kpis import AccountKpis
+from deploy.databases import DatabaseAccess
+from services.metrics.handlers import Handlers
+from services.metrics.restate import Restatement
+from services.metrics.store import rollups
+from services.runtime.consumer import Record
+from services.runtime.postgres import create_pool
+from tests.unit.metrics.builders import BERLIN
+
+State = Attribution | Account | User | Team
+
+
+class Desk:
+    """Applies states to a database as the consumer does, one transaction per call."""
+
+    def __init__(self, pool: asyncpg.Pool, access: DatabaseAccess) -> None:
+        self.pool = pool
+        self.access = access
+        self.handlers = Handlers(BERLIN, "EUR")
+        self.published: dict[str, AccountKpis] = {}
+
+    async def apply(self, states: Iterable[State], now: datetime) -> list[AccountKpis]:
+        """Handle one batch at `now` and return what it publishes."""
+        batch = [self.handlers.decode(record(state)) for state in states]
+        async with self.pool.acquire() as connection, connection.transaction():
+            await self.handlers.handle(connection, batch, now)
+        return await self._drain()
+
+    async def slide(self, now: datetime) -> list[AccountKpis]:
+        """Wake the accounts that are due at `now`."""
+        async with self.pool.acquire() as connection, connection.transaction():
+            restatement = Restatement(connection, BERLIN, "EUR", now)
+            while await restatement.begin_due(100):
+                await rollups.mark(connection, await restatement.finish(now, {}))
+        return await self._drain()
+
+    async def roll_up(self) -> None:
+        """Compute dirty roll-ups."""
+        async with self.pool.acquire() as connection, connection.transaction():
+            await rollups.recompute(connection, await rollups.take_dirty(connection, 1000))
+
+    async def _drain(self) -> list[AccountKpis]:
+        rows = await self.pool.fetch("delete from outbox returning id, payload")
+        states = [AccountKpis.model_validate_json(row["payload"]) for row in sorted(rows, key=lambda row: row["id"])]
+        for state in states:
+            known = self.published.get(state.account_id)
+            assert known is None or state.version > known.version
+            self.published[state.account_id] = state
+        return states
+
+
+def record(state: State) -> Record:
+    """The record that accounts publishes."""
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    subject = next(iter(orjson.loads(encode(state)).values()))
+    envelope = Envelope("1", "/accounts", state.TYPE, subject, moment, moment)
+    return Record("tenure.activity", 0, 0, subject.encode(), encode(state), envelope.headers())
+
+
+@pytest.fixture
+async def desk(database: Callable[[str], DatabaseAccess]) -> AsyncIterator[Desk]:
+    """A fresh database of metrics."""
+    access = database("metrics")
+    pool = await create_pool(access.worker, max_size=4)
+    yield Desk(pool, access)
+    await pool.close()

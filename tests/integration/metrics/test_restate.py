@@ -1,0 +1,32 @@
+"""Figures on a real database equal the fold from scratch."""
+
+from tests.integration.metrics.conftest import Desk
+from tests.unit.metrics.builders import ACCOUNT, MARIA, at, mail, order, ticket, withdrawn
+
+
+async def test_one_mail_becomes_an_account_state(desk: Desk) -> None:
+    [state] = await desk.apply([mail(1, at("2026-03-02 08:00"), people=[(MARIA, "from")])], at("2026-03-02 09:00"))
+    values = {(value.kpi, value.window): value.value for value in state.values}
+    assert state.account_id == ACCOUNT
+    assert values["touches_in", 7] == 1
+    assert values["touches_out", 7] == 0
+    assert state.open_items[0].kind == "unanswered_mail"
+    assert state.open_items[0].contact_id == MARIA
+    assert [touch.sort for touch in state.last_touches] == ["inbound"]
+
+
+async def test_the_same_again_publishes_nothing(desk: Desk) -> None:
+    first = mail(1, at("2026-03-02 08:00"))
+    assert await desk.apply([first], at("2026-03-02 09:00"))
+    assert not await desk.apply([first], at("2026-03-02 10:00"))
+
+
+async def test_a_withdrawal_restates(desk: Desk) -> None:
+    states = [order(1, at("2026-03-01 08:00"), "12.5"), ticket(2, at("2026-02-01 08:00"), at("2026-02-01 10:00"))]
+    [state] = await desk.apply(states, at("2026-03-02 09:00"))
+    values = {(value.kpi, value.window): value.value for value in state.values}
+    assert str(values["net_revenue", 7]) == "12.50"
+    assert str(values["resolution_hours_p90", 30]) == "2.0000"
+    [state] = await desk.apply([withdrawn(state, 2) for state in states], at("2026-03-02 09:00"))
+    assert {value.value for value in state.values} == {0, None}
+    assert state.history_since is None
