@@ -3,6 +3,7 @@
 from contracts.topics import INTERACTIONS
 from services.ingest.api import build_api
 from services.ingest.identities import Directory
+from services.ingest.mailbox import MailboxPoller
 from services.ingest.publisher import Publisher
 from services.ingest.reception import Reception
 from services.ingest.reporting import SourceReport
@@ -27,6 +28,7 @@ async def build(settings: IngestSettings) -> Service:
     publisher = Publisher(settings.physical(INTERACTIONS.name), settings)
     statistics = Statistics(sources)
     reception = Reception(publisher, statistics, telemetry, clock, Directory(file.own_domains, file.default_region))
+    mailboxes = MailboxPoller(reception, sources, pool)
     report = SourceReport(pool, statistics, sources, clock)
     flow = Flow(service="ingest", clock=clock, pool=pool, parts={"sources": report.part}, metrics=telemetry.metrics)
     # The database is no check: without it the doors stay open, only statistics and mailboxes wait.
@@ -36,7 +38,7 @@ async def build(settings: IngestSettings) -> Service:
         settings=settings,
         operations=operations_app(checks, flow.report, telemetry),
         api=build_api(reception, sources, verifier),
-        components=[publisher, report],
+        components=[publisher, report, mailboxes],
         resources=[pool.close],
     )
 

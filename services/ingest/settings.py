@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -58,6 +59,8 @@ class SourceConfiguration(_Strict):
     folders: tuple[str, ...] = ("INBOX",)
     poll_seconds: Annotated[float, Field(ge=0.1, le=3600)] = 60
     tls: bool = True
+    since: date | None = None
+    """IMAP: mail from before this day is left alone; history enters by import."""
 
     @model_validator(mode="after")
     def _has_what_its_provider_needs(self) -> Self:

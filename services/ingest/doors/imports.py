@@ -1,4 +1,4 @@
-"""`POST /v1/imports/{source}`: history as NDJSON, a structured CloudEvent a line. Good lines go in, bad ones come back."""
+"""`POST /v1/imports/{source}`: history as NDJSON, a CloudEvent a line. Good lines go in, bad ones come back."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""`POST /v1/mail/{mailbox}`: raw mail (RFC 5322) from a mail server's delivery hook, signed as Standard Webhooks say."""
+"""`POST /v1/mail/{mailbox}`: raw mail (RFC 5322) from a mail server's hook, signed as Standard Webhooks say."""
 
 import asyncio
 from collections.abc import Mapping

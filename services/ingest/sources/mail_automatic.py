@@ -20,7 +20,8 @@ _AWAY = re.compile(
     re.IGNORECASE,
 )
 _REPLY_BY_ITSELF = re.compile(
-    r"^\W*(?:auto(?:matic)?[ -]?(?:reply|response)|automatische antwort|respuesta autom[aá]tica|resposta autom[aá]tica)\b",
+    r"^\W*(?:auto(?:matic)?[ -]?(?:reply|response)|automatische antwort|"
+    r"respuesta autom[aá]tica|resposta autom[aá]tica)\b",
     re.IGNORECASE,
 )
 _NO_REPLY = re.compile(r"^(?:no-?reply|do-?not-?reply|nao-?responda|no-?responder|notifications?|mailer|bounces?)\b")

@@ -1,0 +1,116 @@
+"""Polls mailboxes: what is new goes to the broker, then the cursor moves. A pass that breaks is simply repeated."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
+
+import asyncpg
+import structlog
+from pydantic import ValidationError
+
+from services.ingest import store
+from services.ingest.doors.mail import read_mail
+from services.ingest.imap import IMAP_FAULTS, Fetched, FetchedMail, ImapSession
+from services.ingest.publisher import TooLarge, Unavailable
+from services.ingest.reception import Reception
+from services.ingest.settings import Source
+from services.ingest.sources.mapping import Unmapped
+from services.runtime.postgres import acquire
+
+_LOOK_SECONDS = 0.2
+_RETRY_SECONDS = 2.0
+_DATABASE_FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError)
+_log = structlog.get_logger(__name__)
+
+
+class MailboxPoller:
+    """One task per mailbox, its blocking part in a thread; they do not wait for one another."""
+
+    def __init__(self, reception: Reception, sources: Mapping[str, Source], pool: asyncpg.Pool) -> None:
+        self._reception = reception
+        self._sources = [source for source in sources.values() if source.configuration.provider == "imap"]
+        self._pool = pool
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Begin to poll."""
+        self._tasks = [
+            asyncio.create_task(self._poll(source), name=f"mailbox {source.name}") for source in self._sources
+        ]
+
+    async def stop(self) -> None:
+        """Stop where it is safe: a cursor that has not moved is read again."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _poll(self, source: Source) -> None:
+        clock = self._reception.clock
+        while True:
+            began, clock_then = time.monotonic(), clock.now()
+            pause = source.configuration.poll_seconds
+            try:
+                await self.look(source)
+            except (*IMAP_FAULTS, *_DATABASE_FAULTS, Unavailable) as error:
+                pause = max(pause, _RETRY_SECONDS)
+                _log.warning("a mailbox could not be read", source=source.name, error=type(error).__name__)
+                await self._note(source, f"broken: {type(error).__name__}")
+            except Exception as error:  # noqa: BLE001 - our own mistake about one mailbox must not end its polling unseen
+                pause = max(pause, _RETRY_SECONDS)
+                _log.error("reading a mailbox failed", source=source.name, exc_info=error)
+                await self._note(source, f"broken: {type(error).__name__}")
+            # A stepped clock asks for a pass at once: nothing else says that time has passed.
+            while time.monotonic() - began < pause and (clock.now() - clock_then).total_seconds() < pause:
+                await asyncio.sleep(min(_LOOK_SECONDS, pause))
+
+    async def look(self, source: Source) -> None:
+        """Make one pass over the mailbox; the horizon moves to the clock before it began."""
+        horizon = self._reception.clock.now()
+        session = ImapSession(source)
+        await asyncio.to_thread(session.open)
+        try:
+            for folder in source.configuration.folders:
+                await self._read(source, session, folder)
+        finally:
+            await asyncio.to_thread(session.close)
+        async with acquire(self._pool) as connection:
+            await store.save_pass(connection, source.name, horizon, "ok")
+
+    async def _read(self, source: Source, session: ImapSession, folder: str) -> None:
+        async with acquire(self._pool) as connection:
+            cursor = await store.load_cursor(connection, source.name, folder)
+        chunks = session.new_mails(folder, cursor, source.configuration.since)
+        while (fetched := await asyncio.to_thread(_next, chunks)) is not None:
+            for mail in fetched.mails:
+                try:
+                    await self._take(source, mail)
+                except TooLarge:
+                    # It stays where it is, in the mailbox; the log says which it was.
+                    self._reception.refused(source.name, "too_large")
+                    _log.warning("a mail is too large to be kept", source=source.name, uid=mail.uid)
+            async with acquire(self._pool) as connection:
+                await store.save_cursor(connection, source.name, folder, fetched.cursor)
+
+    async def _take(self, source: Source, mail: FetchedMail) -> None:
+        origin = self._reception.origin(source)
+        at = origin.received_at
+        with self._reception.telemetry.span("ingest mailbox", source=source.name) as trace:
+            try:
+                mapped = await asyncio.to_thread(read_mail, mail.raw, source, origin)
+                if mapped.ignored is None:
+                    await self._reception.accept(source.name, mapped.events, at, trace.traceparent)
+                else:
+                    self._reception.ignored(source.name, at)
+            except (Unmapped, ValidationError) as unmapped:
+                why = unmapped.reason if isinstance(unmapped, Unmapped) else "not_valid"
+                await self._reception.keep_raw(source.name, mail.raw, why, at=at, traceparent=trace.traceparent)
+
+    async def _note(self, source: Source, status: str) -> None:
+        with contextlib.suppress(OSError, *_DATABASE_FAULTS):
+            async with acquire(self._pool) as connection:
+                await store.save_pass(connection, source.name, None, status)
+
+
+def _next(chunks: Iterator[Fetched]) -> Fetched | None:
+    return next(chunks, None)
