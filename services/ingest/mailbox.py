@@ -70,7 +70,7 @@ class MailboxPoller:
         session = ImapSession(source)
         await asyncio.to_thread(session.open)
         try:
-            for folder in source.configuration.folders:
+            for folder in source.configuration.folder:
                 await self._read(source, session, folder)
         finally:
             await asyncio.to_thread(session.close)

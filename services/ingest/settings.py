@@ -6,7 +6,7 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from services.ingest.identities import normalise_address
 from services.ingest.verify import SchemeName, read_key
@@ -38,6 +38,10 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _one_or_more(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
 class SourceConfiguration(_Strict):
     """One `[sources.<name>]` of the file."""
 
@@ -56,7 +60,8 @@ class SourceConfiguration(_Strict):
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     username: str | None = None
     password_file: str | None = None
-    folders: tuple[str, ...] = ("INBOX",)
+    folder: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = ("INBOX",)
+    """IMAP: one folder or a list; sent mail has one of its own."""
     poll_seconds: Annotated[float, Field(ge=0.1, le=3600)] = 60
     tls: bool = True
     since: date | None = None
