@@ -15,6 +15,7 @@ _BATCH_BYTES = 1_000_000
 _REQUEST_TIMEOUT_MS = 15_000
 # An open transaction holds back every reader of the partition; that of a dead relay ends after this.
 _TRANSACTION_TIMEOUT_MS = 30_000
+_CLOSE_SECONDS = 5
 
 
 class Fenced(Exception):
@@ -48,6 +49,7 @@ class TransactionalPublisher:
 
     def __init__(self, bootstrap: str, transactional_id: str, holds: Callable[[], bool] = lambda: True) -> None:
         self._holds = holds
+        self._sent: list[asyncio.Future[object]] = []
         self._producer = AIOKafkaProducer(
             bootstrap_servers=bootstrap.split(","),
             client_id=transactional_id,
@@ -70,8 +72,10 @@ class TransactionalPublisher:
 
     async def close(self) -> None:
         """Disconnect; an unfinished transaction is aborted by the broker."""
-        with contextlib.suppress(KafkaError, TimeoutError, asyncio.CancelledError):
-            await asyncio.wait_for(self._producer.stop(), 5)
+        self._look_at_failures()
+        with contextlib.suppress(KafkaError, TimeoutError):
+            await asyncio.wait_for(self._producer.stop(), _CLOSE_SECONDS)
+        self._look_at_failures()
 
     async def publish(self, records: Sequence[tuple[str, Outgoing]]) -> None:
         """Publish `records` (physical topic, record) in order per partition; returns once the transaction is committed.
@@ -80,16 +84,27 @@ class TransactionalPublisher:
         """
         try:
             await self._producer.begin_transaction()
-            acknowledged = [
-                future for lane in (await self._lanes(records)).items() for future in await self._send(*lane)
-            ]
-            await asyncio.gather(*acknowledged)
+            self._sent = []
+            for lane, its_records in (await self._lanes(records)).items():
+                await self._send(lane, its_records)
+            await asyncio.gather(*self._sent)
             if not self._holds():
                 message = "the lease is lost"
                 raise ConnectionError(message)
             await self._producer.commit_transaction()
         except (ProducerFenced, InvalidProducerEpoch) as fenced:
             raise Fenced(str(fenced)) from fenced
+
+    def _look_at_failures(self) -> None:
+        """Retrieve what aiokafka leaves in futures that nobody can await: asyncio would report each as an error."""
+        manager, accumulator = self._producer._txn_manager, self._producer._message_accumulator
+        batches = [batch for queue in accumulator._batches.values() for batch in queue]
+        batches += accumulator._pending_batches
+        left = [manager._transaction_waiter, *self._sent]
+        left += [future for batch in batches for future in (batch.future, batch._drain_waiter)]
+        for future in left:
+            if future is not None:
+                future.add_done_callback(_retrieve)
 
     async def _lanes(self, records: Sequence[tuple[str, Outgoing]]) -> dict[tuple[str, int], list[Outgoing]]:
         counts: dict[str, int] = {}
@@ -101,14 +116,17 @@ class TransactionalPublisher:
             lanes.setdefault((topic, partition_of(record.key, count)), []).append(record)
         return lanes
 
-    async def _send(self, lane: tuple[str, int], records: Sequence[Outgoing]) -> list[asyncio.Future[object]]:
+    async def _send(self, lane: tuple[str, int], records: Sequence[Outgoing]) -> None:
         topic, partition = lane
-        futures: list[asyncio.Future[object]] = []
         batch = self._producer.create_batch()
         for record in records:
             if batch.append(key=record.key, value=record.value, timestamp=None, headers=record.headers) is None:
-                futures.append(await self._producer.send_batch(batch, topic, partition=partition))
+                self._sent.append(await self._producer.send_batch(batch, topic, partition=partition))
                 batch = self._producer.create_batch()
                 batch.append(key=record.key, value=record.value, timestamp=None, headers=record.headers)
-        futures.append(await self._producer.send_batch(batch, topic, partition=partition))
-        return futures
+        self._sent.append(await self._producer.send_batch(batch, topic, partition=partition))
+
+
+def _retrieve(future: asyncio.Future[object]) -> None:
+    if not future.cancelled():
+        future.exception()

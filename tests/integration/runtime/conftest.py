@@ -7,8 +7,15 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from deploy.databases import DatabaseAccess
+from services.runtime import logs
 from tests.conftest import CreateTopics
 from tests.integration.runtime.harness import REPORTS, RESULTS, Rig, rig
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _plain_logs() -> None:
+    """As in a service: one JSON line per event. structlog's default prints tracebacks in colour, which takes seconds."""
+    logs.configure("probe")
 
 
 @pytest.fixture

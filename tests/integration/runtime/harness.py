@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -28,6 +30,7 @@ REPORTS = Topic("tenure.reports", "id", "ingest", ("probe",), "tests", (), 3, "d
 RESULTS = Topic("tenure.results", "id", "probe", ("probe",), "tests", (), 3, "delete", _DAY_MS)
 MOMENT = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 GENEROUS = 60.0
+PARTITIONS = 3
 
 
 def envelope(number: int, *, source: str = "shop", moment: datetime = MOMENT, traceparent: str | None = None) -> Envelope:
@@ -72,8 +75,7 @@ async def read_all(bootstrap: str, topic: str, *, committed: bool = True) -> lis
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, isolation_level=level, auto_offset_reset="earliest")
     await consumer.start()
     try:
-        await consumer.topics()
-        partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
+        partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
         consumer.assign(partitions)
         await consumer.seek_to_beginning()
         ends = await consumer.end_offsets(partitions)
@@ -215,3 +217,46 @@ async def running(*parts: BatchConsumer[int]) -> AsyncIterator[None]:
         yield
     finally:
         await asyncio.gather(*(part.stop() for part in parts))
+
+
+class Door:
+    """A TCP port in front of a server, to be shut and opened: how the server goes away and comes back."""
+
+    def __init__(self, target_host: str, target_port: int) -> None:
+        self._target = (target_host, target_port)
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        with socket.socket() as reserved:
+            reserved.bind(("127.0.0.1", 0))
+            self.port: int = reserved.getsockname()[1]
+
+    async def open(self) -> None:
+        """Lets connections through."""
+        self._server = await asyncio.start_server(self._connect, "127.0.0.1", self.port)
+
+    async def shut(self) -> None:
+        """Cuts every connection and refuses new ones."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for writer in list(self._writers):
+            writer.transport.abort()
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            there_reader, there_writer = await asyncio.open_connection(*self._target)
+        except OSError:
+            writer.transport.abort()
+            return
+        self._writers |= {writer, there_writer}
+        await asyncio.gather(_pump(reader, there_writer), _pump(there_reader, writer))
+        self._writers -= {writer, there_writer}
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while chunk := await reader.read(65536):
+            writer.write(chunk)
+            await writer.drain()
+    with contextlib.suppress(OSError, RuntimeError):
+        writer.close()

@@ -104,28 +104,6 @@ async def test_a_transient_fault_repeats_the_batch_and_loses_nothing(one_rig: Ri
     assert await one_rig.letters() == []
 
 
-async def test_a_lost_database_connection_repeats_the_batch(one_rig: Rig) -> None:
-    probe = Probe()
-    await one_rig.produce(message(number) for number in range(40))
-    consumer = one_rig.consumer(probe)
-
-    async def kill_ours() -> None:
-        admin = await asyncpg.connect(one_rig.database.owner)
-        await admin.execute(
-            "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
-            " and usename <> current_user"
-        )
-        await admin.close()
-
-    del kill_ours
-    async with running(consumer):
-        await one_rig.has_effects(range(40))
-        await one_rig.pool.expire_connections()
-        await one_rig.produce(message(number) for number in range(40, 80))
-        await one_rig.has_effects(range(80))
-    assert set((await one_rig.effects()).values()) == {1}
-
-
 async def test_errors_of_one_source_become_dead_letters_and_the_consumer_goes_on(one_rig: Rig) -> None:
     probe = Probe()
     probe.poison = set(range(20, 30))
