@@ -11,7 +11,7 @@ import typer
 from deploy.databases import MigrationFault
 from deploy.local.processes import LocalFault
 from deploy.topics import TopicsFault
-from services.cli import databases, processes, status, tokens, topics
+from services.cli import databases, imports, processes, status, tokens, topics
 from services.cli.faults import CommandFault
 from services.runtime.settings import SettingsError
 
@@ -22,6 +22,7 @@ COMMANDS: tuple[Callable[[typer.Typer], None], ...] = (
     topics.register,
     databases.register,
     tokens.register,
+    imports.register,
 )
 
 _FOR_PEOPLE = (CommandFault, LocalFault, MigrationFault, SettingsError, TopicsFault)
