@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
+import orjson
+
 from contracts.accounts import Account
 from contracts.activity import Attribution
 from contracts.codec import encode, event_envelope
@@ -41,6 +43,7 @@ HOT = 0
 LAST_MOMENT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 RECORDED = datetime(2026, 3, 1, 18, tzinfo=UTC)
 FIRST_VERSION = 1 << 40
+NOTHING = Decimal("0.00")
 _DAYS = 60
 _LATE_EVERY = 20
 _LATE_BY_AT_MOST = 250  # days
@@ -179,3 +182,8 @@ def attribution_record(order: Order) -> Outgoing:
     attribution = attribution_of(order)
     envelope = attribution_envelope(order, attribution)
     return Outgoing(attribution.account_id.encode(), encode(attribution), envelope.headers())
+
+
+def money_in(value: bytes) -> Decimal:
+    """The net amount of an order's report."""
+    return Decimal(orjson.loads(value)["net"]["amount"])

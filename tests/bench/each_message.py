@@ -22,18 +22,18 @@ from tests.bench.figures import expect
 from tests.bench.ground import Ground
 from tests.bench.stream import Pace
 
-_SCHEMA = (
-    "create table if not exists identity (value text primary key, account_id uuid not null)",
-    "create table if not exists account"
-    " (id uuid primary key, version bigint not null default 0, total numeric not null default 0)",
-    "create table if not exists ledger (event_id uuid primary key, interaction_id uuid not null, body jsonb not null)",
-    "create table if not exists conversation (id uuid primary key, interactions integer not null)",
-    "create table if not exists attribution"
-    " (account_id uuid, interaction_id uuid, version bigint not null, primary key (account_id, interaction_id))",
-    "create table if not exists outbox"
-    " (id bigint generated always as identity primary key, key text not null, payload bytea not null)",
-    "truncate identity, account, ledger, conversation, attribution, outbox",
-)
+_SCHEMA = """
+drop table if exists identity, account, ledger, conversation, attribution, outbox;
+create table identity (value text primary key, account_id uuid not null);
+create table account (id uuid primary key, version bigint not null default 0, total numeric not null default 0);
+create table ledger (event_id uuid primary key, interaction_id uuid not null, body jsonb not null);
+create table conversation (id uuid primary key, interactions integer not null);
+create table attribution (
+    account_id uuid not null, interaction_id uuid not null, version bigint not null,
+    primary key (account_id, interaction_id)
+);
+create table outbox (id bigint generated always as identity primary key, key text not null, payload bytea not null);
+"""
 Connection = asyncpg.Connection | PoolConnectionProxy
 
 
@@ -75,8 +75,7 @@ async def job(*, bootstrap: str, topic: str, messages: int, accounts: int, datab
 
 
 async def _begin(connection: Connection, accounts: int) -> None:
-    for statement in _SCHEMA:
-        await connection.execute(statement)
+    await connection.execute(_SCHEMA)
     known = [(company.organisation(number), company.account_id(number)) for number in range(accounts)]
     await connection.copy_records_to_table("account", records=[(account,) for _, account in known], columns=["id"])
     await connection.copy_records_to_table("identity", records=known)

@@ -1,0 +1,378 @@
+"""The doors of ingest, as the real service in a process of its own: one signed webhook, and bulk imports."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hmac
+import os
+import secrets
+import signal
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from contracts.topics import INTERACTIONS
+from deploy.local.instance import CHECKOUT
+from deploy.local.processes import free_port, spawn, stop, wait_until
+from services.runtime.auth import Issuer
+from tests.bench import beside, company
+from tests.bench.figures import CheckFailed, Figure, Measured, Plan, Step, alternate, compare, expect
+from tests.bench.ground import Ground
+from tests.bench.load import Answers, saturate, steady
+from tests.bench.stream import Pace, producing, read_all
+
+NOTHING = "uvicorn, POST that does nothing"
+WEBHOOK = Figure("webhook", "one signed webhook, until acknowledged", NOTHING, first=0.30, goal=0.50)
+GUIDES = Figure("webhook-guides", "FastAPI + pydantic + FastStream publish, unsigned", NOTHING)
+LATENCY = Figure(
+    "webhook-p99", "99th percentile at half of its own greatest load", "an open loop", first=15.0, unit="ms"
+)
+IMPORT = Figure("import", "bulk import, NDJSON, 500 lines", "raw aiokafka send_batch", first=0.20, goal=0.30)
+
+_ISSUER, _AUDIENCE = "https://bench.tenure.invalid", "tenure"
+_HISTORY = "history"
+_CONNECTIONS = 32
+_IMPORTS_AT_ONCE = 2
+_LINES = 500
+_SOURCES = f"""
+own_domains = []
+[sources.{company.SOURCE}]
+provider = "cloudevents"
+system = "{company.SYSTEM}"
+secret_files = ["bench.secret"]
+[sources.{_HISTORY}]
+provider = "import"
+system = "{company.SYSTEM}"
+secret_files = []
+"""
+
+
+@dataclass(slots=True)
+class _Numbers:
+    """Orders that nobody has sent yet: each number is sent once in a run of the bench."""
+
+    used: int = 0
+
+    def take(self, count: int) -> int:
+        """The first of `count` fresh numbers."""
+        first, self.used = self.used, self.used + count
+        return first
+
+
+@dataclass(frozen=True, slots=True)
+class _Ingest:
+    """The running service and what a client needs to know."""
+
+    ground: Ground
+    port: int
+    topic: str
+    secret: str
+    token: str
+
+
+def webhook(ground: Ground, plan: Plan, step: Step) -> list[Measured]:
+    """Ingest and the guides' way against a server that does nothing; then ingest's latency at half load."""
+    requests = plan.share(5, at_least=200)
+    numbers = _Numbers()
+    with _ingest(ground) as ingest, _nothing(ground) as nothing, _guides(ground) as guides:
+
+        def baseline() -> float:
+            return _saturate(ground, nothing, ingest.secret, numbers.take(requests), requests)
+
+        def by_the_guides() -> float:
+            count = max(200, requests // 4)
+            return _saturate(ground, guides, ingest.secret, numbers.take(count), count)
+
+        def tenure() -> float:
+            first = numbers.take(requests)
+            rate = _saturate(ground, ingest.port, ingest.secret, first, requests)
+            _check_topic(ground, ingest.topic, first, requests)
+            return rate
+
+        rates = alternate(plan.rounds, step, baseline=baseline, tenure=tenure, guides=by_the_guides)
+        half = min(rates["tenure"]) / 2
+        latencies = []
+        for number in range(plan.rounds):
+            step(f"half load, round {number + 1} of {plan.rounds}")
+            first = numbers.take(requests)
+            answer = ground.apart(
+                "tests.bench.doors:at_half_load",
+                port=ingest.port,
+                secret=ingest.secret,
+                first=first,
+                count=requests,
+                per_second=half,
+            )
+            _check_topic(ground, ingest.topic, first, requests)
+            latencies.append(float(answer["p99_ms"]))
+    return [
+        compare(WEBHOOK, rates["tenure"], rates["baseline"]),
+        compare(GUIDES, rates["guides"], rates["baseline"]),
+        Measured(LATENCY, tuple(latencies), {"tenure": half}),
+    ]
+
+
+def bulk(ground: Ground, plan: Plan, step: Step) -> list[Measured]:
+    """Imports of 500 lines against a producer that sends as many ready-made records in one batch."""
+    lines = plan.share(3, at_least=4 * _LINES) // _LINES * _LINES
+    numbers = _Numbers()
+    with _ingest(ground) as ingest:
+
+        def baseline() -> float:
+            prefix = ground.topics((INTERACTIONS,))
+            topic = prefix + INTERACTIONS.name
+            first = numbers.take(lines)
+            answer = ground.apart(
+                "tests.bench.doors:send_raw", bootstrap=ground.kafka, topic=topic, first=first, count=lines
+            )
+            return float(answer["per_second"])
+
+        def tenure() -> float:
+            first = numbers.take(lines)
+            answer = ground.apart(
+                "tests.bench.doors:import_lines", port=ingest.port, token=ingest.token, first=first, count=lines
+            )
+            _check_topic(ground, ingest.topic, first, lines)
+            return float(answer["per_second"])
+
+        rates = alternate(plan.rounds, step, baseline=baseline, tenure=tenure)
+    return [compare(IMPORT, rates["tenure"], rates["baseline"])]
+
+
+# jobs, each in a process of its own
+
+
+async def as_fast_as_it_goes(*, port: int, secret: str, first: int, count: int) -> dict[str, Any]:
+    """Answers a second with all connections busy."""
+    requests = list(signed(secret, _orders(first, count)))
+    per_second, answers = await saturate(port, requests, _CONNECTIONS)
+    _all_taken(answers, count)
+    return {"per_second": per_second}
+
+
+async def at_half_load(*, port: int, secret: str, first: int, count: int, per_second: float) -> dict[str, Any]:
+    """The 99th percentile in milliseconds."""
+    requests = list(signed(secret, _orders(first, count)))
+    latencies, answers = await steady(port, requests, per_second, _CONNECTIONS)
+    _all_taken(answers, count)
+    return {"p99_ms": latencies[int(len(latencies) * 0.99)] * 1000}
+
+
+async def import_lines(*, port: int, token: str, first: int, count: int) -> dict[str, Any]:
+    """Lines a second."""
+    bodies = list(_ndjson(_orders(first, count)))
+    head = f"Authorization: Bearer {token}\r\n"
+    requests = [_request(f"/v1/imports/{_HISTORY}", "application/x-ndjson", head, body) for body in bodies]
+    per_second, answers = await saturate(port, requests, _IMPORTS_AT_ONCE)
+    _all_taken(answers, len(requests))
+    return {"per_second": per_second * _LINES}
+
+
+async def send_raw(*, bootstrap: str, topic: str, first: int, count: int) -> dict[str, Any]:
+    """Ready-made records a second, 500 in one batch of one partition, as many batches on their way as imports."""
+    records = [company.record_of(order) for order in _orders(first, count)]
+    pace = Pace()
+    async with producing(bootstrap) as producer:
+        partitions = sorted(await producer.partitions_for(topic))
+        flying: list[asyncio.Future[object]] = []
+        for number in range(0, count, _LINES):
+            batch = producer.create_batch()
+            for record in records[number : number + _LINES]:
+                batch.append(timestamp=None, key=record.key, value=record.value, headers=record.headers)
+            partition = partitions[number // _LINES % len(partitions)]
+            flying.append(await producer.send_batch(batch, topic, partition=partition))
+            if len(flying) == _IMPORTS_AT_ONCE:
+                await flying.pop(0)
+                pace.committed(pace.total + _LINES)
+        for last in flying:
+            await last
+            pace.committed(pace.total + _LINES)
+    expect("records sent", pace.total, count)
+    return {"per_second": pace.per_second}
+
+
+# requests
+
+
+def signed(secret: str, orders: Iterator[company.Order]) -> Iterator[bytes]:
+    """One ready-made request for each order, signed as Standard Webhooks say."""
+    key = base64.b64decode(secret.removeprefix("whsec_"))
+    now = int(time.time())
+    for order in orders:
+        body = orjson.dumps(cloud_event(order))
+        identifier = f"msg_{order.number}"
+        mac = hmac.digest(key, f"{identifier}.{now}.".encode() + body, sha256)
+        head = (
+            f"webhook-id: {identifier}\r\nwebhook-timestamp: {now}\r\n"
+            f"webhook-signature: v1,{base64.b64encode(mac).decode()}\r\n"
+        )
+        yield _request("/v1/events", "application/cloudevents+json", head, body)
+
+
+def cloud_event(order: company.Order) -> dict[str, Any]:
+    """The structured CloudEvent that a shop sends."""
+    event = company.event_of(order)
+    return {
+        "specversion": "1.0",
+        "id": event.report,
+        "source": "/shop",
+        "type": event.TYPE,
+        "subject": event.interaction.native_id,
+        "time": event.occurred_at.isoformat(),
+        "data": event.model_dump(
+            mode="json", include={"parties", "references", "net", "lines"}, exclude_none=True, exclude_defaults=True
+        ),
+    }
+
+
+def _ndjson(orders: Iterator[company.Order]) -> Iterator[bytes]:
+    lines: list[bytes] = []
+    for order in orders:
+        lines.append(orjson.dumps(cloud_event(order)))
+        if len(lines) == _LINES:
+            yield b"\n".join(lines)
+            lines.clear()
+
+
+def _request(path: str, media: str, head: str, body: bytes) -> bytes:
+    start = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {media}\r\nContent-Length: {len(body)}\r\n"
+    return f"{start}{head}\r\n".encode() + body
+
+
+def _orders(first: int, count: int) -> Iterator[company.Order]:
+    """Orders first … first + count - 1; the day does not matter to a door."""
+    for number in range(first, first + count):
+        yield company.Order(number, number % 10_000, 0, company.LAST_MOMENT)
+
+
+# checks
+
+
+def _all_taken(answers: Answers, count: int) -> None:
+    if set(answers.statuses) - {200, 202} or answers.statuses.total() != count:
+        raise CheckFailed(f"{count} requests were answered with {dict(answers.statuses)}: {answers.refusal}")
+
+
+def _check_topic(ground: Ground, topic: str, first: int, count: int) -> None:
+    """Each report must stand once on the topic, with the money that it was sent with."""
+    answer = ground.apart("tests.bench.doors:on_topic", bootstrap=ground.kafka, topic=topic, first=first, count=count)
+    expect("reports on the topic", answer["records"], count)
+    expect("distinct reports on the topic", answer["distinct"], count)
+    expect("their sum", answer["sum"], str(sum(order.net for order in _orders(first, count))))
+
+
+async def on_topic(*, bootstrap: str, topic: str, first: int, count: int) -> dict[str, Any]:
+    """How many of the reports are there, and how much money they state."""
+    wanted = {company.event_of(order).id: order.net for order in _orders(first, count)}
+    found = []
+    total = company.NOTHING
+    async for record in read_all(bootstrap, topic):
+        identifier = dict(record.headers)["ce_id"].decode()
+        if identifier in wanted:
+            found.append(identifier)
+            total += company.money_in(record.value)
+    return {"records": len(found), "distinct": len(set(found)), "sum": str(total)}
+
+
+# servers
+
+
+@contextmanager
+def _ingest(ground: Ground) -> Iterator[_Ingest]:
+    folder = ground.instance.secrets
+    secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+    _write(folder / "bench.secret", secret)
+    _write(folder / "sources.toml", _SOURCES)
+    issuer = Issuer(folder / "issuer", _ISSUER, _AUDIENCE)
+    database = ground.database("ingest")
+    prefix = ground.topics((INTERACTIONS,))
+    port = free_port()
+    settings = {
+        "KAFKA_BOOTSTRAP": ground.kafka,
+        "TOPIC_PREFIX": prefix,
+        "DATABASE_URL": database.worker,
+        "API_DATABASE_URL": database.api,
+        "HTTP_PORT": str(port),
+        "OPERATIONS_PORT": str(operations := free_port()),
+        "SOURCES_FILE": str(folder / "sources.toml"),
+        "AUTH_JWKS_FILE": str(issuer.jwks_file),
+        "AUTH_ISSUER": _ISSUER,
+        "AUTH_AUDIENCE": _AUDIENCE,
+        "TRACE_FILE": str(ground.instance.logs / "ingest.trace.jsonl"),
+    }
+    environment = {f"TENURE_{name}": value for name, value in settings.items()}
+    with _server(ground, "ingest", ["-m", "services.ingest.app"], f"http://127.0.0.1:{operations}/readyz", environment):
+        token = issuer.issue("bench", ["operator"], timedelta(hours=1))
+        yield _Ingest(ground, port, prefix + INTERACTIONS.name, secret, token)
+
+
+@contextmanager
+def _nothing(ground: Ground) -> Iterator[int]:
+    port = free_port()
+    with _server(ground, "nothing", _uvicorn("tests.bench.beside:nothing", port), f"http://127.0.0.1:{port}/"):
+        yield port
+
+
+@contextmanager
+def _guides(ground: Ground) -> Iterator[int]:
+    port = free_port()
+    prefix = ground.topics((INTERACTIONS,))
+    environment = {beside.BOOTSTRAP: ground.kafka, beside.TOPIC: prefix + INTERACTIONS.name}
+    command = [*_uvicorn("tests.bench.beside:guides", port), "--factory"]
+    with _server(ground, "guides", command, f"http://127.0.0.1:{port}/docs", environment):
+        yield port
+
+
+def _uvicorn(app: str, port: int) -> list[str]:
+    options = ["--port", str(port), "--loop", "uvloop", "--http", "httptools"]
+    return ["-m", "uvicorn", app, *options, "--no-access-log", "--log-level", "warning"]
+
+
+@contextmanager
+def _server(
+    ground: Ground, name: str, command: Sequence[str], ready: str, environment: Mapping[str, str] | None = None
+) -> Iterator[None]:
+    log = ground.instance.logs / f"{name}.log"
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("TENURE_")}
+    record = spawn(
+        [sys.executable, *command],
+        mark=command[1],
+        log=log,
+        environment=inherited | dict(environment or {}),
+        directory=CHECKOUT,
+    )
+    ground.instance.add(name, record)
+    try:
+        wait_until(lambda: _answers(ready), record=record, what=name, log=log)
+        yield
+    finally:
+        stop(record, gently=signal.SIGTERM, patience=20.0)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2):  # noqa: S310 - an http address of this machine
+            return True
+    except OSError:
+        return False
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(text)
+
+
+def _saturate(ground: Ground, port: int, secret: str, first: int, count: int) -> float:
+    answer = ground.apart("tests.bench.doors:as_fast_as_it_goes", port=port, secret=secret, first=first, count=count)
+    return float(answer["per_second"])
