@@ -2,7 +2,8 @@
 
 They are started by the first test that needs them and stopped when the session ends, however it ends. Where
 TENURE_TEST_KAFKA (host:port) or TENURE_TEST_POSTGRES (a superuser's connection string) name running ones, these are
-used; the head of pytest's report says which.
+used; the head of pytest's report says which. A Docker engine is not asked for, also where one answers: to run on the
+images of Kafka and PostgreSQL, start them and name them in these two variables.
 """
 
 from __future__ import annotations

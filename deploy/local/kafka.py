@@ -50,9 +50,16 @@ class _Jar:
 class LocalKafka:
     """One broker with its data in `directory`. Started again, it keeps its port, its cluster id and its records."""
 
-    def __init__(self, directory: Path, *, report: Report = lambda _: None, spawned: Spawned = lambda _: None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        log: Path | None = None,
+        report: Report = lambda _: None,
+        spawned: Spawned = lambda _: None,
+    ) -> None:
         self.directory = directory
-        self.log = directory / "kafka.log"
+        self.log = log or directory / "kafka.log"
         self.record: ProcessRecord | None = None
         self.port = 0
         self._report = report

@@ -40,9 +40,11 @@ class LocalPostgres:
     `durable=False` leaves out fsync: for tests, whose data nobody wants after a power cut.
     """
 
-    def __init__(self, directory: Path, *, durable: bool = True, spawned: Spawned = lambda _: None) -> None:
+    def __init__(
+        self, directory: Path, *, durable: bool = True, log: Path | None = None, spawned: Spawned = lambda _: None
+    ) -> None:
         self.directory = directory
-        self.log = directory / "postgres.log"
+        self.log = log or directory / "postgres.log"
         self.record: ProcessRecord | None = None
         self.port = 0
         self._durable = durable

@@ -68,11 +68,15 @@ class System:
         self.instance = instance
         self.plan = plan
         self.kafka = LocalKafka(
-            instance.directory / "kafka", report=report, spawned=lambda record: self._started("kafka", record)
+            instance.directory / "kafka",
+            log=self.log("kafka"),
+            report=report,
+            spawned=lambda record: self._started("kafka", record),
         )
         self.postgres = LocalPostgres(
             instance.directory / "postgres",
             durable=plan.durable,
+            log=self.log("postgres"),
             spawned=lambda record: self._started("postgres", record),
         )
         self.issuer = Issuer(instance.secrets / "issuer", ISSUER, AUDIENCE)
@@ -105,7 +109,7 @@ class System:
 
     def log(self, part: str) -> Path:
         """Where a part writes its log."""
-        return {"kafka": self.kafka.log, "postgres": self.postgres.log}.get(part, self.instance.logs / f"{part}.log")
+        return self.instance.logs / f"{part}.log"
 
     def check(self) -> None:
         """Raises LocalFault, with the end of its log, when a part that was started does not run any more."""
@@ -167,15 +171,10 @@ class System:
 
     def bring_up(self) -> None:
         """Everything, in order; called by `start_system`."""
+        self._report("starting Kafka and PostgreSQL, creating topics and databases")
         with ThreadPoolExecutor(2) as pool:
-            self._report("starting PostgreSQL and Kafka")
-            for starting in [pool.submit(self.start, part) for part in ("postgres", "kafka")]:
-                starting.result()
-        self._report("creating topics and databases")
-        asyncio.run(self._provision())
-        self._report("migrating")
-        with ThreadPoolExecutor(2) as pool:
-            list(pool.map(lambda name: migrate(name, self.databases[name].owner), self.plan.services))
+            for half in [pool.submit(self._bring_up_postgres), pool.submit(self._bring_up_kafka)]:
+                half.result()
         if self.plan.clock is not None:
             self.set_clock(self.plan.clock)
         for name, text in {**self.plan.secrets, "sources.toml": self.plan.sources_toml}.items():
@@ -186,16 +185,21 @@ class System:
             self._start_service(service)
         self.wait_ready(self.plan.services)
 
-    async def _provision(self) -> None:
-        passwords = self._passwords()
-        await asyncio.gather(
-            provision(self.postgres.admin_dsn, passwords, self.plan.services),
-            create_topics(
-                self.kafka.bootstrap, prefix=self.plan.topic_prefix, embedded=True, partitions=self.plan.partitions
-            ),
+    def _bring_up_kafka(self) -> None:
+        self.start("kafka")
+        creation = create_topics(
+            self.kafka.bootstrap, prefix=self.plan.topic_prefix, embedded=True, partitions=self.plan.partitions
         )
-        self.databases = {name: access(self.postgres.admin_dsn, name, passwords) for name in self.plan.services}
+        asyncio.run(creation)
         self.instance.remember(kafka=self.kafka.bootstrap, topic_prefix=self.plan.topic_prefix)
+
+    def _bring_up_postgres(self) -> None:
+        self.start("postgres")
+        passwords = self._passwords()
+        asyncio.run(provision(self.postgres.admin_dsn, passwords, self.plan.services))
+        for service in self.plan.services:
+            self.databases[service] = access(self.postgres.admin_dsn, service, passwords)
+            migrate(service, self.databases[service].owner)
 
     def _passwords(self) -> dict[str, str]:
         path = self.instance.secrets / "database-passwords.json"
