@@ -27,8 +27,8 @@ LINES_A_REQUEST = 500
 _PATIENCE = 120.0  # seconds; far more than anything here takes
 _PAUSE = 0.05
 OPERATOR = "jonas.weber"
-KeepMail = Callable[[bytes, datetime, bool], None]
-"""Puts a mail into a mailbox: its bytes, when its server received it, whether we sent it."""
+KeepMail = Callable[[bytes], None]
+"""Puts a mail (RFC 5322) into a mailbox that is polled."""
 
 
 class PlayFault(Exception):
@@ -141,7 +141,7 @@ class Player:
         """Send one delivery until it is acknowledged; a forged one must be refused."""
         keep = self._mailboxes.get(delivery.source)
         if keep is not None:
-            keep(delivery.body, self.now, b"\nDelivered-To:" not in delivery.body)
+            keep(delivery.body)
             return
         deadline = time.monotonic() + _PATIENCE
         while True:

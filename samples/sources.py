@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import Iterable
 
 from samples.company import CRM, DESK, OWN_DOMAIN, PHONES, SHOP, Company
 from samples.history_lines import CALENDAR, mailbox_address
 
 HISTORY = "history"
+POLLED = "mail-anna"
 
 _FIXED = f"""\
 own_domains = ["{OWN_DOMAIN}"]
@@ -55,7 +55,7 @@ host = "127.0.0.1"
 port = {port}
 username = "{address}"
 password_file = "imap.secret"
-folders = ["INBOX", "Sent"]
+folder = "INBOX"
 poll_seconds = 0.25
 tls = false
 """
@@ -66,12 +66,11 @@ def mailboxes(company: Company) -> list[str]:
     return [*(f"mail-{person.key}" for person in company.people if person.key != "jonas"), "mail-support"]
 
 
-def sources_toml(company: Company, imap_port: int | None = None, over_imap: Iterable[str] = ("mail-anna",)) -> str:
-    """The file that ingest reads. With `imap_port` the mailboxes `over_imap` are polled, the others push."""
-    polled = set(over_imap) if imap_port else set()
+def sources_toml(company: Company, imap_port: int) -> str:
+    """The file that ingest reads. POLLED is read by IMAP from that port of this machine, the other mailboxes push."""
     parts = [_FIXED]
     for name in mailboxes(company):
-        form = _OVER_IMAP if name in polled else _OVER_HTTP
+        form = _OVER_IMAP if name == POLLED else _OVER_HTTP
         parts.append(form.format(name=name, address=mailbox_address(company, name), port=imap_port))
     return "".join(parts)
 

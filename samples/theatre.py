@@ -6,17 +6,20 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 
+from deploy.local.imap import LocalImap
 from deploy.local.instance import CHECKOUT
 from deploy.local.processes import free_port, spawn, wait_until
 from deploy.local.system import System, SystemPlan, start_system
 from samples.company import CURRENCY, TIME_ZONE
+from samples.history_lines import mailbox_address
 from samples.mailroom import KeptMail, kept
 from samples.player import Player
 from samples.script import Story, story
-from samples.sources import fresh_secrets, sources_toml
+from samples.sources import POLLED, fresh_secrets, sources_toml
 
 _TRACED = {"TRACE_SAMPLE_RATIO": "1"}
 
@@ -54,9 +57,9 @@ def open_theatre(
     """Start everything below `directory`, empty, at the story's first moment. Raises LocalFault; then nothing runs."""
     play = told or story()
     secrets = fresh_secrets() | dict(more_secrets or {})
-    smtp_port = free_port()
+    smtp_port, imap_port = free_port(), free_port()
     plan = SystemPlan(
-        sources_toml=sources_toml(play.company),
+        sources_toml=sources_toml(play.company, imap_port),
         secrets=secrets,
         clock=play.imported_at,
         time_zone=TIME_ZONE,
@@ -79,10 +82,22 @@ def open_theatre(
     system = start_system(directory, plan, report=report)
     try:
         mail_folder = _start_mailroom(system, smtp_port)
+        imap = _start_imap(system, imap_port, play, secrets["imap.secret"])
     except BaseException:
         system.stop()
         raise
-    return Theatre(system, Player(system, play, secrets, times=times, shuffle=shuffle), mail_folder)
+    mailboxes = {POLLED: imap.deliver}
+    player = Player(system, play, secrets, times=times, shuffle=shuffle, mailboxes=mailboxes)
+    return Theatre(system, player, mail_folder)
+
+
+def _start_imap(system: System, port: int, told: Story, password: str) -> LocalImap:
+    address = mailbox_address(told.company, POLLED)
+    directory = system.instance.directory / "imap"
+    spawned = partial(system.instance.add, "imap")
+    imap = LocalImap(directory, address, password, port=port, spawned=spawned)
+    imap.start()
+    return imap
 
 
 def _start_mailroom(system: System, port: int) -> Path:
