@@ -1,1 +1,1 @@
-"""What the figures mean, as pure functions: no clock, no database, no broker. `fold` computes all of it from scratch."""
+"""What the figures mean, as pure functions: no clock, no database, no broker. `fold` computes all of it anew."""

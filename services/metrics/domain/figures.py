@@ -105,23 +105,30 @@ def evidence_query(account_id: str, kpi: str, window: int, as_of: date) -> str:
     return f"/v1/accounts/{account_id}/evidence?kpi={kpi}&window={window}&as_of={as_of.isoformat()}"
 
 
+def profile(state: AccountState) -> dict[str, object]:
+    """Return what is known beside the values, as JSON values."""
+    known: dict[str, object] = orjson.loads("{" + "".join(_profile(state)) + "}")
+    return known
+
+
 def content(state: AccountState) -> tuple[bytes, bytes]:
     """Return (the JSON members of AccountKpis that say something about the account, their digest).
 
     Left out are the version and the moments of computation: a state is published only when what it says differs.
     """
-    parts = [
-        f'"account_version":{state.account_version},"values":[',
-        ",".join(_value(figure, state) for figure in of_account(state)),
-    ]
-    parts += ['],"last_touches":[', ",".join(_touches(state)), '],"open_items":']
-    parts += [orjson.dumps([_item(item) for item in state.items]).decode(), ',"order_rhythm":', _rhythm(state)]
-    if (norm := state.tickets_norm) is not None:
-        parts.append(f',"tickets_norm_30d":"{norm}"')
-    if (since := state.history_since) is not None:
-        parts.append(f',"history_since":"{since.isoformat()}"')
+    values = ",".join(_value(figure, state) for figure in of_account(state))
+    parts = [f'"account_version":{state.account_version},"values":[{values}],', *_profile(state)]
     body = "".join(parts).encode()
     return body, blake2b(_undated(body, state), digest_size=16).digest()
+
+
+def _profile(state: AccountState) -> Iterator[str]:
+    yield f'"last_touches":[{",".join(_touches(state))}],'
+    yield f'"open_items":{orjson.dumps([_item(item) for item in state.items]).decode()},"order_rhythm":{_rhythm(state)}'
+    if (norm := state.tickets_norm) is not None:
+        yield f',"tickets_norm_30d":"{norm}"'
+    if (since := state.history_since) is not None:
+        yield f',"history_since":"{since.isoformat()}"'
 
 
 def envelope_of(state: AccountState, body: bytes, computed_at: datetime) -> bytes:

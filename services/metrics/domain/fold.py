@@ -26,6 +26,7 @@ Credited = Callable[[str, date], bool]
 _WINDOWS = (7, 30, 90, 365)
 _COUNTS = ("touches_out", "touches_in", "support_requests", "tickets_opened", "tickets_resolved", "orders")
 _UNKNOWN: frozenset[str | None] = frozenset({None})
+_HISTORY_NEEDED = 90
 _WIDE = Context(prec=100, rounding=ROUND_HALF_EVEN)
 
 
@@ -177,16 +178,20 @@ def _counts(state: Attribution) -> Iterator[tuple[str, datetime]]:
     elif isinstance(detail, RefundDetail):
         yield "refunds", at
     elif _real(state):
-        connected = not isinstance(detail, CallDetail) or detail.outcome == "completed"
-        missed = isinstance(detail, CallDetail) and detail.outcome == "missed"
-        reaches = state.kind in {Kind.MAIL, Kind.CALL}
-        if state.kind is Kind.MEETING or (reaches and state.direction == "out" and connected):
-            yield "touches_out", at
-        if reaches and state.direction == "in" and connected:
-            yield "touches_in", at
-        asks = reaches and state.direction == "in" and (connected or missed)
-        if asks and state.touch_class == "support" and state.ticket_id is None:
-            yield "support_requests", at
+        yield from ((name, at) for name in _touch_counts(state))
+
+
+def _touch_counts(state: Attribution) -> Iterator[str]:
+    """Yield what a mail, call or meeting counts as."""
+    outcome = state.detail.outcome if isinstance(state.detail, CallDetail) else "completed"
+    written_or_spoken = state.kind in {Kind.MAIL, Kind.CALL}
+    if state.kind is Kind.MEETING or (written_or_spoken and state.direction == "out" and outcome == "completed"):
+        yield "touches_out"
+    if written_or_spoken and state.direction == "in" and outcome != "running":
+        if outcome == "completed":
+            yield "touches_in"
+        if state.touch_class == "support" and state.ticket_id is None:
+            yield "support_requests"
 
 
 def _real(state: Attribution) -> bool:
@@ -322,7 +327,7 @@ def _open_items(states: Sequence[Attribution], end: datetime) -> list[tuple[date
 
 
 def _norm(states: Iterable[Attribution], as_of: date, days: CompanyDays, since: date | None) -> Decimal | None:
-    if since is None or (as_of - since).days + 1 < 90:
+    if since is None or (as_of - since).days + 1 < _HISTORY_NEEDED:
         return None
     last = as_of - timedelta(days=30)
     begin = max(as_of - timedelta(days=394), since)

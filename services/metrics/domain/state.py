@@ -139,16 +139,16 @@ def opened_tickets(tickets: list[Ticket], as_of: date, limit: int) -> list[list[
     opened = [ticket for ticket in tickets if ticket.opened_on is not None and ticket.opened_on <= as_of]
     opened.sort(key=lambda ticket: (ticket.began_at, ticket.interaction_id), reverse=True)
     return [
-        [
-            ticket.interaction_id
-            for ticket in opened
-            if ticket.opened_on and ticket.opened_on > as_of - timedelta(days=window)
-        ][:limit]
+        [ticket.interaction_id for ticket in opened if _after(ticket.opened_on, as_of - timedelta(days=window))][:limit]
         for window in WINDOWS
     ]
 
 
+def _after(day: date | None, other: date) -> bool:
+    return day is not None and day > other
+
+
 def gaps(order_days: list[date]) -> tuple[int, Decimal | None]:
-    """Return the number of gaps between consecutive ones of ascending distinct days, and their 90th percentile in days."""
+    """Return the number of gaps between consecutive ascending distinct days, and their 90th percentile in days."""
     spans = sorted((later - earlier).days for earlier, later in pairwise(order_days))
     return len(spans), percentile(spans, 9) if spans else None

@@ -168,12 +168,6 @@ create table version_epoch (
 );
 insert into version_epoch default values;
 
--- The day for which the slide was last completed by any replica.
-create table slide (
-    singleton boolean primary key default true check (singleton),
-    completed_for date not null
-);
-
 -- migrate:down
 
 do $$ begin raise exception 'migrations only go forward: write a new one'; end $$;

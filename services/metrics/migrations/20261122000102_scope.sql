@@ -94,6 +94,16 @@ or case scope
     else false
 end;
 
+-- Whether there is such a manager or team.
+create function scope_exists(scope text, scope_id uuid) returns boolean
+language sql stable security definer
+set search_path = pg_catalog, public
+return case scope
+    when 'manager' then exists (select from public.app_user as u where u.user_id = scope_id)
+    when 'team' then exists (select from public.team as t where t.team_id = scope_id)
+    else true
+end;
+
 -- Accounts that count for a scope on a day: credited to who owned them on that day.
 create function credited(wanted text, wanted_id uuid) returns table (account_id uuid, since date, until date)
 language sql stable security definer
@@ -154,7 +164,7 @@ end;
 
 grant select, insert, update, delete on
 fact, bucket, account_state, account, account_owner, account_member, app_user, user_deputy, team, rate, rollup_dirty,
-rollup, slide to tenure_worker;
+rollup to tenure_worker;
 grant select on version_epoch to tenure_worker;
 grant select on fact, bucket, account_state, account, rate, rollup to tenure_api;
 

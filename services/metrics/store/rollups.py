@@ -22,14 +22,14 @@ async def dirty(connection: asyncpg.Connection) -> int:
     return int(await connection.fetchval("select count(*) from rollup_dirty"))
 
 
-async def take_dirty(connection: asyncpg.Connection, limit: int) -> list[date]:
+async def take_dirty(connection: asyncpg.Connection) -> list[date]:
     """Take notes away and return their days; wait for other replicas that compute. Ends with the transaction."""
+    # one replica computes at a time
     await connection.execute("select pg_advisory_xact_lock($1)", _TURN)
     # exactly the notes that were read; what commits meanwhile is left for the next pass
     rows = await connection.fetch(
-        "with taken as (delete from rollup_dirty where id in (select id from rollup_dirty order by id limit $1) returning days)"
-        " select distinct day from taken cross join unnest(days) as d (day)",
-        limit,
+        "with taken as (delete from rollup_dirty returning days)"
+        " select distinct day from taken cross join unnest(days) as d (day)"
     )
     return [row[0] for row in rows]
 

@@ -47,6 +47,22 @@ async def lock_due(connection: asyncpg.Connection, today: date, limit: int, curr
     return {row[0]: _state(row, currency) for row in rows}
 
 
+async def read(connection: asyncpg.Connection, account: str, currency: str) -> AccountState | None:
+    """Return an account's state without locking it; None when there is none, or the caller may not see it."""
+    # by primary key
+    row = await connection.fetchrow(
+        f"select {_COLUMNS} from account_state as s left join account as a using (account_id) where s.account_id = $1",  # noqa: S608 - constants
+        account,
+    )
+    return None if row is None else _state(row, currency)
+
+
+async def count_due(connection: asyncpg.Connection, today: date) -> int:
+    """Return how many accounts are due on `today`."""
+    # the due-day index
+    return int(await connection.fetchval("select count(*) from account_state where due <= $1", today))
+
+
 async def _locked(connection: asyncpg.Connection, ordered: Sequence[str]) -> Sequence[asyncpg.Record]:
     # the account's lock; always taken in the order of ids
     return await connection.fetch(

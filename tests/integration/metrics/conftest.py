@@ -17,7 +17,7 @@ from services.metrics.handlers import Handlers
 from services.metrics.restate import Restatement
 from services.metrics.store import rollups
 from services.runtime.consumer import Record
-from services.runtime.postgres import create_pool
+from services.runtime.postgres import create_pool, transaction
 from tests.unit.metrics.builders import BERLIN
 
 State = Attribution | Account | User | Team
@@ -35,13 +35,13 @@ class Desk:
     async def apply(self, states: Iterable[State], now: datetime) -> list[AccountKpis]:
         """Handle one batch at `now` and return what it publishes."""
         batch = [self.handlers.decode(record(state)) for state in states]
-        async with self.pool.acquire() as connection, connection.transaction():
+        async with transaction(self.pool) as connection:
             await self.handlers.handle(connection, batch, now)
         return await self._drain()
 
     async def slide(self, now: datetime) -> list[AccountKpis]:
         """Wake the accounts that are due at `now`."""
-        async with self.pool.acquire() as connection, connection.transaction():
+        async with transaction(self.pool) as connection:
             restatement = Restatement(connection, BERLIN, "EUR", now)
             while await restatement.begin_due(100):
                 await rollups.mark(connection, await restatement.finish(now, {}))
@@ -49,8 +49,8 @@ class Desk:
 
     async def roll_up(self) -> None:
         """Compute dirty roll-ups."""
-        async with self.pool.acquire() as connection, connection.transaction():
-            await rollups.recompute(connection, await rollups.take_dirty(connection, 1000))
+        async with transaction(self.pool) as connection:
+            await rollups.recompute(connection, await rollups.take_dirty(connection))
 
     async def _drain(self) -> list[AccountKpis]:
         rows = await self.pool.fetch("delete from outbox returning id, payload")

@@ -1,6 +1,7 @@
 """Whatever the order, repetition and lateness, and however often days slide in between: the fold's figures."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 
@@ -40,7 +41,11 @@ TABLES = (
 def test_any_history_gives_the_figures_of_the_fold(database: Callable[[str], DatabaseAccess]) -> None:
     access = database("metrics")
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=int(os.environ.get("TENURE_EXAMPLES", "60")),
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
     @given(st.data())
     def run(data: st.DataObject) -> None:
         states = data.draw(histories())

@@ -100,9 +100,9 @@ def histories(draw: st.DrawFn, accounts: int = 1) -> list[Attribution]:
         owner = draw(st.sampled_from([ACCOUNT, OTHER])) if accounts > 1 else ACCOUNT
         given = state.model_copy(update={"account_id": owner})
         distinct.setdefault((owner, given.interaction_id, given.version), given)
-    given = list(distinct.values())
-    repeated = draw(st.lists(st.sampled_from(given), max_size=5))
-    return draw(st.permutations(given + repeated))
+    said = list(distinct.values())
+    repeated = draw(st.lists(st.sampled_from(said), max_size=5))
+    return draw(st.permutations(said + repeated))
 
 
 @st.composite
@@ -117,8 +117,3 @@ def batches(draw: st.DrawFn, states: list[Attribution]) -> list[tuple[datetime, 
         rest = rest[size:]
         now += timedelta(days=draw(st.sampled_from([0, 0, 1, 2, 31])), hours=draw(st.sampled_from([0, 5])))
     return cut
-
-
-def day_of(moment: datetime) -> date:
-    """The UTC day; only for picking days."""
-    return moment.date()

@@ -1,0 +1,307 @@
+"""HTTP API of metrics: figures per account, manager, team and portfolio as of any day, their evidence, and rates."""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Annotated, Any, get_args
+from uuid import UUID
+
+import asyncpg
+from babel.numbers import get_currency_precision
+from fastapi import APIRouter, Depends, FastAPI, Query
+from pydantic import BaseModel, ConfigDict
+
+from contracts.currencies import CURRENCIES
+from contracts.envelope import format_instant
+from contracts.kpis import Kpi
+from services.metrics.domain.days import CompanyDays
+from services.metrics.domain.figures import Figure, evidence_query, figures, of_account, profile
+from services.metrics.domain.numbers import EXACT, ratio
+from services.metrics.domain.windows import WINDOWS, Sums, summed
+from services.metrics.freshness import Freshness
+from services.metrics.store import reading
+from services.metrics.store.reading import PORTFOLIO, Scope
+from services.runtime import problems
+from services.runtime.auth import Caller, TokenVerifier, authenticated, require_role
+from services.runtime.clock import Clock
+from services.runtime.limits import Limits
+from services.runtime.postgres import scoped, transaction
+from services.runtime.problems import FieldError, invalid, not_found
+
+KPIS: tuple[str, ...] = get_args(Kpi)
+UNITS = {"net_revenue": "money", "repeat_purchase_rate": "%"} | dict.fromkeys(
+    ("resolution_hours_mean", "resolution_hours_median", "resolution_hours_p90"), "hours"
+)
+_EARLIEST = date(1990, 1, 1)
+
+
+class Rate(BaseModel):
+    """Body of a rate."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    rate: Decimal
+    """Units of the reporting currency for one unit."""
+
+
+class Reads:
+    """The reading endpoints; every one in a transaction that carries the caller's scope."""
+
+    def __init__(
+        self, *, pool: asyncpg.Pool, days: CompanyDays, clock: Clock, currency: str, freshness: Freshness
+    ) -> None:
+        self._pool = pool
+        self._days = days
+        self._clock = clock
+        self._currency = currency
+        self._freshness = freshness
+
+    async def account(self, caller: Caller, account_id: str, as_of: str | None) -> dict[str, Any]:
+        """Return everything about one account as of the end of a day."""
+        day = self._day(as_of)
+        await self._freshness.require()
+        async with scoped(self._pool, caller, readonly=True) as connection:
+            await reading.set_today(connection, self._today())
+            account_id = await reading.survivor(connection, account_id)
+            state = await reading.account_as_of(connection, account_id, day, self._days, self._currency)
+            if state is None:
+                raise not_found("account")
+            money = (
+                await reading.money_days(connection, account_id, day) if _foreign(state.sums, self._currency) else None
+            )
+            rates = await reading.rates(connection) if money is not None else {}
+        shown: dict[str, Any] = {"account_id": account_id, "as_of": day.isoformat()}
+        shown["values"] = [_shown(figure, account_id, day) for figure in of_account(state)]
+        if money is None:
+            shown["reporting"] = self._reporting(state.sums, [])
+        else:
+            shown["reporting"] = self._reporting(*reading.converted(money, rates, self._currency, day))
+        return shown | profile(state)
+
+    async def scope(self, caller: Caller, scope: Scope, as_of: str | None) -> dict[str, Any]:
+        """Return a roll-up as of the end of a day, each interaction counted once, credited to the day's owner."""
+        day = self._day(as_of)
+        await self._freshness.require()
+        async with scoped(self._pool, caller, readonly=True) as connection:
+            await reading.set_today(connection, self._today())
+            if not await reading.may_see(connection, scope):
+                raise not_found(scope.kind)
+            buckets = await reading.roll_up(connection, scope, day)
+            hours = await reading.scope_hours(connection, scope, day)
+            repeat = await reading.scope_repeat_rates(connection, scope, day)
+            rates = await reading.rates(connection)
+        sums = summed(buckets, day)
+        shown: dict[str, Any] = {"scope": scope.kind, "as_of": day.isoformat()}
+        if scope != PORTFOLIO:
+            shown["id"] = scope.scope_id
+        shown["values"] = [_shown(figure) for figure in figures(sums, hours, repeat, self._currency)]
+        money = [(on, bucket) for on, bucket in buckets if bucket.money]
+        return shown | {"reporting": self._reporting(*reading.converted(money, rates, self._currency, day))}
+
+    async def evidence(
+        self, caller: Caller, account_id: str, kpi: str, window: str, as_of: str | None, cursor: str | None, limit: int
+    ) -> dict[str, Any]:
+        """Return the interactions behind one value, the latest first."""
+        day, span, before = self._day(as_of), _window(window), _cursor(cursor)
+        if kpi not in KPIS:
+            raise invalid([FieldError("kpi", f"{kpi!r} is no KPI", "use one of " + ", ".join(KPIS))])
+        await self._freshness.require()
+        async with scoped(self._pool, caller, readonly=True) as connection:
+            await reading.set_today(connection, self._today())
+            account_id = await reading.survivor(connection, account_id)
+            if not await reading.visible(connection, account_id):
+                raise not_found("account")
+            first = day - timedelta(days=span)
+            count, items = await reading.evidence(connection, account_id, kpi, (first, day), before, limit)
+        more = len(items) == limit
+        return {
+            "account_id": account_id,
+            "kpi": kpi,
+            "window": span,
+            "as_of": day.isoformat(),
+            "count": count,
+            "items": [_evidence(item) for item in items],
+            "next": _dump_cursor(items[-1].at, items[-1].interaction_id) if more else None,
+        }
+
+    async def rates(self, caller: Caller) -> dict[str, Any]:
+        """Return every rate."""
+        async with scoped(self._pool, caller, readonly=True) as connection:
+            known = await reading.rates(connection)
+        items = [
+            {"currency": currency, "since": since.isoformat(), "rate": str(rate)}
+            for currency, dated in known.items()
+            for since, rate in dated
+        ]
+        return {"reporting_currency": self._currency, "items": items}
+
+    def _today(self) -> date:
+        return self._days.day(self._clock.now())
+
+    def _day(self, text: str | None) -> date:
+        today = self._today()
+        day = today if text is None else _date("as_of", text)
+        if day > today:
+            message = f"{day.isoformat()} lies in the future"
+            raise invalid([FieldError("as_of", message, f"ask for {today.isoformat()} or an earlier day")])
+        if day < _EARLIEST:
+            raise invalid([FieldError("as_of", "lies before 1990", "ask for a later day")])
+        return day
+
+    def _reporting(self, sums: Sums, missing: Sequence[str]) -> dict[str, Any]:
+        """Return the revenue in the reporting currency, undefined while a rate is missing."""
+        shown = []
+        for window in WINDOWS:
+            now = sums.amount(self._currency, window)
+            before = EXACT.subtract(sums.amount(self._currency, 2 * window), now)
+            pair = (None, None) if missing else (_minor(now, self._currency), _minor(before, self._currency))
+            shown.append(_shown(Figure("net_revenue", window, self._currency, *pair)))
+        return {"currency": self._currency, "values": shown, "missing_rates": list(missing)}
+
+
+def create_api(
+    *,
+    reads: Reads,
+    verifier: TokenVerifier,
+    worker_pool: asyncpg.Pool,
+    currency: str,
+    routers: Iterable[APIRouter] = (),
+) -> FastAPI:
+    """Return the public app of metrics."""
+    app = FastAPI(title="Tenure metrics", version="1", docs_url=None, redoc_url=None)
+    problems.install(app)
+    app.add_middleware(Limits)
+    who = Annotated[Caller, Depends(authenticated(verifier))]
+    admin = Depends(require_role("admin", verifier))
+
+    @app.get("/v1/accounts/{account_id}/kpis")
+    async def account_kpis(account_id: UUID, caller: who, as_of: str | None = None) -> dict[str, Any]:
+        """Figures of one account, with last touches, open items, order rhythm and what they rest on."""
+        return await reads.account(caller, str(account_id), as_of)
+
+    @app.get("/v1/managers/{user_id}/kpis")
+    async def manager_kpis(user_id: UUID, caller: who, as_of: str | None = None) -> dict[str, Any]:
+        """Figures of a manager: accounts count on the days on which they were the manager's."""
+        return await reads.scope(caller, Scope("manager", str(user_id)), as_of)
+
+    @app.get("/v1/teams/{team_id}/kpis")
+    async def team_kpis(team_id: UUID, caller: who, as_of: str | None = None) -> dict[str, Any]:
+        """Figures of a team: of those who are in it now."""
+        return await reads.scope(caller, Scope("team", str(team_id)), as_of)
+
+    @app.get("/v1/portfolio/kpis")
+    async def portfolio_kpis(caller: who, as_of: str | None = None) -> dict[str, Any]:
+        """Figures of all accounts; for admins."""
+        return await reads.scope(caller, PORTFOLIO, as_of)
+
+    @app.get("/v1/accounts/{account_id}/evidence")
+    async def account_evidence(  # noqa: PLR0917 - query parameters
+        account_id: UUID,
+        caller: who,
+        kpi: str,
+        window: str,
+        as_of: str | None = None,
+        cursor: str | None = None,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    ) -> dict[str, Any]:
+        """Interactions behind a value, the latest first; follow `next` for more."""
+        return await reads.evidence(caller, str(account_id), kpi, window, as_of, cursor, limit)
+
+    @app.get("/v1/rates")
+    async def list_rates(caller: who) -> dict[str, Any]:
+        """Rates into the reporting currency."""
+        return await reads.rates(caller)
+
+    @app.put("/v1/rates/{code}/{since}", dependencies=[admin])
+    async def set_rate(code: str, since: str, body: Rate) -> dict[str, Any]:
+        """Set the rate of a currency from a day on; figures in the reporting currency follow at once."""
+        if code not in CURRENCIES or code == currency:
+            message = f"{code!r} is no other ISO 4217 currency"
+            raise invalid([FieldError("currency", message, f"use a code such as USD, other than {currency}")])
+        if not (body.rate.is_finite() and Decimal(0) < body.rate < Decimal(10**9)):
+            raise invalid([FieldError("rate", "must be above zero and below 1000000000", "correct the rate")])
+        async with transaction(worker_pool) as connection:
+            await reading.save_rate(connection, code, _date("since", since), body.rate)
+        return {"currency": code, "since": since, "rate": str(body.rate)}
+
+    @app.delete("/v1/rates/{code}/{since}", dependencies=[admin])
+    async def delete_rate(code: str, since: str) -> dict[str, Any]:
+        """Remove a rate."""
+        async with transaction(worker_pool) as connection:
+            if not await reading.delete_rate(connection, code, _date("since", since)):
+                raise not_found("rate")
+        return {"currency": code, "since": since}
+
+    for router in routers:
+        app.include_router(router)
+    return app
+
+
+def _date(field: str, text: str) -> date:
+    try:
+        if len(text) != len("2026-03-02"):
+            raise ValueError
+        return date.fromisoformat(text)
+    except ValueError:
+        raise invalid([FieldError(field, "is no date", "write a date such as 2026-03-02")]) from None
+
+
+def _window(text: str) -> int:
+    if text not in {str(window) for window in WINDOWS}:
+        raise invalid([FieldError("window", f"{text!r} is no window", "use 7, 30, 90 or 365 (days)")])
+    return int(text)
+
+
+def _cursor(text: str | None) -> tuple[datetime, str] | None:
+    if text is None:
+        return None
+    try:
+        moment, _, interaction = urlsafe_b64decode(text).decode("ascii").partition("|")
+        at = datetime.fromisoformat(moment)
+        if at.tzinfo is None:
+            raise ValueError
+        return at, str(UUID(interaction))
+    except ValueError:
+        raise invalid(
+            [FieldError("cursor", "is no cursor of ours", "send `next` of the page before as it came")]
+        ) from None
+
+
+def _dump_cursor(at: datetime, interaction_id: str) -> str:
+    return urlsafe_b64encode(f"{format_instant(at)}|{interaction_id}".encode()).decode()
+
+
+def _foreign(sums: Sums, reporting: str) -> bool:
+    return any(any(amounts) for currency, amounts in sums.money.items() if currency != reporting)
+
+
+def _minor(amount: Decimal, currency: str) -> Decimal:
+    """Round to the currency's minor unit, half to even."""
+    return EXACT.quantize(amount, Decimal(1).scaleb(-get_currency_precision(currency)))
+
+
+def _shown(figure: Figure, account_id: str | None = None, day: date | None = None) -> dict[str, Any]:
+    shown: dict[str, Any] = {"kpi": figure.kpi, "window": figure.window, "unit": UNITS.get(figure.kpi, "count")}
+    if figure.currency is not None:
+        shown["currency"] = figure.currency
+    for name in ("value", "previous", "change"):
+        value = getattr(figure, name)
+        shown[name] = None if value is None else str(value)
+    if account_id is not None and day is not None:
+        shown["evidence"] = evidence_query(account_id, figure.kpi, figure.window, day)
+    return shown
+
+
+def _evidence(item: reading.EvidenceItem) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "interaction_id": item.interaction_id,
+        "kind": item.kind,
+        "at": format_instant(item.at),
+        "day": item.day.isoformat(),
+    }
+    if item.amount is not None:
+        shown |= {"amount": str(item.amount), "currency": item.currency}
+    if item.microseconds is not None:
+        shown["hours"] = str(ratio(item.microseconds, 3_600_000_000))
+    return shown

@@ -1,0 +1,71 @@
+"""Metrics as one process: wiring, and nothing else. Run it with `python -m services.metrics.app`."""
+
+from contracts.topics import ACCOUNTS, ACTIVITY
+from services.metrics.api import Reads, create_api
+from services.metrics.domain.days import CompanyDays
+from services.metrics.freshness import Freshness
+from services.metrics.handlers import Handlers
+from services.metrics.loops import RollUps, Slides
+from services.metrics.settings import MetricsSettings
+from services.runtime import dead_letter_api
+from services.runtime.auth import TokenVerifier
+from services.runtime.clock import build_clock
+from services.runtime.consumer import BatchConsumer
+from services.runtime.flow import Flow
+from services.runtime.health import operations_app, postgres_check, status_check
+from services.runtime.outbox import Relay
+from services.runtime.postgres import create_pool
+from services.runtime.service import Service, run
+from services.runtime.telemetry import Telemetry
+
+NAME = "metrics"
+
+
+async def build(settings: MetricsSettings) -> Service:
+    """Wire the service; touches neither broker nor database."""
+    telemetry, clock, days = Telemetry(NAME, settings), build_clock(settings), CompanyDays(settings.zone)
+    verifier, currency = TokenVerifier.from_settings(settings), settings.reporting_currency
+    pool = await create_pool(settings.database_url, name=NAME)
+    api_pool = await create_pool(settings.api_database_url or "", name=f"{NAME}-api", statement_timeout_ms=10_000)
+    rollups = RollUps(pool)
+    slides = Slides(pool=pool, days=days, currency=currency, clock=clock, slid=rollups.wake)
+    consumer = BatchConsumer(
+        service=NAME,
+        topics=(ACCOUNTS, ACTIVITY),
+        handler=Handlers(days, currency),
+        pool=pool,
+        settings=settings,
+        clock=clock,
+        telemetry=telemetry,
+        after_commit=rollups.wake,
+    )
+
+    async def accounts_are_fresh() -> bool:
+        return (await consumer.flow()).lag[ACCOUNTS.name] == 0
+
+    relay = Relay(service=NAME, dsn=settings.database_url, settings=settings, telemetry=telemetry)
+    parts = {"slides": slides.probe, "rollups": rollups.probe}
+    flow = Flow(service=NAME, clock=clock, pool=pool, consumers=(consumer,), parts=parts, metrics=telemetry.metrics)
+    checks = {
+        "postgres": postgres_check(pool),
+        "consumer": status_check(lambda: consumer.ready, lambda: consumer.status),
+    }
+    api = create_api(
+        reads=Reads(pool=api_pool, days=days, clock=clock, currency=currency, freshness=Freshness(accounts_are_fresh)),
+        verifier=verifier,
+        worker_pool=pool,
+        currency=currency,
+        routers=[dead_letter_api.router(pool=pool, verifier=verifier, clock=clock)],
+    )
+    return Service(
+        name=NAME,
+        settings=settings,
+        operations=operations_app(checks, flow.report, telemetry),
+        api=api,
+        components=(consumer, relay, slides, rollups),
+        resources=(api_pool.close, pool.close),
+    )
+
+
+if __name__ == "__main__":
+    run(NAME, MetricsSettings, build)
