@@ -59,7 +59,7 @@ lock: dev
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --group dev \
 	  pyproject.toml -o requirements/dev.lock
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --group local \
-	  -c requirements/dev.lock pyproject.toml -o requirements/local.lock
+	  pyproject.toml -c requirements/dev.lock -o requirements/local.lock
 
 clean:
 	@test ! -x $(BIN)/tenure || $(BIN)/tenure down --purge
