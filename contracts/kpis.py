@@ -45,10 +45,10 @@ class KpiValue(Model):
     kpi: Kpi
     window: Window
     currency: Currency | None = None
-    value: Decimal | None
+    value: Decimal | None = None
     """None: not defined (no order to take a rate of, no resolution to take a mean of)."""
-    previous: Decimal | None
-    change: Decimal | None
+    previous: Decimal | None = None
+    change: Decimal | None = None
     """value minus previous; None where either is not defined."""
     evidence: Evidence | None = None
 
