@@ -346,7 +346,7 @@ class World:
         return found
 
     def strangers(self) -> dict[str, int]:
-        """Addresses and numbers that match nobody, with how many mails and calls they have part in."""
+        """Addresses and numbers of mails and calls that are nobody's, with how many of these they have part in."""
         seen: dict[str, int] = {}
         for fact in self.facts:
             if isinstance(fact, Mail):
@@ -356,9 +356,10 @@ class World:
                 continue
             else:
                 continue
+            if any(self.account_of(person) for person in people):
+                continue
             for person in people:
-                if self.account_of(person) is None:
-                    seen[person.address] = seen.get(person.address, 0) + 1
+                seen[person.address] = seen.get(person.address, 0) + 1
         return seen
 
 
