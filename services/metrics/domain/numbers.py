@@ -10,6 +10,7 @@ from decimal import Context, Decimal, localcontext
 EXACT = Context(prec=80)
 """For sums and products of money: wide enough never to round."""
 
+_CENTS_PLACES = 2
 _CENTS = Decimal("0.01")
 _SCALE = 10_000
 _HOUR = 3_600_000_000
@@ -44,7 +45,7 @@ def money(amount: Decimal) -> Decimal:
     with localcontext(EXACT):
         plain = amount.normalize()
         exponent = plain.as_tuple().exponent
-        if isinstance(exponent, int) and exponent > _CENTS.as_tuple().exponent:
+        if isinstance(exponent, int) and exponent > -_CENTS_PLACES:
             plain = plain.quantize(_CENTS)
         return plain or Decimal("0.00")
 

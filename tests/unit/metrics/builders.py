@@ -7,7 +7,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from contracts import details
-from contracts.accounts import Account, AccountContact, RoleInGroup
+from contracts.accounts import Account, AccountContact, RoleInGroup, User, WorkingHours
 from contracts.activity import AttributedContact, Attribution
 from contracts.values import Dated, Kind, Money
 from services.metrics.domain.days import CompanyDays
@@ -58,13 +58,15 @@ def attribution(number: int, detail: Any, moment: datetime, **said: Any) -> Attr
 def mail(number: int, moment: datetime, direction: str = "in", **said: Any) -> Attribution:
     """A routine mail; `people` default to nobody known."""
     said.setdefault("touch_class", "routine")
-    return attribution(number, details.MailDetail(direction=direction), moment, **said)
+    return attribution(number, details.MailDetail.model_validate({"direction": direction}), moment, **said)
 
 
 def call(number: int, moment: datetime, direction: str = "in", outcome: str = "completed", **said: Any) -> Attribution:
     """A call."""
     said.setdefault("touch_class", "routine")
-    return attribution(number, details.CallDetail(direction=direction, outcome=outcome), moment, **said)
+    return attribution(
+        number, details.CallDetail.model_validate({"direction": direction, "outcome": outcome}), moment, **said
+    )
 
 
 def meeting(number: int, moment: datetime, **said: Any) -> Attribution:
@@ -126,3 +128,19 @@ def account(
         owners=tuple(Dated[str](value=user, since=since, until=until) for user, since, until in owners),
         **said,
     )
+
+
+def user(user_id: str, subject: str, role: str = "manager", team_id: str | None = None, **said: Any) -> User:
+    """Somebody of ours whom the issuer `test` knows as `subject`."""
+    fields = {
+        "user_id": user_id,
+        "version": 1,
+        "name": subject,
+        "email": f"{subject}@brightwell.example",
+        "role": role,
+        "team_id": team_id,
+        "issuer": "test",
+        "subject": subject,
+        "working_hours": WorkingHours(time_zone="Europe/Berlin"),
+    }
+    return User.model_validate(fields | said)

@@ -36,7 +36,7 @@ def moments(draw: st.DrawFn) -> datetime:
     return FIRST - timedelta(days=days) + timedelta(hours=hours)
 
 
-_PEOPLE = {
+_PEOPLE: dict[str, list[tuple[tuple[str, str], ...]]] = {
     "in": [(), ((MARIA, "from"),), ((TOM, "from"),), ((MARIA, "from"), (TOM, "cc"))],
     "out": [(), ((MARIA, "to"),), ((TOM, "to"),), ((MARIA, "to"), (TOM, "to")), ((MARIA, "to"), (TOM, "cc"))],
     "internal": [()],
@@ -52,9 +52,8 @@ def attributions(draw: st.DrawFn, number: int, version: int) -> Attribution:
         "version": version,
         "touch_class": draw(st.sampled_from(["routine", "support", "strategic"])),
     }
-    direction = draw(
-        st.sampled_from(["in", "out", "in", "out", "internal"] if kind in {"mail", "chat"} else ["in", "out"])
-    )
+    directions = ["in", "out", "in", "out", "internal"] if kind in {"mail", "chat"} else ["in", "out"]
+    direction = draw(st.sampled_from(directions))
     if kind in {"mail", "call", "chat", "comment", "meeting"}:
         said["people"] = draw(st.sampled_from(_PEOPLE[direction]))
         said["cc_only"] = draw(st.sampled_from([False] * 5 + [True]))
