@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 from collections.abc import Callable
@@ -48,10 +49,15 @@ def main() -> int:
     """Runs a command; what is wrong comes as one plain sentence, with exit code 1."""
     # A request to end is an exception like Ctrl-C: what a command has started is stopped on the way out.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what it has to say, the sentences below say
     try:
         build()()
     except _FOR_PEOPLE as fault:
         sys.stderr.write(f"{fault}\n")
+        return 1
+    except OSError as fault:
+        place = f" ({fault.filename})" if fault.filename else ""
+        sys.stderr.write(f"This machine refused: {fault.strerror or fault}{place}.\n")
         return 1
     except KeyboardInterrupt:
         return _INTERRUPTED

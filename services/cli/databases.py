@@ -8,6 +8,7 @@ import secrets
 from pathlib import Path
 from typing import Annotated
 
+import asyncpg
 import typer
 
 from deploy.databases import SERVICES, access, login_roles, migrate, provision
@@ -31,7 +32,10 @@ def provision_command(
     """Create the databases, group roles and login roles that are missing; can be repeated."""
     passwords.mkdir(mode=0o700, parents=True, exist_ok=True)
     known = {login: _password(passwords / login) for login in login_roles()}
-    asyncio.run(provision(admin_url, known))
+    try:
+        asyncio.run(provision(admin_url, known))
+    except (OSError, asyncpg.PostgresError, ValueError) as refusal:
+        raise CommandFault(f"PostgreSQL cannot be provisioned with this connection URL: {refusal}") from refusal
     typer.echo(f"provisioned {', '.join(SERVICES)}; the passwords are in {passwords}")
 
 
