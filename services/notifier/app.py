@@ -1,10 +1,13 @@
 """The notifier as one process: wiring, and nothing else."""
 
+import asyncio
+
 from contracts.topics import ACCOUNTS, ACTIVITY, KPIS
-from services.notifier.api import create_api
-from services.notifier.channels.mail import MailChannel, SmtpServer
+from services.notifier.api import Scope, Tables, create_api
+from services.notifier.channels.mail import MailChannel
 from services.notifier.channels.webhook import WebhookChannel, new_client
 from services.notifier.dispatch import Dispatcher
+from services.notifier.domain.ports import Channel
 from services.notifier.handlers import Handlers
 from services.notifier.poller import Poller
 from services.notifier.settings import NotifierSettings
@@ -27,30 +30,45 @@ async def build(settings: NotifierSettings) -> Service:
     """Wire the service; touches neither broker nor database."""
     clock, telemetry, zone = build_clock(settings), Telemetry(NAME, settings), settings.zone
     pool = await create_pool(settings.database_url, name=NAME)
-    api_pool = await create_pool(
-        settings.api_database_url or settings.database_url, name=f"{NAME}-api", statement_timeout_ms=10_000
-    )
+    api_pool = await create_pool(settings.reading_url, name=f"{NAME}-api", statement_timeout_ms=10_000)
     hooks, inside = new_client(), new_client()
-    server = SmtpServer(
-        settings.smtp_host, settings.smtp_port, settings.smtp_starttls, settings.smtp_username, settings.smtp_password
+    # Whoever commits something sets these; poller and dispatcher wait for them.
+    look, deliver = asyncio.Event(), asyncio.Event()
+    consumer = BatchConsumer(
+        service=NAME,
+        topics=(ACCOUNTS, ACTIVITY, KPIS),
+        handler=Handlers(accounts=accounts, rules=rules, alerts=alerts, zone=zone),
+        pool=pool,
+        settings=settings,
+        clock=clock,
+        telemetry=telemetry,
+        after_commit=look.set,
     )
-    channels = {
-        "mail": MailChannel(server, sender=settings.mail_from, console_url=settings.console_url),
+    own = Flow(service=NAME, clock=clock, pool=pool, consumers=(consumer,))
+    poller = Poller(
+        pool=pool,
+        accounts=accounts,
+        rules=rules,
+        alerts=alerts,
+        upstream=UpstreamFlow(services=settings.operations_urls, own=own.report, client=inside),
+        clock=clock,
+        zone=zone,
+        telemetry=telemetry,
+        wake=look,
+        spoke=deliver.set,
+    )
+    channels: dict[str, Channel] = {
+        "mail": MailChannel(settings.smtp_server, sender=settings.mail_from, console_url=settings.console_url),
         "webhook": WebhookChannel(hooks, secrets=settings.secrets_dir, allowed=settings.networks),
     }
     dispatcher = Dispatcher(
-        pool=pool, deliveries=deliveries, channels=channels, zone=zone, first_retry=settings.first_retry
+        pool=pool,
+        deliveries=deliveries,
+        channels=channels,
+        zone=zone,
+        first_retry=settings.first_retry,
+        wake=deliver,
     )
-    consumer = BatchConsumer(
-        service=NAME, topics=(ACCOUNTS, ACTIVITY, KPIS), handler=Handlers(accounts=accounts, rules=rules, alerts=alerts, zone=zone),
-        pool=pool, settings=settings, clock=clock, telemetry=telemetry, after_commit=lambda: poller.wake(),
-    )  # fmt: skip
-    own = Flow(service=NAME, clock=clock, pool=pool, consumers=(consumer,))
-    upstream = UpstreamFlow(services=settings.operations_urls, own=own.report, client=inside)
-    poller = Poller(
-        pool=pool, accounts=accounts, rules=rules, alerts=alerts, upstream=upstream, clock=clock, zone=zone,
-        telemetry=telemetry, spoke=dispatcher.wake,
-    )  # fmt: skip
     relay = Relay(service=NAME, dsn=settings.database_url, settings=settings, telemetry=telemetry)
     parts = {"poller": poller.flow, "deliveries": dispatcher.flow}
     flow = Flow(service=NAME, clock=clock, pool=pool, consumers=(consumer,), parts=parts, metrics=telemetry.metrics)
@@ -59,15 +77,21 @@ async def build(settings: NotifierSettings) -> Service:
         "consumer": status_check(lambda: consumer.ready, lambda: consumer.status),
     }
     api = create_api(
-        verifier=TokenVerifier.from_settings(settings), pool=pool, api_pool=api_pool, clock=clock, zone=zone, telemetry=telemetry,
-        accounts=accounts, alerts=alerts, rules=rules, deliveries=deliveries, destinations=destinations,
-        changed=lambda: (poller.wake(), dispatcher.wake()), secrets=settings.secrets_dir,
-    )  # fmt: skip
+        scope=Scope(TokenVerifier.from_settings(settings), pool, api_pool, clock, zone),
+        tables=Tables(accounts, alerts, rules, deliveries, destinations),
+        telemetry=telemetry,
+        secrets=settings.secrets_dir,
+        look=look.set,
+        deliver=deliver.set,
+    )
     return Service(
-        name=NAME, settings=settings, operations=operations_app(checks, flow.report, telemetry), api=api,
+        name=NAME,
+        settings=settings,
+        operations=operations_app(checks, flow.report, telemetry),
+        api=api,
         components=(consumer, relay, poller, dispatcher),
         resources=(hooks.aclose, inside.aclose, api_pool.close, pool.close),
-    )  # fmt: skip
+    )
 
 
 if __name__ == "__main__":

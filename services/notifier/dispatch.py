@@ -14,6 +14,7 @@ from services.notifier.domain.ports import Channel, DeliveryTables
 from services.notifier.domain.retry import next_attempt
 from services.runtime.backoff import Backoff, pause
 from services.runtime.flow import Part
+from services.runtime.postgres import acquire, transaction
 
 _LEASE_SECONDS = 120.0
 """Outlives every attempt: channels give up long before."""
@@ -34,13 +35,14 @@ class Dispatcher:
         channels: Mapping[str, Channel],
         zone: ZoneInfo,
         first_retry: timedelta,
+        wake: asyncio.Event,
     ) -> None:
         self._pool = pool
         self._deliveries = deliveries
         self._channels = channels
         self._zone = zone
         self._first_retry = first_retry
-        self._wake = asyncio.Event()
+        self._wake = wake
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
         self._attempts: dict[asyncio.Task[None], Job] = {}
@@ -62,13 +64,9 @@ class Dispatcher:
                 attempt.cancel()
             await asyncio.gather(*cut_off, return_exceptions=True)
 
-    def wake(self) -> None:
-        """Look at the queue now: something was queued."""
-        self._wake.set()
-
     async def flow(self, _now: datetime) -> Part:
-        """Say whether everything was tried at least once; what waits for a retry is shown and does not count as left."""
-        async with self._pool.acquire() as connection:
+        """Say whether everything was tried at least once; what waits for a retry is shown, not counted as left."""
+        async with acquire(self._pool) as connection:
             counts = await self._deliveries.counts(connection)
         details = {"status": self.status, **{name: counts[name] for name in ("untried", "retrying", "paused", "dead")}}
         return Part(drained=counts["untried"] == 0, details=details)
@@ -91,7 +89,7 @@ class Dispatcher:
         """Start what may be tried; return in how many seconds to look again."""
         mails = sum(job.destination.kind == "mail" for job in self._attempts.values())
         busy = {job.destination.destination_id for job in self._attempts.values() if job.destination.kind != "mail"}
-        async with self._pool.acquire() as connection, connection.transaction():
+        async with transaction(self._pool) as connection:
             jobs = await self._deliveries.lease(
                 connection,
                 busy=busy,
@@ -135,5 +133,5 @@ class Dispatcher:
                 attempts=job.attempts + 1,
                 gave_up=again is None,
             )
-        async with self._pool.acquire() as connection, connection.transaction():
+        async with transaction(self._pool) as connection:
             await self._deliveries.settle(connection, job, attempt, again)

@@ -50,10 +50,8 @@ class Handlers:
         concerned = await self._accounts.accounts_of(connection, changed_users) if changed_users else set()
         states = [one for one in batch if isinstance(one.event, Account | AccountKpis)]
         signalling = {one.account_id for one in attributions if one.kind == "contact"}
-        watched = await self._accounts.lock(
-            connection,
-            {*concerned, *signalling, *(one.event.account_id for one in states if not isinstance(one.event, User))},
-        )
+        spoken_of = {one.event.account_id for one in states if isinstance(one.event, Account | AccountKpis)}
+        watched = await self._accounts.lock(connection, concerned | signalling | spoken_of)
         signalled = await self._accounts.save_activity(connection, attributions)
         changed = _newer(watched, states)
         if changed:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -23,6 +24,7 @@ from services.runtime.backoff import Backoff, pause
 from services.runtime.clock import Clock
 from services.runtime.faults import Fault, judge
 from services.runtime.flow import Part
+from services.runtime.postgres import acquire, transaction
 from services.runtime.telemetry import Telemetry
 
 _SILENT: tuple[RuleName, ...] = tuple(name for name, rule in RULES.items() if rule.silence)
@@ -48,6 +50,7 @@ class Poller:
         clock: Clock,
         zone: ZoneInfo,
         telemetry: Telemetry,
+        wake: asyncio.Event,
         spoke: Callable[[], None],
     ) -> None:
         self._pool = pool
@@ -59,7 +62,7 @@ class Poller:
         self._zone = zone
         self._telemetry = telemetry
         self._spoke = spoke
-        self._wake = asyncio.Event()
+        self._wake = wake
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
         self._passed: datetime | None = None
@@ -77,13 +80,9 @@ class Poller:
         if self._task is not None:
             await self._task
 
-    def wake(self) -> None:
-        """Look again now: something was committed."""
-        self._wake.set()
-
     async def flow(self, now: datetime) -> Part:
         """Say whether everything due at `now` was looked at; a hold that will end by itself counts as work left."""
-        async with self._pool.acquire() as connection:
+        async with acquire(self._pool) as connection:
             counts = await self._rules.due_counts(connection, now)
             held = await self._rules.held(connection)
         passed = self._passed is not None and self._passed >= now
@@ -118,7 +117,7 @@ class Poller:
     async def run_pass(self) -> None:
         """Look at everything that is due now."""
         now, asked_at = self._clock.now(), datetime.now(UTC)
-        async with self._pool.acquire() as connection:
+        async with acquire(self._pool) as connection:
             silence = await self._rules.any_due(connection, _SILENT, now, asked_at)
         # Asked before the state is read: what the services had passed on by then is in the state.
         horizons = await self._upstream.horizons() if silence else Horizons((), None)
@@ -128,90 +127,81 @@ class Poller:
         self._passed = now
 
     async def _chunk(self, now: datetime, asked_at: datetime, horizons: Horizons) -> int:
-        async with self._pool.acquire() as connection, connection.transaction():
+        async with transaction(self._pool) as connection:
             watched = await self._accounts.lock_due(connection, now, asked_at, _CHUNK)
             if not watched:
                 return 0
             due = await self._rules.due_rules(connection, list(watched), now, asked_at)
             versions = await self._rules.current(connection)
-            surroundings = await self._accounts.surroundings(connection, watched.values(), now, evidence=True)
+            around = await self._accounts.surroundings(connection, watched.values(), now, evidence=True)
             spoke = False
             for account_id, names in due.items():
-                one = watched[account_id]
-                if one.account is None:
-                    continue
-                chosen = [versions[name] for name in names]
-                spoke |= await self._guarded(connection, one, chosen, surroundings, horizons, now)
+                present = _Present(watched[account_id], [versions[name] for name in names], around, horizons, now)
+                spoke |= await self._guarded(connection, present)
         if spoke:
             self._spoke()
         return len(due)
 
-    async def _guarded(
-        self,
-        connection: asyncpg.Connection,
-        watched: Watched,
-        versions: list[RuleVersion],
-        surroundings: Surroundings,
-        horizons: Horizons,
-        now: datetime,
-    ) -> bool:
+    async def _guarded(self, connection: asyncpg.Connection, present: "_Present") -> bool:
         """Look at one account under a savepoint: what one account cannot bear stops no other, and is shown as held."""
         try:
             async with connection.transaction():
-                return await self._account(connection, watched, versions, surroundings, horizons, now)
+                return await self._account(connection, present)
         except Exception as error:
             if judge(error) is Fault.TRANSIENT:
                 raise
-            _log.error("a rule failed on an account", account=watched.account_id, exc_info=error)
-            why = f"the rule failed with {type(error).__name__}; see the log"
-            failed = Look(held=Unknown("broken", why))
-            await self._rules.save_due(connection, [_due(watched.account_id, one.rule, failed) for one in versions])
+            account_id = present.watched.account_id
+            _log.error("a rule failed on an account", account=account_id, exc_info=error)
+            failed = Look(held=Unknown("broken", f"the rule failed with {type(error).__name__}; see the log"))
+            await self._rules.save_due(connection, [_due(account_id, one.rule, failed) for one in present.versions])
             return False
 
-    async def _account(
-        self,
-        connection: Any,
-        watched: Watched,
-        versions: list[RuleVersion],
-        surroundings: Surroundings,
-        horizons: Horizons,
-        now: datetime,
-    ) -> bool:
+    async def _account(self, connection: asyncpg.Connection, present: "_Present") -> bool:
         """Look at due rules of one locked account; return whether a step was taken."""
+        watched, around, now = present.watched, present.around, present.now
         account_id = watched.account_id
-        view = _view(watched, surroundings, self._zone)
-        sources = self._sources(view, surroundings, now)
+        view = _view(watched, around, self._zone)
+        sources = self._sources(view, around, now)
 
         def ask(deadline: datetime) -> Known | Unknown:
-            return known_up_to(deadline, sources, horizons, self._zone)
+            return known_up_to(deadline, sources, present.horizons, self._zone)
 
         steps: list[tuple[Step, tuple[str, ...]]] = []
         looks: list[Due] = []
-        with self._telemetry.span(
-            "notifier look", parent=watched.traceparent, **{"tenure.account": account_id}
-        ) as trace:
-            for version in versions:
-                alerts = [alert for alert in surroundings.alerts.get(account_id, ()) if alert.rule == version.rule]
+        with self._telemetry.span("notifier look", parent=watched.traceparent) as trace:
+            for version in present.versions:
+                alerts = [alert for alert in around.alerts.get(account_id, ()) if alert.rule == version.rule]
                 found = look(view, version, alerts, now, ask=ask, fresh_id=_fresh_id)
                 await self._alerts.save_alerts(connection, found.silent)
-                steps += [(step, told_users(step, view, surroundings.teams, now)) for step in found.steps]
+                steps += [(step, told_users(step, view, around.teams, now)) for step in found.steps]
                 looks.append(_due(account_id, version.rule, found))
             await self._alerts.take(connection, watched, steps, trace.traceparent)
             await self._rules.save_due(connection, looks)
         return bool(steps)
 
-    def _sources(self, view: AccountView, surroundings: Surroundings, now: datetime) -> set[str]:
+    def _sources(self, view: AccountView, around: Surroundings, now: datetime) -> set[str]:
         """Return what feeds the account: mailboxes and phones of owner and team, and what delivered for it lately."""
-        people = (surroundings.users[user] for user in view.team_ids(now) if user in surroundings.users)
+        people = (around.users[user] for user in view.team_ids(now) if user in around.users)
         own = {name for person in people for name in person.mailboxes}
-        return own | set(surroundings.sources.get(view.account.account_id, ()))
+        return own | set(around.sources.get(view.account.account_id, ()))
 
     async def _tidy(self, now: datetime) -> None:
         if self._tidied is not None and now - self._tidied < timedelta(days=1):
             return
-        async with self._pool.acquire() as connection:
+        async with acquire(self._pool) as connection:
             await self._accounts.forget_old_briefs(connection, now - _BRIEFS_KEPT)
         self._tidied = now
+
+
+@dataclass(frozen=True, slots=True)
+class _Present:
+    """One locked account with its due rules and everything that they need."""
+
+    watched: Watched
+    versions: list[RuleVersion]
+    around: Surroundings
+    horizons: Horizons
+    now: datetime
 
 
 def _view(watched: Watched, surroundings: Surroundings, zone: ZoneInfo) -> AccountView:

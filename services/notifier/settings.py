@@ -6,6 +6,7 @@ from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
+from services.notifier.domain.delivery import SmtpServer
 from services.runtime.settings import RuntimeSettings
 
 
@@ -41,6 +42,16 @@ class NotifierSettings(RuntimeSettings):
             message = "TENURE_SMTP_STARTTLS must be true when a password is sent in production; set it"
             raise ValueError(message)
         return self
+
+    @property
+    def reading_url(self) -> str:
+        """The connection string of the API's reading role; in development the worker's will do."""
+        return self.api_database_url or self.database_url
+
+    @property
+    def smtp_server(self) -> SmtpServer:
+        """Where mail is handed in."""
+        return SmtpServer(self.smtp_host, self.smtp_port, self.smtp_starttls, self.smtp_username, self.smtp_password)
 
     @property
     def networks(self) -> tuple[IPv4Network | IPv6Network, ...]:

@@ -2,15 +2,12 @@
 
 import base64
 import binascii
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
-import asyncpg
 import orjson
 from fastapi import APIRouter, Depends, Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict
@@ -18,14 +15,13 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 from contracts.alerts import RuleName
 from contracts.envelope import format_instant
 from contracts.values import json_safe
+from services.notifier.api.scope import Scope, Tables
 from services.notifier.domain import life
 from services.notifier.domain.life import Alert, NotAllowed, Step
 from services.notifier.domain.look import event_of
-from services.notifier.domain.ports import AccountTables, AlertTables
 from services.notifier.domain.rules import RULES
-from services.runtime.auth import Caller, TokenVerifier, authenticated
-from services.runtime.clock import Clock
-from services.runtime.postgres import scoped
+from services.runtime.auth import Caller, authenticated
+from services.runtime.postgres import transaction
 from services.runtime.problems import FieldError, Problem, invalid, not_found
 from services.runtime.telemetry import Telemetry
 
@@ -38,35 +34,16 @@ class Snooze(BaseModel):
     until: AwareDatetime
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """Opens transactions in which a caller sees what is theirs, on the company's present day."""
-
-    verifier: TokenVerifier
-    pool: asyncpg.Pool
-    api_pool: asyncpg.Pool
-    clock: Clock
-    zone: ZoneInfo
-
-    @asynccontextmanager
-    async def reading(self, caller: Caller) -> AsyncIterator[asyncpg.Connection]:
-        """A transaction under row-level security."""
-        today = self.clock.now().astimezone(self.zone).date().isoformat()
-        async with scoped(self.api_pool, caller) as connection:
-            # Intervals of owners and deputies are days of the company, by its clock.
-            await connection.execute("select set_config('tenure.today', $1, true)", today)
-            yield connection
-
-
 def router(
-    scope: Scope, accounts: AccountTables, alerts: AlertTables, telemetry: Telemetry, changed: Callable[[], object]
+    scope: Scope, tables: Tables, telemetry: Telemetry, look: Callable[[], None], deliver: Callable[[], None]
 ) -> APIRouter:
     """Return the routes."""
+    alerts = tables.alerts
     routes = APIRouter(prefix="/v1/alerts", tags=["alerts"])
     signed_in = Depends(authenticated(scope.verifier))
 
     @routes.get("")
-    async def list_alerts(
+    async def list_alerts(  # noqa: PLR0917 - query parameters
         caller: Annotated[Caller, signed_in],
         state: Literal["open", "acknowledged", "snoozed", "resolved", "unresolved", "any"] = "unresolved",
         account: UUID | None = None,
@@ -110,53 +87,68 @@ def router(
         ]
         return {**_shown(alert, names), "advice": RULES[alert.rule].advice, "history": history}
 
+    _add_steps(routes, _Steps(scope, tables, telemetry, look, deliver), signed_in)
+    return routes
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """Takes the step of a person: decided under the account's lock, written with outbox and deliveries."""
+
+    scope: Scope
+    tables: Tables
+    telemetry: Telemetry
+    look: Callable[[], None]
+    deliver: Callable[[], None]
+
     async def take(
-        alert_id: UUID, caller: Caller, decide: Callable[[Alert, str | None, datetime], Step]
+        self, alert_id: UUID, caller: Caller, decide: Callable[[Alert, str | None, datetime], Step]
     ) -> dict[str, Any]:
-        async with scope.reading(caller) as connection:
-            seen = await alerts.find(connection, str(alert_id))
-            by = await alerts.user_of(connection, caller.issuer, caller.subject)
+        """Take the step that `decide` gives on behalf of `caller`; 404 and 409 as problems."""
+        async with self.scope.reading(caller) as connection:
+            seen = await self.tables.alerts.find(connection, str(alert_id))
+            by = await self.tables.alerts.user_of(connection, caller.issuer, caller.subject)
         if seen is None:
             raise not_found("alert")
-        with telemetry.span("notifier step of a person") as trace:
-            async with scope.pool.acquire() as connection, connection.transaction():
-                watched = await accounts.lock(connection, [seen.account_id])
+        with self.telemetry.span("notifier step of a person") as trace:
+            async with transaction(self.scope.pool) as connection:
+                watched = await self.tables.accounts.lock(connection, [seen.account_id])
                 # Read again under the lock: the poller may have taken a step meanwhile.
-                alert = await alerts.find(connection, seen.alert_id)
+                alert = await self.tables.alerts.find(connection, seen.alert_id)
                 assert alert is not None  # noqa: S101 - alerts are never deleted
                 try:
-                    step = decide(alert, by, scope.clock.now())
+                    step = decide(alert, by, self.scope.clock.now())
                 except NotAllowed as refused:
                     raise Problem(409, "Not possible now", str(refused), "alert-state") from None
-                trace_id = trace.traceparent
-                await alerts.take(connection, watched[seen.account_id], [(step, ())], trace_id)
-                await alerts.look_again(connection, alert.account_id, alert.rule)
-                now_is = await alerts.find(connection, seen.alert_id)
-                assert now_is is not None  # noqa: S101 - just written
-        changed()
+                await self.tables.alerts.take(connection, watched[seen.account_id], [(step, ())], trace.traceparent)
+                await self.tables.alerts.look_again(connection, alert.account_id, alert.rule)
+                now_is = await self.tables.alerts.find(connection, seen.alert_id)
+        assert now_is is not None  # noqa: S101 - just written
+        self.look()
+        self.deliver()
         return _shown(now_is, {})
 
+
+def _add_steps(routes: APIRouter, steps: _Steps, signed_in: Any) -> None:
     @routes.post("/{alert_id}/acknowledge")
     async def acknowledge(alert_id: UUID, caller: Annotated[Caller, signed_in]) -> dict[str, Any]:
         """Take note: the lead is not told, and nothing is said again unless it grows worse."""
-        return await take(alert_id, caller, life.acknowledge)
+        return await steps.take(alert_id, caller, life.acknowledge)
 
     @routes.post("/{alert_id}/snooze")
     async def snooze(alert_id: UUID, body: Snooze, caller: Annotated[Caller, signed_in]) -> dict[str, Any]:
         """Put it off: it is said again at `until`, if its cause is still there."""
-        return await take(alert_id, caller, lambda alert, by, now: life.snooze(alert, body.until, by, now))
+        return await steps.take(alert_id, caller, lambda alert, by, now: life.snooze(alert, body.until, by, now))
 
     @routes.post("/{alert_id}/resolve")
     async def resolve(alert_id: UUID, caller: Annotated[Caller, signed_in]) -> dict[str, Any]:
         """Say that it is settled: it comes back when its cause goes and returns, or grows worse."""
-        return await take(alert_id, caller, life.resolve)
+        return await steps.take(alert_id, caller, life.resolve)
 
     @routes.post("/{alert_id}/reopen")
     async def reopen(alert_id: UUID, caller: Annotated[Caller, signed_in]) -> dict[str, Any]:
         """Take an acknowledgement, a snooze or a resolution back."""
-        return await take(alert_id, caller, life.reopen)
-
-    return routes
+        return await steps.take(alert_id, caller, life.reopen)
 
 
 def _shown(alert: Alert, names: dict[str, str]) -> dict[str, Any]:

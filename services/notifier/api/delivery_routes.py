@@ -1,6 +1,6 @@
 """`/v1/destinations`, `/v1/routes`, `/v1/deliveries`: where alerts go, and what became of them. For operators."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -13,8 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from contracts.alerts import RuleName, Severity
 from contracts.envelope import format_instant
-from services.notifier.domain.ports import DeliveryTables, DestinationTables
-from services.runtime.auth import TokenVerifier, require_role
+from services.notifier.api.scope import Scope, Tables
+from services.notifier.domain.ports import DeliveryTables, DestinationTables, Row
+from services.runtime.auth import require_role
+from services.runtime.postgres import acquire, transaction
 from services.runtime.problems import FieldError, Problem, invalid, not_found
 
 _Line = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -68,18 +70,13 @@ class NewRoute(BaseModel):
     spoken_only: bool = False
 
 
-def router(
-    verifier: TokenVerifier,
-    pool: asyncpg.Pool,
-    deliveries: DeliveryTables,
-    destinations: DestinationTables,
-    secrets: Path | None,
-    changed: Callable[[], object],
-) -> APIRouter:
+def router(scope: Scope, tables: Tables, secrets: Path | None, deliver: Callable[[], None]) -> APIRouter:
     """Return the routes."""
-    routes = APIRouter(prefix="/v1", tags=["deliveries"], dependencies=[Depends(require_role("operator", verifier))])
-    _add_destinations(routes, pool, destinations, secrets, changed)
-    _add_deliveries(routes, pool, deliveries, changed)
+    operator = Depends(require_role("operator", scope.verifier))
+    routes = APIRouter(prefix="/v1", tags=["deliveries"], dependencies=[operator])
+    _add_destinations(routes, scope.pool, tables.destinations, secrets, deliver)
+    _add_routes(routes, scope.pool, tables.destinations)
+    _add_deliveries(routes, scope.pool, tables.deliveries, deliver)
     return routes
 
 
@@ -88,12 +85,12 @@ def _add_destinations(
     pool: asyncpg.Pool,
     destinations: DestinationTables,
     secrets: Path | None,
-    changed: Callable[[], object],
+    deliver: Callable[[], None],
 ) -> None:
     @routes.get("/destinations")
     async def list_destinations() -> dict[str, Any]:
         """List destinations; every user has a mailbox of their own among them."""
-        async with pool.acquire() as connection:
+        async with acquire(pool) as connection:
             return {"items": [dict(row) for row in await destinations.destinations(connection)]}
 
     @routes.post("/destinations", status_code=201)
@@ -103,33 +100,35 @@ def _add_destinations(
             wrong = FieldError("secret_file", "there is no such file", "put it into TENURE_SECRETS_DIR first")
             raise invalid([wrong])
         destination_id = str(uuid6.uuid7())
-        async with pool.acquire() as connection:
+        async with acquire(pool) as connection:
             await destinations.add_destination(connection, destination_id, body.model_dump())
         return {"destination_id": destination_id, **body.model_dump()}
 
     @routes.patch("/destinations/{destination_id}")
     async def change_destination(destination_id: UUID, body: ChangedDestination) -> dict[str, Any]:
         """Pause a destination (its queue waits) or switch it off (it gets nothing new)."""
-        async with pool.acquire() as connection:
+        async with acquire(pool) as connection:
             row = await destinations.change_destination(
                 connection, str(destination_id), paused=body.paused, active=body.active
             )
         if row is None:
             raise not_found("destination")
-        changed()
+        deliver()
         return dict(row)
 
+
+def _add_routes(routes: APIRouter, pool: asyncpg.Pool, destinations: DestinationTables) -> None:
     @routes.get("/routes")
     async def list_routes() -> dict[str, Any]:
         """List routes."""
-        async with pool.acquire() as connection:
+        async with acquire(pool) as connection:
             return {"items": [dict(row) for row in await destinations.routes(connection)]}
 
     @routes.post("/routes", status_code=201)
     async def add_route(body: NewRoute) -> dict[str, Any]:
         """Send steps to a destination from now on."""
         route_id, given = str(uuid6.uuid7()), body.model_dump(mode="json")
-        async with pool.acquire() as connection:
+        async with acquire(pool) as connection:
             if not await destinations.add_route(connection, route_id, given):
                 raise invalid([FieldError("destination_id", "there is no such destination", "add it first")])
         return {"route_id": route_id, **given}
@@ -137,13 +136,13 @@ def _add_destinations(
     @routes.delete("/routes/{route_id}", status_code=204)
     async def remove_route(route_id: UUID) -> None:
         """Send nothing more; what is queued still goes out."""
-        async with pool.acquire() as connection:
+        async with acquire(pool) as connection:
             if not await destinations.remove_route(connection, str(route_id)):
                 raise not_found("route")
 
 
 def _add_deliveries(
-    routes: APIRouter, pool: asyncpg.Pool, deliveries: DeliveryTables, changed: Callable[[], object]
+    routes: APIRouter, pool: asyncpg.Pool, deliveries: DeliveryTables, deliver: Callable[[], None]
 ) -> None:
     @routes.get("/deliveries")
     async def list_deliveries(
@@ -153,7 +152,7 @@ def _add_deliveries(
         limit: Annotated[int, Query(ge=1, le=500)] = 100,
     ) -> dict[str, Any]:
         """List deliveries, the latest first; those in state `dead` were given up after 72 hours."""
-        async with pool.acquire() as connection:
+        async with acquire(pool) as connection:
             found = await deliveries.listing(
                 connection,
                 state=None if state == "any" else state,
@@ -166,19 +165,19 @@ def _add_deliveries(
     @routes.get("/deliveries/{delivery_id}")
     async def show_attempts(delivery_id: UUID) -> dict[str, Any]:
         """Show every attempt of a delivery with its outcome."""
-        async with pool.acquire() as connection:
+        async with acquire(pool) as connection:
             found = await deliveries.attempts_of(connection, str(delivery_id))
         return {"delivery_id": str(delivery_id), "attempts": [_shown(row) for row in found]}
 
     @routes.post("/deliveries/{delivery_id}/retry", status_code=202)
     async def retry(delivery_id: UUID) -> dict[str, Any]:
         """Try a delivery again now; one that was given up gets 72 fresh hours."""
-        async with pool.acquire() as connection, connection.transaction():
+        async with transaction(pool) as connection:
             if not await deliveries.retry(connection, str(delivery_id)):
                 raise Problem(409, "Nothing to retry", "There is no such delivery, or it has arrived.", "not-retryable")
-        changed()
+        deliver()
         return {"delivery_id": str(delivery_id), "state": "waiting"}
 
 
-def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: format_instant(value) if isinstance(value, datetime) else value for name, value in row.items()}
+def _shown(row: Row) -> dict[str, Any]:
+    return {name: format_instant(value) if isinstance(value, datetime) else value for name, value in dict(row).items()}

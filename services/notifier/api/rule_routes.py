@@ -3,16 +3,16 @@
 from collections.abc import Callable
 from typing import Annotated, Any
 
-import asyncpg
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from contracts.alerts import RuleName
 from contracts.envelope import format_instant
+from services.notifier.api.scope import Scope
 from services.notifier.domain.ports import Row, RuleTables
 from services.notifier.domain.rules import RULES
-from services.runtime.auth import Caller, TokenVerifier, authenticated, require_role
-from services.runtime.clock import Clock
+from services.runtime.auth import Caller, authenticated, require_role
+from services.runtime.postgres import acquire, transaction
 from services.runtime.problems import field_errors, invalid
 
 
@@ -26,25 +26,23 @@ class NewVersion(BaseModel):
     """Why they change, for whoever asks later."""
 
 
-def router(
-    verifier: TokenVerifier, pool: asyncpg.Pool, rules: RuleTables, clock: Clock, changed: Callable[[], object]
-) -> APIRouter:
+def router(scope: Scope, rules: RuleTables, look: Callable[[], None]) -> APIRouter:
     """Return the routes. Everybody who is signed in may read; operators change."""
     routes = APIRouter(prefix="/v1/rules", tags=["rules"])
-    signed_in = Depends(authenticated(verifier))
-    operator = Depends(require_role("operator", verifier))
+    signed_in = Depends(authenticated(scope.verifier))
+    operator = Depends(require_role("operator", scope.verifier))
 
     @routes.get("", dependencies=[signed_in])
     async def list_rules() -> dict[str, Any]:
         """List the versions of every rule, the latest first: that one holds."""
-        async with pool.acquire() as connection:
+        async with acquire(scope.pool) as connection:
             found = await rules.versions(connection)
         return {"items": [_shown(row) for row in found]}
 
     @routes.get("/{rule}", dependencies=[signed_in])
     async def show_rule(rule: RuleName) -> dict[str, Any]:
         """List the versions of one rule, the latest first."""
-        async with pool.acquire() as connection:
+        async with acquire(scope.pool) as connection:
             found = await rules.versions(connection, rule)
         return {"items": [_shown(row) for row in found]}
 
@@ -57,11 +55,11 @@ def router(
             errors = [{**error, "loc": ("thresholds", *error["loc"])} for error in wrong.errors(include_input=False)]
             raise invalid(field_errors(errors)) from None
         stated = thresholds.model_dump(mode="json")
-        async with pool.acquire() as connection, connection.transaction():
+        async with transaction(scope.pool) as connection:
             version = await rules.add_version(
-                connection, rule, stated, note=body.note, by=caller.subject, now=clock.now()
+                connection, rule, stated, note=body.note, by=caller.subject, now=scope.clock.now()
             )
-        changed()
+        look()
         return {"rule": rule, "version": version, "thresholds": stated, "note": body.note}
 
     return routes

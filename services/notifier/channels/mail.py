@@ -1,7 +1,6 @@
 """Mail over SMTP: a message that says what happened, on what evidence, by which rule, and what to do next."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -10,9 +9,9 @@ from email.utils import format_datetime
 
 import aiosmtplib
 from email_validator import EmailNotValidError, validate_email
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from services.notifier.domain.delivery import Attempt, Job, Notice
+from services.notifier.domain.delivery import Attempt, Job, Notice, SmtpServer
 from services.notifier.domain.rules import RULES
 from services.notifier.domain.wording import at_time, counted, figure
 
@@ -29,17 +28,6 @@ _RULE_NAMES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class SmtpServer:
-    """Where mail is handed in. Without a password no login is tried."""
-
-    host: str
-    port: int
-    starttls: bool
-    username: str | None = None
-    password: str | None = None
-
-
 class MailChannel:
     """Composes and hands in mails. `sender` is the From address; `console_url` is where an alert's link leads."""
 
@@ -49,7 +37,7 @@ class MailChannel:
         self._console_url = console_url.rstrip("/")
         self._templates = Environment(
             loader=PackageLoader("services.notifier.channels"),
-            autoescape=lambda name: name is not None and name.endswith(".html.j2"),
+            autoescape=select_autoescape(enabled_extensions=("html.j2",)),
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,

@@ -31,7 +31,7 @@ class Enqueued:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One step of an alert as a message tells it. `step` is the kind: opened, escalated …"""
+    """One step of an alert as a message tells it; `step` is its kind."""
 
     step: str
     event: AlertEvent
@@ -50,6 +50,17 @@ class Job:
     created_at: datetime
     zone: ZoneInfo
     """Of the person who reads it; the company's where nobody in particular does."""
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpServer:
+    """Where mail is handed in. Without a password no login is tried."""
+
+    host: str
+    port: int
+    starttls: bool
+    username: str | None = None
+    password: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

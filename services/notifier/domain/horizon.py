@@ -1,4 +1,4 @@
-"""Up to when we know everything about an account, so that a silence alert never speaks of what we have not heard yet."""
+"""Up to when we know everything about an account, so that no silence alert speaks of what we have not heard yet."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ class Source:
     status: str
 
     @property
-    def healthy(self) -> bool:
-        """Whether ingest says that the source works."""
-        return self.status == "ok"
+    def broken(self) -> bool:
+        """Whether ingest says that the source does not work."""
+        return self.status.startswith("broken")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +69,11 @@ def known_up_to(deadline: datetime, sources: Iterable[str], horizons: Horizons, 
     A polled source holds the alert until it was synced past the deadline; one that is down holds it too. A source that
     pushes cannot be asked: what it has not delivered since its last delivery is named as unverified.
     """
-    reached = deadline
     limits: list[datetime] = []
     for stage in horizons.stages:
         if stage.horizon is None:
             return Unknown("service", f"{stage.service} does not say how far it has come")
-        if stage.horizon <= reached:
+        if stage.horizon <= deadline:
             return Unknown("service", f"{stage.service} has come to {at_time(stage.horizon, zone)} only")
         limits.append(stage.horizon)
     if horizons.sources is None:
@@ -100,7 +99,7 @@ def known_up_to(deadline: datetime, sources: Iterable[str], horizons: Horizons, 
 def _held(source: Source, deadline: datetime, zone: ZoneInfo) -> Unknown | None:
     if source.polled and source.horizon is not None and source.horizon > deadline:
         return None
-    if not source.healthy:
+    if source.broken:
         return Unknown("broken", f"source {source.name} is down ({source.status})")
     if not source.polled:
         return None

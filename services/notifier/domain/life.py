@@ -56,7 +56,7 @@ class Raised:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What is to happen to an alert. `deadline` is the moment that triggered it: a silence must be known up to there."""
+    """What is to happen to an alert; `deadline` triggered it: a silence must be known up to that moment."""
 
     kind: StepKind
     alert: Alert
@@ -106,10 +106,8 @@ def settle(
         return _after_resolution(alert, finding, raised, now, fresh_id)
     if finding is None:
         return Outcome(Step("resolved", _resolve(alert, now, "cause_gone", None, cause_present=False), now))
-    if alert.state == "snoozed" and alert.snoozed_until is not None:
-        if now <= alert.snoozed_until:
-            return Outcome(due=alert.snoozed_until)
-        return Outcome(Step("reopened", _again(alert, finding, raised, now), alert.snoozed_until))
+    if alert.snoozed_until is not None:
+        return _after_snooze(alert, alert.snoozed_until, finding, raised, now)
     if RANK[finding.severity] > RANK[alert.severity]:
         risen = _speaking(alert, finding, raised, now)
         # Who took note of the warning has not taken note of the alert.
@@ -152,6 +150,12 @@ def _after_resolution(alert: Alert, finding: Finding | None, raised: Raised, now
     if now > alert.changed_at + raised.reopen_within:
         return _open(finding, raised, now, fresh_id)
     return Outcome(Step("reopened", _again(alert, finding, raised, now), finding.deadline))
+
+
+def _after_snooze(alert: Alert, until: datetime, finding: Finding, raised: Raised, now: datetime) -> Outcome:
+    if now <= until:
+        return Outcome(due=until)
+    return Outcome(Step("reopened", _again(alert, finding, raised, now), until))
 
 
 def _lead(alert: Alert, finding: Finding, raised: Raised, lead_times: Sequence[datetime], now: datetime) -> Outcome:

@@ -17,7 +17,17 @@ from services.notifier.domain.life import Alert, Step
 from services.notifier.domain.rules import RuleVersion
 from services.notifier.domain.state import Due, Surroundings, Watched
 
-Row = Mapping[str, Any]
+
+class Row(Protocol):
+    """A row by column names."""
+
+    def __getitem__(self, key: Any, /) -> Any:
+        """Return a column."""
+        ...
+
+    def keys(self) -> Any:
+        """Return the columns' names."""
+        ...
 
 
 class AccountTables(Protocol):

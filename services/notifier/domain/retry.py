@@ -19,4 +19,5 @@ def next_attempt(
         return None
     # 2 ** 20 seconds is far beyond the longest wait; a bound keeps the power small.
     wait = min(first * 2 ** min(attempts - 1, 20), _LONGEST)
-    return now + wait * (0.5 + luck / 2)
+    spread: timedelta = wait * (0.5 + luck / 2)
+    return now + spread

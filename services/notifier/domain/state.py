@@ -18,7 +18,7 @@ AT_ONCE = datetime(1990, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What accounts and metrics last said of an account. Versions are −1 while nothing has come."""
+    """What accounts and metrics last said of an account. Versions are -1 while nothing has come."""
 
     account_id: str
     account: Account | None = None

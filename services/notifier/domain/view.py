@@ -55,11 +55,13 @@ class AccountView:
 
     def stage(self, now: datetime) -> Stage | None:
         """Return the stage on the day of `now`."""
-        return current(self.account.stages, self.day(now))
+        stage: Stage | None = current(self.account.stages, self.day(now))
+        return stage
 
     def owner_id(self, now: datetime) -> str | None:
         """Return the owner on the day of `now`."""
-        return current(self.account.owners, self.day(now))
+        owner: str | None = current(self.account.owners, self.day(now))
+        return owner
 
     def owner(self, now: datetime) -> User | None:
         """Return the owner on the day of `now`, if known here."""

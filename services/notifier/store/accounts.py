@@ -26,8 +26,13 @@ async def lock(connection: asyncpg.Connection, account_ids: Iterable[str]) -> di
     )
     # The lock that everything about an account is done under.
     rows = await connection.fetch(
-        "select account_id, account::text as account, account_version, kpis::text as kpis, kpis_version, next_version, traceparent"
-        " from watched_account where account_id = any($1::uuid[]) order by account_id for update",
+        """
+            select account_id, account::text as account, account_version, kpis::text as kpis, kpis_version,
+                next_version, traceparent
+            from watched_account
+            where account_id = any($1::uuid[])
+            order by account_id for update
+        """,
         wanted,
     )
     return {row["account_id"]: _watched(row) for row in rows}
@@ -40,10 +45,16 @@ async def lock_due(connection: asyncpg.Connection, now: datetime, asked_at: date
     """
     # The most overdue first; accounts are locked before their due rows, as everywhere.
     rows = await connection.fetch(
-        "select account_id, account::text as account, account_version, kpis::text as kpis, kpis_version, next_version, traceparent"
-        " from watched_account where account_id in (select d.account_id from due d where d.due_at < $1"
-        " and (d.ask_again_at is null or d.ask_again_at <= $2) order by d.due_at limit $3)"
-        " order by account_id for update skip locked",
+        """
+            select account_id, account::text as account, account_version, kpis::text as kpis, kpis_version,
+                next_version, traceparent
+            from watched_account
+            where account_id in (select d.account_id
+            from due d
+            where d.due_at < $1 and (d.ask_again_at is null or d.ask_again_at <= $2)
+            order by d.due_at limit $3)
+            order by account_id for update skip locked
+        """,
         now,
         asked_at,
         limit,
@@ -55,10 +66,14 @@ async def save(connection: asyncpg.Connection, watched: Iterable[Watched]) -> No
     """Write accounts that are locked."""
     # One statement; JSON goes as text because it is text already.
     await connection.execute(
-        "update watched_account w set account = s.account::jsonb, account_version = s.account_version, kpis = s.kpis::jsonb,"
-        " kpis_version = s.kpis_version, traceparent = s.traceparent"
-        " from unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::text[])"
-        " as s (account_id, account, account_version, kpis, kpis_version, traceparent) where w.account_id = s.account_id",
+        """
+            update watched_account w
+            set account = s.account::jsonb, account_version = s.account_version, kpis = s.kpis::jsonb,
+                kpis_version = s.kpis_version, traceparent = s.traceparent
+            from unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::text[]) as s
+                (account_id, account, account_version, kpis, kpis_version, traceparent)
+            where w.account_id = s.account_id
+        """,
         *_columns(
             (
                 one.account_id,
@@ -78,7 +93,12 @@ async def save_people(connection: asyncpg.Connection, accounts: Sequence[Account
     """Replace who works on the given accounts: owners and account teams, with their days."""
     # Whole states: what the account no longer says is gone.
     await connection.execute(
-        "delete from account_person where account_id = any($1::uuid[])", [account.account_id for account in accounts]
+        """
+            delete
+            from account_person
+            where account_id = any($1::uuid[])
+        """,
+        [account.account_id for account in accounts],
     )
     entries = {
         (account.account_id, user_id, since): until
@@ -96,15 +116,21 @@ async def save_people(connection: asyncpg.Connection, accounts: Sequence[Account
 
 
 async def save_users(connection: asyncpg.Connection, users: Sequence[User]) -> set[str]:
-    """Take users whose version is greater than what is known, with their deputies and mail destinations; return their ids."""
+    """Take users that are newer than what is known, with their deputies and mail destinations; return their ids."""
     taken = set()
     for user in users:
         # Users are few and change rarely: a statement each.
         newer = await connection.fetchval(
-            "insert into app_user (user_id, version, issuer, subject, team_id, role, active, document)"
-            " values ($1, $2, $3, $4, $5, $6, $7, $8::text::jsonb) on conflict (user_id) do update set version = excluded.version,"
-            " issuer = excluded.issuer, subject = excluded.subject, team_id = excluded.team_id, role = excluded.role,"
-            " active = excluded.active, document = excluded.document where app_user.version < excluded.version returning user_id",
+            """
+                insert into app_user (user_id, version, issuer, subject, team_id, role, active, document)
+                values ($1, $2, $3, $4, $5, $6, $7, $8::text::jsonb)
+                on conflict (user_id) do update
+                set version = excluded.version, issuer = excluded.issuer, subject = excluded.subject, team_id =
+                    excluded.team_id, role = excluded.role, active = excluded.active, document =
+                    excluded.document
+                where app_user.version < excluded.version
+                returning user_id
+            """,
             user.user_id,
             user.version,
             user.issuer,
@@ -134,8 +160,12 @@ async def _save_deputies(connection: asyncpg.Connection, user: User) -> None:
 async def _save_mailbox(connection: asyncpg.Connection, user: User) -> None:
     # Every user has one mail destination; `paused` stays as an operator set it.
     await connection.execute(
-        "insert into destination (destination_id, kind, name, address, user_id, active) values ($1, 'mail', $2, $3, $4, $5)"
-        " on conflict (destination_id) do update set name = excluded.name, address = excluded.address, active = excluded.active",
+        """
+            insert into destination (destination_id, kind, name, address, user_id, active)
+            values ($1, 'mail', $2, $3, $4, $5)
+            on conflict (destination_id) do update
+            set name = excluded.name, address = excluded.address, active = excluded.active
+        """,
         derive_id("destination", "mail", user.user_id),
         user.name,
         user.email,
@@ -148,9 +178,13 @@ async def save_teams(connection: asyncpg.Connection, teams: Sequence[Team]) -> N
     """Take teams whose version is greater than what is known."""
     # Teams are very few.
     await connection.executemany(
-        "insert into team (team_id, version, lead_id, document) values ($1, $2, $3, $4::text::jsonb)"
-        " on conflict (team_id) do update set version = excluded.version, lead_id = excluded.lead_id,"
-        " document = excluded.document where team.version < excluded.version",
+        """
+            insert into team (team_id, version, lead_id, document)
+            values ($1, $2, $3, $4::text::jsonb)
+            on conflict (team_id) do update
+            set version = excluded.version, lead_id = excluded.lead_id, document = excluded.document
+            where team.version < excluded.version
+        """,
         [(team.team_id, team.version, team.lead_id, team.model_dump_json(exclude_none=True)) for team in teams],
     )
 
@@ -165,7 +199,7 @@ async def accounts_of(connection: asyncpg.Connection, user_ids: Collection[str])
 
 
 async def save_activity(connection: asyncpg.Connection, attributions: Sequence[Attribution]) -> set[str]:
-    """Take the greatest version of each attribution: a brief, its sources, a signal; return accounts with a new signal."""
+    """Take the greatest version of each attribution: brief, sources, signal; return accounts with a new signal."""
     greatest: dict[tuple[str, str], Attribution] = {}
     for one in attributions:
         key = (one.account_id, one.interaction_id)
@@ -196,13 +230,18 @@ async def _save_briefs(connection: asyncpg.Connection, attributions: Sequence[At
         return
     # A lower version never overwrites a greater one.
     await connection.execute(
-        "insert into brief (account_id, interaction_id, version, present, kind, occurred_at, direction, contact_id)"
-        " select account_id, interaction_id, version, present, kind, occurred_at, direction, contact_id"
-        " from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::boolean[], $5::text[], $6::timestamptz[], $7::text[], $8::uuid[])"
-        " as s (account_id, interaction_id, version, present, kind, occurred_at, direction, contact_id)"
-        " on conflict (account_id, interaction_id) do update set version = excluded.version, present = excluded.present,"
-        " kind = excluded.kind, occurred_at = excluded.occurred_at, direction = excluded.direction,"
-        " contact_id = excluded.contact_id where brief.version < excluded.version",
+        """
+            insert into brief (account_id, interaction_id, version, present, kind, occurred_at, direction,
+                contact_id)
+            select account_id, interaction_id, version, present, kind, occurred_at, direction, contact_id
+            from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::boolean[], $5::text[], $6::timestamptz[],
+                $7::text[], $8::uuid[]) as s (account_id, interaction_id, version, present, kind, occurred_at,
+                direction, contact_id)
+            on conflict (account_id, interaction_id) do update
+            set version = excluded.version, present = excluded.present, kind = excluded.kind, occurred_at =
+                excluded.occurred_at, direction = excluded.direction, contact_id = excluded.contact_id
+            where brief.version < excluded.version
+        """,
         *columns,
     )
 
@@ -220,10 +259,13 @@ async def _save_sources(connection: asyncpg.Connection, attributions: Sequence[A
         return
     # The latest delivery of each live source for each account.
     await connection.execute(
-        "insert into source_delivery (account_id, source, last_at) select account_id, source, last_at"
-        " from unnest($1::uuid[], $2::text[], $3::timestamptz[]) as s (account_id, source, last_at)"
-        " on conflict (account_id, source) do update set last_at = excluded.last_at"
-        " where source_delivery.last_at < excluded.last_at",
+        """
+            insert into source_delivery (account_id, source, last_at)
+            select account_id, source, last_at
+            from unnest($1::uuid[], $2::text[], $3::timestamptz[]) as s (account_id, source, last_at)
+            on conflict (account_id, source) do update set last_at = excluded.last_at
+            where source_delivery.last_at < excluded.last_at
+        """,
         *columns,
     )
 
@@ -233,16 +275,26 @@ async def _save_signals(connection: asyncpg.Connection, attributions: Sequence[A
     for one in attributions:
         signal = signal_of(one)
         # Contacts leave rarely: a statement each. A withdrawal or correction concerns only a signal that is known.
-        known = "update signal set version = $3, present = $4 where account_id = $1 and interaction_id = $2 and version < $3 returning 1"
+        known = """
+            update signal set version = $3, present = $4
+            where account_id = $1 and interaction_id = $2 and version < $3
+            returning 1
+        """
         present = one.present and signal is not None
         changed = await connection.fetchval(known, one.account_id, one.interaction_id, one.version, present)
         if signal is not None:
             # The same signal again under a greater version, or a new one.
             changed = await connection.fetchval(
-                "insert into signal (account_id, interaction_id, version, present, state, contact_ids, occurred_at, account_version)"
-                " values ($1, $2, $3, $4, $5, $6::uuid[], $7, $8) on conflict (account_id, interaction_id) do update set"
-                " state = excluded.state, contact_ids = excluded.contact_ids, occurred_at = excluded.occurred_at,"
-                " account_version = excluded.account_version where signal.version <= excluded.version returning 1",
+                """
+                    insert into signal (account_id, interaction_id, version, present, state, contact_ids,
+                        occurred_at, account_version)
+                    values ($1, $2, $3, $4, $5, $6::uuid[], $7, $8)
+                    on conflict (account_id, interaction_id) do update
+                    set state = excluded.state, contact_ids = excluded.contact_ids, occurred_at =
+                        excluded.occurred_at, account_version = excluded.account_version
+                    where signal.version <= excluded.version
+                    returning 1
+                """,
                 one.account_id,
                 one.interaction_id,
                 one.version,
@@ -261,10 +313,18 @@ async def users_around(connection: asyncpg.Connection, account_ids: Collection[s
     """Return the users who work on the accounts, their deputies, and all leads."""
     # The documents of the few people whom rules and deliveries may need.
     rows = await connection.fetch(
-        "with working as (select p.user_id from account_person p where p.account_id = any($1::uuid[]))"
-        " select u.user_id, u.document::text as document from app_user u where u.user_id in (select user_id from working)"
-        " or u.user_id in (select d.user_id from deputy d join working on d.for_user_id = working.user_id)"
-        " or u.user_id in (select t.lead_id from team t where t.lead_id is not null)",
+        """
+            with working as (select p.user_id
+            from account_person p
+            where p.account_id = any($1::uuid[])) select u.user_id, u.document::text as document
+            from app_user u
+            where u.user_id in (select user_id
+            from working) or u.user_id in (select d.user_id
+            from deputy d
+            join working on d.for_user_id = working.user_id) or u.user_id in (select t.lead_id
+            from team t
+            where t.lead_id is not null)
+        """,
         list(account_ids),
     )
     return {row["user_id"]: User.model_validate_json(row["document"]) for row in rows}
@@ -281,8 +341,12 @@ async def signals(connection: asyncpg.Connection, account_ids: Collection[str]) 
     """Return the signals of accounts that were not withdrawn, by account."""
     # By the primary key's first column.
     rows = await connection.fetch(
-        "select account_id, interaction_id, state, contact_ids, occurred_at, account_version from signal"
-        " where account_id = any($1::uuid[]) and present order by occurred_at, interaction_id",
+        """
+            select account_id, interaction_id, state, contact_ids, occurred_at, account_version
+            from signal
+            where account_id = any($1::uuid[]) and present
+            order by occurred_at, interaction_id
+        """,
         list(account_ids),
     )
     found: dict[str, list[Signal]] = {}
@@ -298,8 +362,11 @@ async def briefs(
     """Return what is known of the given interactions, by account and interaction."""
     # By the primary key.
     rows = await connection.fetch(
-        "select account_id, interaction_id, kind, occurred_at, direction, contact_id from brief"
-        " where account_id = any($1::uuid[]) and interaction_id = any($2::uuid[]) and present",
+        """
+            select account_id, interaction_id, kind, occurred_at, direction, contact_id
+            from brief
+            where account_id = any($1::uuid[]) and interaction_id = any($2::uuid[]) and present
+        """,
         list(account_ids),
         list(interaction_ids),
     )
@@ -314,7 +381,12 @@ async def sources(connection: asyncpg.Connection, account_ids: Collection[str], 
     """Return the live sources that delivered for accounts in the last 90 days."""
     # By the primary key's first column.
     rows = await connection.fetch(
-        "select account_id, source from source_delivery where account_id = any($1::uuid[]) and last_at >= $2 order by source",
+        """
+            select account_id, source
+            from source_delivery
+            where account_id = any($1::uuid[]) and last_at >= $2
+            order by source
+        """,
         list(account_ids),
         now - _DELIVERED_LATELY,
     )

@@ -41,8 +41,11 @@ async def watched_causes(connection: asyncpg.Connection, account_ids: Collection
     """Return (account, rule) pairs that have an alert which a change of the cause concerns."""
     # Resolved alerts whose cause is gone need no look until a rule finds something.
     rows = await connection.fetch(
-        "select distinct account_id, rule from alert where account_id = any($1::uuid[])"
-        " and (state <> 'resolved' or cause_present)",
+        """
+            select distinct account_id, rule
+            from alert
+            where account_id = any($1::uuid[]) and (state <> 'resolved' or cause_present)
+        """,
         list(account_ids),
     )
     return {(row["account_id"], row["rule"]) for row in rows}
@@ -52,7 +55,10 @@ async def look_again(connection: asyncpg.Connection, account_id: str, rule: str)
     """Have a rule of a locked account looked at at once: a person took a step."""
     # The row is there: an alert of the rule is.
     await connection.execute(
-        "update due set due_at = $3, held_by = null, held_why = null, ask_again_at = null where account_id = $1 and rule = $2",
+        """
+            update due set due_at = $3, held_by = null, held_why = null, ask_again_at = null
+            where account_id = $1 and rule = $2
+        """,
         account_id,
         rule,
         AT_ONCE,
@@ -83,7 +89,10 @@ async def save_steps(connection: asyncpg.Connection, watched: Watched, steps: Se
     await save_alerts(connection, (step.alert for step in taken))
     # What was published, kept as the alert's history.
     await connection.executemany(
-        "insert into alert_step (alert_id, version, account_id, kind, taken_at, document) values ($1, $2, $3, $4, $5, $6::text::jsonb)",
+        """
+            insert into alert_step (alert_id, version, account_id, kind, taken_at, document)
+            values ($1, $2, $3, $4, $5, $6::text::jsonb)
+        """,
         [
             (
                 step.alert.alert_id,
@@ -103,13 +112,18 @@ async def save_alerts(connection: asyncpg.Connection, alerts: Iterable[Alert]) -
     """Write alerts of locked accounts as they are."""
     # Alerts change rarely: a statement each, pipelined.
     await connection.executemany(
-        f"insert into alert ({_COLUMNS}) values"  # noqa: S608 - constant columns
-        " ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::text::jsonb, $12, $13, $14, $15, $16, $17, $18, $19, $20)"
-        " on conflict (alert_id) do update set version = excluded.version, rule_version = excluded.rule_version,"
-        " severity = excluded.severity, state = excluded.state, title = excluded.title, explanation = excluded.explanation,"
-        " evidence = excluded.evidence, changed_at = excluded.changed_at, open_since = excluded.open_since,"
-        " owner_id = excluded.owner_id, changed_by = excluded.changed_by, snoozed_until = excluded.snoozed_until,"
-        " resolution = excluded.resolution, lead_steps = excluded.lead_steps, cause_present = excluded.cause_present",
+        f"""
+            insert into alert ({_COLUMNS})
+            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::text::jsonb, $12,
+                $13, $14, $15, $16, $17, $18, $19, $20)
+            on conflict (alert_id) do update
+            set version = excluded.version, rule_version = excluded.rule_version, severity = excluded.severity,
+                state = excluded.state, title = excluded.title, explanation = excluded.explanation,
+                evidence = excluded.evidence, changed_at = excluded.changed_at, open_since = excluded.open_since,
+                owner_id = excluded.owner_id, changed_by = excluded.changed_by,
+                snoozed_until = excluded.snoozed_until, resolution = excluded.resolution,
+                lead_steps = excluded.lead_steps, cause_present = excluded.cause_present
+        """,  # noqa: S608 - constant columns
         [_row(alert) for alert in alerts],
     )
 
@@ -120,7 +134,7 @@ async def take(
     steps: Sequence[tuple[Step, tuple[str, ...]]],
     traceparent: str | None,
 ) -> None:
-    """Take steps of a locked account, each with the users told of it: state, outbox and deliveries in one transaction."""
+    """Take steps of a locked account, each with the users told of it: state, outbox, deliveries in one transaction."""
     if not steps:
         return
     taken = await save_steps(connection, watched, [step for step, _ in steps])
@@ -157,10 +171,15 @@ async def listing(
     """Return alerts that the caller may see, the latest change first; `after` is where the page before ended."""
     # Row-level security narrows it to the caller's accounts.
     rows = await connection.fetch(
-        f"select {_COLUMNS} from alert where ($1::text is null or state = $1 or ($1 = 'unresolved' and state <> 'resolved'))"  # noqa: S608
-        " and ($2::uuid is null or account_id = $2) and ($3::text is null or rule = $3)"
-        " and ($4::timestamptz is null or (changed_at, alert_id) < ($4, $5::uuid))"
-        " order by changed_at desc, alert_id desc limit $6",
+        f"""
+            select {_COLUMNS}
+            from alert
+            where ($1::text is null or state = $1 or ($1 = 'unresolved' and state <> 'resolved'))
+                and ($2::uuid is null or account_id = $2) and ($3::text is null or rule = $3)
+                and ($4::timestamptz is null or (changed_at, alert_id) < ($4, $5::uuid))
+            order by changed_at desc, alert_id desc
+            limit $6
+        """,  # noqa: S608 - constant columns
         state,
         account_id,
         rule,
@@ -192,7 +211,11 @@ async def account_names(connection: asyncpg.Connection, account_ids: Collection[
     """Return the names of accounts that the caller may see."""
     # Only the name of the document travels.
     rows = await connection.fetch(
-        "select account_id, account ->> 'name' as name from watched_account where account_id = any($1::uuid[]) and account is not null",
+        """
+            select account_id, account ->> 'name' as name
+            from watched_account
+            where account_id = any($1::uuid[]) and account is not null
+        """,
         list(account_ids),
     )
     return {row["account_id"]: row["name"] for row in rows}

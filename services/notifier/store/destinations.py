@@ -10,7 +10,11 @@ async def destinations(connection: asyncpg.Connection) -> list[asyncpg.Record]:
     """Return all destinations, people's own mailboxes included."""
     # They are as few as users.
     return await connection.fetch(
-        "select destination_id, kind, name, address, user_id, secret_file, active, paused from destination order by kind, name, destination_id"
+        """
+            select destination_id, kind, name, address, user_id, secret_file, active, paused
+            from destination
+            order by kind, name, destination_id
+        """
     )
 
 
@@ -33,8 +37,11 @@ async def change_destination(
     """Pause, resume, switch off or on; return the destination, or None where there is none."""
     # A destination that is paused keeps its queue; one that is switched off gets nothing new.
     return await connection.fetchrow(
-        "update destination set paused = coalesce($2, paused), active = coalesce($3, active) where destination_id = $1"
-        " returning destination_id, kind, name, address, user_id, secret_file, active, paused",
+        """
+            update destination set paused = coalesce($2, paused), active = coalesce($3, active)
+            where destination_id = $1
+            returning destination_id, kind, name, address, user_id, secret_file, active, paused
+        """,
         destination_id,
         paused,
         active,
@@ -45,7 +52,11 @@ async def routes(connection: asyncpg.Connection) -> list[asyncpg.Record]:
     """Return all routes."""
     # They are few.
     return await connection.fetch(
-        "select route_id, destination_id, rule, least_severity, account_id, owner_id, spoken_only from route order by route_id"
+        """
+            select route_id, destination_id, rule, least_severity, account_id, owner_id, spoken_only
+            from route
+            order by route_id
+        """
     )
 
 
@@ -53,8 +64,14 @@ async def add_route(connection: asyncpg.Connection, route_id: str, given: Mappin
     """Add a route; False where its destination does not exist."""
     # The destination is looked up in the same statement.
     added = await connection.fetchval(
-        "insert into route (route_id, destination_id, rule, least_severity, account_id, owner_id, spoken_only)"
-        " select $1, x.destination_id, $3, $4, $5, $6, $7 from destination x where x.destination_id = $2 returning route_id",
+        """
+            insert into route (route_id, destination_id, rule, least_severity, account_id, owner_id,
+                spoken_only)
+            select $1, x.destination_id, $3, $4, $5, $6, $7
+            from destination x
+            where x.destination_id = $2
+            returning route_id
+        """,
         route_id,
         given["destination_id"],
         given["rule"],
@@ -69,4 +86,15 @@ async def add_route(connection: asyncpg.Connection, route_id: str, given: Mappin
 async def remove_route(connection: asyncpg.Connection, route_id: str) -> bool:
     """Remove a route; False where there is none."""
     # What is queued already still goes out.
-    return await connection.fetchval("delete from route where route_id = $1 returning route_id", route_id) is not None
+    return (
+        await connection.fetchval(
+            """
+        delete
+        from route
+        where route_id = $1
+        returning route_id
+    """,
+            route_id,
+        )
+        is not None
+    )

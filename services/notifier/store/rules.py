@@ -30,8 +30,12 @@ async def versions(connection: asyncpg.Connection, rule: RuleName | None = None)
     """Return all versions of one rule or of all, the latest first."""
     # For people who ask what held when.
     return await connection.fetch(
-        "select rule, version, thresholds, note, created_at, created_by from rule_version"
-        " where $1::text is null or rule = $1 order by rule, version desc",
+        """
+            select rule, version, thresholds, note, created_at, created_by
+            from rule_version
+            where $1::text is null or rule = $1
+            order by rule, version desc
+        """,
         rule,
     )
 
@@ -50,8 +54,13 @@ async def add_version(
     await connection.execute("select pg_advisory_xact_lock(hashtext('rule_version'), hashtext($1))", rule)
     # The next number of this rule.
     version: int = await connection.fetchval(
-        "insert into rule_version (rule, version, thresholds, note, created_at, created_by)"
-        " select $1, max(version) + 1, $2, $3, $4, $5 from rule_version where rule = $1 returning version",
+        """
+            insert into rule_version (rule, version, thresholds, note, created_at, created_by)
+            select $1, max(version) + 1, $2, $3, $4, $5
+            from rule_version
+            where rule = $1
+            returning version
+        """,
         rule,
         thresholds,
         note,
@@ -63,8 +72,13 @@ async def add_version(
         "select account_id from watched_account where account is not null order by account_id for update"
     )
     await connection.execute(
-        "insert into due (account_id, rule, due_at) select account_id, $1, $2 from watched_account where account is not null"
-        " on conflict (account_id, rule) do update set due_at = excluded.due_at, held_by = null, held_why = null, ask_again_at = null",
+        """
+            insert into due (account_id, rule, due_at) select account_id, $1, $2
+            from watched_account
+            where account is not null
+            on conflict (account_id, rule) do update
+            set due_at = excluded.due_at, held_by = null, held_why = null, ask_again_at = null
+        """,
         rule,
         AT_ONCE,
     )
@@ -78,12 +92,15 @@ async def save_due(connection: asyncpg.Connection, looks: Iterable[Due]) -> None
         return
     # One statement for the transaction; the accounts are locked.
     await connection.execute(
-        "insert into due (account_id, rule, due_at, held_by, held_why, ask_again_at)"
-        " select account_id, rule, due_at, held_by, held_why, ask_again_at"
-        " from unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::timestamptz[])"
-        " as s (account_id, rule, due_at, held_by, held_why, ask_again_at)"
-        " on conflict (account_id, rule) do update set due_at = excluded.due_at, held_by = excluded.held_by,"
-        " held_why = excluded.held_why, ask_again_at = excluded.ask_again_at",
+        """
+            insert into due (account_id, rule, due_at, held_by, held_why, ask_again_at)
+            select account_id, rule, due_at, held_by, held_why, ask_again_at
+            from unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::timestamptz[]) as
+                s (account_id, rule, due_at, held_by, held_why, ask_again_at)
+            on conflict (account_id, rule) do update
+            set due_at = excluded.due_at, held_by = excluded.held_by, held_why = excluded.held_why, ask_again_at
+                = excluded.ask_again_at
+        """,
         *[list(column) for column in zip(*rows, strict=True)],
     )
 
@@ -94,8 +111,12 @@ async def due_rules(
     """Return which rules of locked accounts are due."""
     # By the primary key's first column.
     rows = await connection.fetch(
-        "select account_id, rule from due where account_id = any($1::uuid[]) and due_at < $2"
-        " and (ask_again_at is null or ask_again_at <= $3) order by account_id, rule",
+        """
+            select account_id, rule
+            from due
+            where account_id = any($1::uuid[]) and due_at < $2 and (ask_again_at is null or ask_again_at <= $3)
+            order by account_id, rule
+        """,
         account_ids,
         now,
         asked_at,
@@ -110,8 +131,11 @@ async def any_due(connection: asyncpg.Connection, rules: Sequence[RuleName], now
     """Say whether one of `rules` is due for any account."""
     # The index on due times makes this cheap while nothing is.
     found: bool = await connection.fetchval(
-        "select exists (select from due where due_at < $2 and rule = any($1::text[])"
-        " and (ask_again_at is null or ask_again_at <= $3))",
+        """
+            select exists (select
+            from due
+            where due_at < $2 and rule = any($1::text[]) and (ask_again_at is null or ask_again_at <= $3))
+        """,
         rules,
         now,
         asked_at,
@@ -123,8 +147,12 @@ async def due_counts(connection: asyncpg.Connection, now: datetime) -> asyncpg.R
     """Return how many looks are due and not held, and how many are held by whom."""
     # Both by partial indexes.
     row = await connection.fetchrow(
-        "select count(*) filter (where held_by is null) as due, count(*) filter (where held_by in ('service', 'source')) as waiting,"
-        " count(*) filter (where held_by = 'broken') as broken from due where due_at < $1",
+        """
+            select count(*) filter (where held_by is null) as due, count(*) filter (where held_by in ('service',
+                'source')) as waiting, count(*) filter (where held_by = 'broken') as broken
+            from due
+            where due_at < $1
+        """,
         now,
     )
     assert row is not None  # noqa: S101 - an aggregate always has one row
@@ -135,7 +163,11 @@ async def held(connection: asyncpg.Connection, limit: int = 20) -> list[asyncpg.
     """Return why looks are held, the most frequent reason first."""
     # By the partial index on what is held.
     return await connection.fetch(
-        "select held_by, held_why, count(*) as looks from due where held_by is not null"
-        " group by held_by, held_why order by looks desc, held_why limit $1",
+        """
+            select held_by, held_why, count(*) as looks
+            from due
+            where held_by is not null group by held_by, held_why
+            order by looks desc, held_why limit $1
+        """,
         limit,
     )

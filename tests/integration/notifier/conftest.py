@@ -15,7 +15,7 @@ from tests.integration.notifier.house import PARTITIONS, House, a_house
 
 
 @pytest_asyncio.fixture
-async def house(
+async def house(  # noqa: PLR0917 - fixtures
     tmp_path: Path,
     kafka_bootstrap: str,
     topic_prefix: str,

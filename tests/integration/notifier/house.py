@@ -1,14 +1,16 @@
-"""A notifier of its own for a test: real Kafka and PostgreSQL, an SMTP server, and services before it that say /flow."""
+"""A notifier of its own for a test: real Kafka and PostgreSQL, an SMTP server, the other services' /flow."""
 
 from __future__ import annotations
 
 import asyncio
 import email
 import email.policy
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any, TypeVar
@@ -64,10 +66,11 @@ class Mailbox:
     seen: int = 0
 
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
+        """Keep a message, or refuse it."""
         self.seen += 1
         if self.answer.startswith("250"):
             content = envelope.original_content or b""
-            self.messages.append(email.message_from_bytes(content, policy=email.policy.default))  # type: ignore[arg-type] - typeshed
+            self.messages.append(email.message_from_bytes(content, policy=email.policy.default))
         return self.answer
 
 
@@ -105,8 +108,7 @@ class House:
             "dead_letters_waiting": self.dead_letters,
             "parts": {"sources": {"drained": True, **self.sources}},
         }
-        response: Response = httpx2_json(body, self.flow_status)
-        return response
+        return Response(json.dumps(body), self.flow_status, content_type="application/json")
 
     async def publish(self, topic: Topic, key: str, model: Model, traceparent: str | None = None) -> None:
         """Put a state on a topic, as the service that owns it does."""
@@ -114,7 +116,7 @@ class House:
         envelope = CloudEvent(
             id=derive_id("test", "record", str(self._number)),
             source="/test",
-            type=model.TYPE,  # type: ignore[attr-defined] - states have one
+            type=str(getattr(model, "TYPE")),  # noqa: B009 - every state has one
             subject=key,
             time=self.now,
             recordedtime=self.now,
@@ -125,25 +127,46 @@ class House:
             self._prefix + topic.name, encode(model), key=key.encode(), headers=envelope.headers()
         )
 
-    async def say(self, *models: Model) -> None:
+    async def say(self, *models: Model, traceparent: str | None = None) -> None:
         """Publish accounts, users, teams, KPIs and attributions to where they belong."""
         for model in models:
             match model:
                 case Account():
-                    await self.publish(ACCOUNTS, f"account:{model.account_id}", model)
+                    await self.publish(ACCOUNTS, f"account:{model.account_id}", model, traceparent)
                 case User():
-                    await self.publish(ACCOUNTS, f"user:{model.user_id}", model)
+                    await self.publish(ACCOUNTS, f"user:{model.user_id}", model, traceparent)
                 case Team():
-                    await self.publish(ACCOUNTS, f"team:{model.team_id}", model)
+                    await self.publish(ACCOUNTS, f"team:{model.team_id}", model, traceparent)
                 case AccountKpis():
-                    await self.publish(KPIS, model.account_id, model)
+                    await self.publish(KPIS, model.account_id, model, traceparent)
                 case Attribution():
-                    await self.publish(ACTIVITY, model.account_id, model)
+                    await self.publish(ACTIVITY, model.account_id, model, traceparent)
                 case _:
                     raise TypeError(type(model))
 
+    async def mailed(self, number: int) -> None:
+        """Wait until so many mails have come."""
+
+        async def enough() -> bool:
+            return len(self.mailbox.messages) >= number
+
+        await until(enough, f"mail {number}")
+
     async def said(self) -> list[Any]:
-        """Wait until the notifier is drained and return everything on tenure.alerts."""
+        """Wait until the notifier is drained and return everything on tenure.alerts, in the order of versions."""
+        records = await self.said_records()
+        events = [
+            decode(envelope, record.value) for envelope, record in zip(self.envelopes(records), records, strict=True)
+        ]
+        return sorted(events, key=lambda event: getattr(event, "version"))  # noqa: B009 - alert events have one
+
+    @staticmethod
+    def envelopes(records: list[Any]) -> list[CloudEvent]:
+        """The CloudEvents attributes of records."""
+        return [CloudEvent.from_headers(record.headers) for record in records]
+
+    async def said_records(self) -> list[Any]:
+        """Wait until the notifier is drained and return the records of tenure.alerts."""
         await self.drained()
         name = self._prefix + ALERTS.name
         consumer = AIOKafkaConsumer(bootstrap_servers=self._bootstrap, isolation_level="read_committed")
@@ -159,8 +182,7 @@ class House:
                     records += batch
         finally:
             await consumer.stop()
-        events = [decode(CloudEvent.from_headers(record.headers), record.value) for record in records]
-        return sorted(events, key=lambda event: event.version)  # type: ignore[attr-defined] - alert events
+        return records
 
     async def steps(self) -> list[str]:
         """The kinds of steps on tenure.alerts, in order."""
@@ -211,13 +233,6 @@ class House:
         finally:
             await self.producer.stop()
             await self.http.aclose()
-
-
-def httpx2_json(body: object, status: int) -> Response:
-    """Answer JSON."""
-    import json
-
-    return Response(json.dumps(body), status, content_type="application/json")
 
 
 @asynccontextmanager
@@ -344,7 +359,7 @@ def tickets(number: int, version: int, ids: tuple[str, ...] = ()) -> AccountKpis
     value = KpiValue(
         kpi="tickets_opened",
         window=30,
-        value=number,  # type: ignore[arg-type] - pydantic makes it a Decimal
+        value=Decimal(number),
         previous=None,
         change=None,
         evidence=Evidence(count=number, interaction_ids=ids, query="/v1/accounts"),

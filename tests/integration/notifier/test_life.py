@@ -2,20 +2,208 @@
 
 from __future__ import annotations
 
-from tests.integration.notifier.house import House, account, anna, lena, team, touched, until
+from datetime import datetime, timedelta
+
+from contracts.envelope import format_instant
+from tests.integration.notifier.house import (
+    NOON,
+    House,
+    account,
+    anna,
+    left,
+    lena,
+    team,
+    tickets,
+    touched,
+    waiting_mail,
+)
+
+
+async def one_alert(house: House, state: str = "unresolved") -> dict[str, object]:
+    answer = await house.call("GET", f"/v1/alerts?state={state}")
+    assert answer.status_code == 200, answer.text
+    (alert,) = answer.json()["items"]
+    return dict(alert)
 
 
 async def test_silence_on_a_key_account_opens_one_alert_that_is_published_and_mailed(house: House) -> None:
     await house.say(team(), anna(), lena(), account(), touched(days_ago=15))
-
-    async def mailed() -> list[object]:
-        return list(house.mailbox.messages)
-
-    await until(mailed, "the mail")
+    await house.mailed(1)
     (event,) = await house.said()
     assert (event.TYPE, event.rule, event.severity) == ("tenure.alert.opened.v1", "stale_touch", "warn")
     assert event.title == "No touch with Northwind Labs for 15 days"
+    assert event.evidence.items[0].summary == "meeting"
+    assert (event.rule_version, event.owner_id) == (1, anna().user_id)
     (mail,) = house.mailbox.messages
     assert mail["To"] == "Anna Berg <anna@brightwell.example>"
-    assert "No touch with Northwind Labs" in mail["Subject"]
+    assert mail["Subject"] == "Warning: No touch with Northwind Labs for 15 days"
+
+
+async def test_the_same_states_again_say_nothing_new(house: House) -> None:
+    for _ in range(3):
+        await house.say(team(), anna(), lena(), account(), touched(days_ago=15), tickets(6, version=1))
+    await house.mailed(1)
+    await house.say(touched(days_ago=15, version=2), account(version=2))
     await house.drained()
+    assert await house.steps() == ["opened"]
+    assert len(house.mailbox.messages) == 1
+
+
+async def test_a_rule_fires_when_the_clock_passes_its_due_time(house: House) -> None:
+    await house.say(team(), anna(), lena(), account(), touched(days_ago=13))
+    assert await house.steps() == []
+    house.step(NOON + timedelta(days=1))
+    assert await house.steps() == []
+    house.step(NOON + timedelta(days=1, minutes=1))
+    assert await house.steps() == ["opened"]
+
+
+async def test_a_touch_resolves_the_alert_by_itself_and_later_silence_reopens_it(house: House) -> None:
+    await house.say(team(), anna(), lena(), account(), touched(days_ago=15))
+    assert await house.steps() == ["opened"]
+    await house.say(touched(days_ago=0, version=2))
+    assert await house.steps() == ["opened", "resolved"]
+    assert (await house.said())[-1].resolution == "cause_gone"
+    house.step(NOON + timedelta(days=15))
+    assert await house.steps() == ["opened", "resolved", "reopened"]
+    versions = [event.version for event in await house.said()]
+    assert versions == sorted(set(versions))
+    assert len({event.alert_id for event in await house.said()}) == 1
+    await house.mailed(2)
+
+
+async def test_the_severity_rises_and_the_lead_is_told_of_what_nobody_took_note_of(house: House) -> None:
+    await house.say(team(), anna(), lena(), account(), touched(days_ago=15))
+    await house.mailed(1)
+    house.step(NOON + timedelta(days=5, hours=1))
+    await house.mailed(3)
+    assert await house.steps() == ["opened", "escalated"]
+    assert {mail["To"].addresses[0].username for mail in house.mailbox.messages[1:]} == {"anna", "lena"}
+    house.step(NOON + timedelta(days=16))
+    events = await house.said()
+    assert [event.severity for event in events][-1] == "alert"
+
+
+async def test_an_acknowledged_alert_does_not_go_to_the_lead_until_it_grows_worse(house: House) -> None:
+    await house.say(team(), anna(), lena(), account(), touched(days_ago=15))
+    await house.drained()
+    alert = await one_alert(house)
+    answer = await house.call("POST", f"/v1/alerts/{alert['alert_id']}/acknowledge")
+    assert (answer.status_code, answer.json()["state"]) == (200, "acknowledged")
+    assert answer.json()["changed_by"] == anna().user_id
+    house.step(NOON + timedelta(days=12))
+    assert await house.steps() == ["opened", "acknowledged"]
+    house.step(NOON + timedelta(days=16))
+    assert await house.steps() == ["opened", "acknowledged", "escalated"]
+    again = await house.call("POST", f"/v1/alerts/{alert['alert_id']}/acknowledge")
+    assert again.json()["severity"] == "alert"
+    twice = await house.call("POST", f"/v1/alerts/{alert['alert_id']}/acknowledge")
+    assert (twice.status_code, twice.headers["content-type"]) == (409, "application/problem+json")
+
+
+async def test_a_snoozed_alert_is_quiet_until_its_moment_and_comes_back_with_its_cause(house: House) -> None:
+    await house.say(team(), anna(), lena(), account(), touched(days_ago=15))
+    await house.drained()
+    alert = await one_alert(house)
+    tomorrow = NOON + timedelta(days=1)
+    answer = await house.call("POST", f"/v1/alerts/{alert['alert_id']}/snooze", {"until": format_instant(tomorrow)})
+    assert (answer.status_code, answer.json()["state"]) == (200, "snoozed")
+    house.step(tomorrow)
+    assert await house.steps() == ["opened", "snoozed"]
+    house.step(tomorrow + timedelta(minutes=1))
+    assert await house.steps() == ["opened", "snoozed", "reopened"]
+    past = await house.call("POST", f"/v1/alerts/{alert['alert_id']}/snooze", {"until": format_instant(NOON)})
+    assert past.status_code == 409
+
+
+async def test_what_a_person_resolved_stays_resolved_while_its_cause_lasts(house: House) -> None:
+    await house.say(team(), anna(), lena(), account(), tickets(6, version=1))
+    await house.drained()
+    alert = await one_alert(house)
+    answer = await house.call("POST", f"/v1/alerts/{alert['alert_id']}/resolve")
+    assert answer.json()["resolution"] == "by_person"
+    await house.say(tickets(7, version=2))
+    house.step(NOON + timedelta(days=2))
+    assert await house.steps() == ["opened", "resolved"]
+    await house.say(tickets(2, version=3))
+    await house.drained()
+    await house.say(tickets(8, version=4))
+    assert await house.steps() == ["opened", "resolved", "reopened"]
+
+
+async def test_tickets_that_come_back_within_the_cooldown_wait_for_its_end(house: House) -> None:
+    await house.say(team(), anna(), lena(), account(), tickets(6, version=1))
+    await house.drained()
+    await house.say(tickets(1, version=2))
+    assert await house.steps() == ["opened", "resolved"]
+    await house.say(tickets(6, version=3))
+    assert await house.steps() == ["opened", "resolved"]
+    house.step(NOON + timedelta(hours=24, minutes=1))
+    assert await house.steps() == ["opened", "resolved", "reopened"]
+
+
+async def test_a_champion_who_leaves_is_told_once_and_a_withdrawal_takes_it_back(house: House) -> None:
+    await house.say(team(), anna(), lena(), account(), touched(days_ago=1), left())
+    (event,) = await house.said()
+    assert (event.rule, event.severity) == ("champion_left", "alert")
+    assert event.title == "Maria Keller of Northwind Labs has left"
+    assert event.dedup_key.endswith(left().interaction_id)
+    await house.say(left(version=2, present=False))
+    assert await house.steps() == ["opened", "resolved"]
+
+
+async def test_a_signal_waits_for_the_account_version_under_which_it_was_read(house: House) -> None:
+    await house.say(team(), anna(), lena(), account(contacts=()), left(account_version=2))
+    assert await house.steps() == []
+    await house.say(account(version=2))
+    assert await house.steps() == ["opened"]
+
+
+async def test_imported_and_ancient_signals_raise_nothing(house: House) -> None:
+    ancient = left(occurred_at=NOON - timedelta(days=20))
+    await house.say(team(), anna(), lena(), account(), left(imported=True, version=2), ancient)
+    assert await house.steps() == []
+
+
+async def test_kpis_wait_for_the_account_version_under_which_they_were_computed(house: House) -> None:
+    ahead = touched(days_ago=15, account_version=2)
+    await house.say(team(), anna(), lena(), account(), ahead)
+    assert await house.steps() == []
+    await house.say(account(version=2))
+    assert await house.steps() == ["opened"]
+
+
+async def test_an_unanswered_mail_is_due_in_the_owners_business_time(house: House) -> None:
+    friday = datetime.fromisoformat("2026-02-27T15:00:00+01:00")
+    await house.say(team(), anna(), lena(), account(), waiting_mail(friday))
+    # Friday 15:00 and one business day of eight hours is Monday 15:00; noon UTC is 12:00 in Berlin.
+    assert await house.steps() == []
+    house.step(datetime.fromisoformat("2026-03-02T15:01:00+01:00"))
+    (event,) = await house.said()
+    assert (event.rule, event.title) == ("unanswered_mail", "Unanswered mail from Maria Keller of Northwind Labs")
+    await house.say(touched(days_ago=0, version=2))
+    assert await house.steps() == ["opened", "resolved"]
+
+
+async def test_a_new_version_of_a_rule_is_looked_at_everywhere_and_named_by_what_fires(house: House) -> None:
+    await house.say(team(), anna(), lena(), account(), touched(days_ago=8))
+    assert await house.steps() == []
+    stricter = {"thresholds": {"key": {"warn_days": 7, "alert_days": 14}}, "note": "the board asks for it"}
+    refused = await house.call("POST", "/v1/rules/stale_touch", stricter)
+    assert refused.status_code == 403
+    answer = await house.call("POST", "/v1/rules/stale_touch", stricter, roles=("operator",))
+    assert (answer.status_code, answer.json()["version"]) == (201, 2)
+    (event,) = await house.said()
+    assert (event.rule, event.rule_version) == ("stale_touch", 2)
+    wrong = {"thresholds": {"key": {"warn_days": 30, "alert_days": 14}}, "note": "typo"}
+    answer = await house.call("POST", "/v1/rules/stale_touch", wrong, roles=("operator",))
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"].startswith("thresholds.key")
+
+
+async def test_an_alert_continues_the_trace_of_the_record_that_caused_it(house: House) -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    await house.say(team(), anna(), lena(), account())
+    await house.say(touched(days_ago=15), traceparent=trace)
+    await house.drained()
+    assert trace.split("-")[1] in (house.envelopes(await house.said_records())[0].traceparent or "")

@@ -11,7 +11,10 @@ from services.notifier.domain.thresholds import ChampionLeft
 from services.notifier.domain.view import AccountView, Brief, Signal
 from services.notifier.domain.wording import item, on_day
 
-ADVICE = "Ask who takes over, get introduced while the old contact still helps, and name the new champion in the decision group."
+ADVICE = (
+    "Ask who takes over, get introduced while the old contact still helps, and name the new champion in the "
+    "decision group."
+)
 
 _TITLES = {"left": "{name} of {account} has left", "bounced": "Mail to {name} of {account} no longer arrives"}
 _WORDS: Mapping[GroupRole, str] = {
@@ -22,7 +25,7 @@ _WORDS: Mapping[GroupRole, str] = {
 
 
 def evaluate(view: AccountView, thresholds: ChampionLeft, _now: datetime) -> Verdict:
-    """Judge every live signal by the roles that the contact held on its day. Age only keeps it from opening an alert."""
+    """Judge every live signal by the roles that the contact held on its day; age only keeps an alert from opening."""
     unseen = [signal for signal in view.signals if signal.account_version > view.account.version]
     if unseen:
         return Verdict(waits_for="the account's version under which the report was read has not come yet")

@@ -48,9 +48,9 @@ def _finding(view: AccountView, rhythm: OrderRhythm, due: datetime, thresholds: 
         deadline=due,
         title=f"{view.account.name} has not ordered for {counted(gap, 'day')}",
         explanation=(
-            f"The last order was on {on_day(rhythm.last_order_at, view.zone)}, {counted(gap, 'day')} ago. Nine of ten gaps "
-            f"between this account's orders were at most {figure(rhythm.p90_gap_days)} days ({rhythm.gaps} gaps known); we "
-            f"speak up after {figure(thresholds.times_p90)} times that, {figure(limit)} days."
+            f"The last order was on {on_day(rhythm.last_order_at, view.zone)}, {counted(gap, 'day')} ago. Nine of ten "
+            f"gaps between this account's orders were at most {figure(rhythm.p90_gap_days)} days ({rhythm.gaps} gaps "
+            f"known); we speak up after {figure(thresholds.times_p90)} times that, {figure(limit)} days."
         ),
         items=() if brief is None else (item(brief, view),),
         figures=(

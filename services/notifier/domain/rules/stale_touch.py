@@ -12,7 +12,7 @@ from services.notifier.domain.thresholds import Cadence, StaleTouch
 from services.notifier.domain.view import AccountView, Brief, earliest
 from services.notifier.domain.wording import counted, days, describe, item, on_day
 
-ADVICE = "Call or write to them today, or plan a meeting. Any answer of theirs, a connected call or a meeting ends this alert."
+ADVICE = "Call or write to them today, or plan a meeting. A message of theirs, a connected call or a meeting ends this."
 
 _REAL = frozenset({"inbound", "two_way", "connected_call", "meeting"})
 """An outbound mail that nobody answered is no touch; one that was answered is `two_way`."""
@@ -34,7 +34,7 @@ def evaluate(view: AccountView, thresholds: StaleTouch, now: datetime) -> Verdic
     alert_at = start + timedelta(days=cadence.alert_days)
     if now <= warn_at:
         return Verdict(due=earliest(warn_at, view.next_change(now)))
-    finding = _finding(view, last, start, label, cadence, now)
+    finding = _finding(view, last, label, cadence, now)
     return Verdict((finding,), earliest(alert_at if now <= alert_at else None, view.next_change(now)))
 
 
@@ -57,9 +57,8 @@ def last_real_touch(touches: Iterable[LastTouch], *, key: bool) -> LastTouch | N
     return max(real, key=lambda touch: (touch.at, touch.interaction_id), default=None)
 
 
-def _finding(
-    view: AccountView, last: LastTouch | None, start: datetime, label: str, cadence: Cadence, now: datetime
-) -> Finding:
+def _finding(view: AccountView, last: LastTouch | None, label: str, cadence: Cadence, now: datetime) -> Finding:
+    start = last.at if last else view.account.created_at
     alert_at = start + timedelta(days=cadence.alert_days)
     severity: Severity = "alert" if now > alert_at else "warn"
     limit = cadence.alert_days if severity == "alert" else cadence.warn_days
@@ -76,9 +75,9 @@ def _finding(
         deadline=start + timedelta(days=limit),
         title=f"No touch with {view.account.name} for {counted(silent, 'day')}",
         explanation=(
-            f"{since} That is {counted(silent, 'day')}; for {label} we warn after {cadence.warn_days} days and alert after "
-            f"{cadence.alert_days}. Only an answer or message of theirs, a connected call or a meeting counts"
-            + ("; support and billing traffic does not on a key account." if label == "key accounts" else ".")
+            f"{since} That is {counted(silent, 'day')}; for {label} we warn after {cadence.warn_days} days and alert "
+            f"after {cadence.alert_days}. Only a message of theirs, a connected call or a meeting counts"
+            + ("; support and billing traffic does not on a key account." if view.is_key(now) else ".")
         ),
         items=(item(brief, view),) if brief else (),
         figures=(

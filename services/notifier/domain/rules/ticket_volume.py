@@ -10,7 +10,10 @@ from services.notifier.domain.thresholds import TicketVolume
 from services.notifier.domain.view import AccountView
 from services.notifier.domain.wording import figure, item
 
-ADVICE = "Look for the common cause of the tickets, tell the customer what is being done, and agree on a next step with support."
+ADVICE = (
+    "Look for the common cause of the tickets, tell the customer what is being done, and agree on a next step with "
+    "support."
+)
 WINDOW = 30
 
 
@@ -22,7 +25,7 @@ def evaluate(view: AccountView, thresholds: TicketVolume, now: datetime) -> Verd
     count = int(opened.value) if opened and opened.value is not None else 0
     if opened is None or count < thresholds.warn_from or not _exceeds_norm(count, view.kpis, thresholds):
         return Verdict()
-    return Verdict((_finding(view, view.kpis, opened, count, thresholds, now),))
+    return Verdict((_finding(view, view.kpis, opened, thresholds, now),))
 
 
 def _opened(kpis: AccountKpis) -> KpiValue | None:
@@ -35,8 +38,9 @@ def _exceeds_norm(count: int, kpis: AccountKpis, thresholds: TicketVolume) -> bo
 
 
 def _finding(
-    view: AccountView, kpis: AccountKpis, opened: KpiValue, count: int, thresholds: TicketVolume, now: datetime
+    view: AccountView, kpis: AccountKpis, opened: KpiValue, thresholds: TicketVolume, now: datetime
 ) -> Finding:
+    count = int(opened.value or 0)
     severity: Severity = "alert" if count > thresholds.alert_above else "warn"
     norm = kpis.tickets_norm_30d
     usual = (

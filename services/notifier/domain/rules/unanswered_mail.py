@@ -47,8 +47,8 @@ def _finding(view: AccountView, entry: OpenItem, due: datetime, thresholds: Unan
         deadline=due,
         title=f"{what} from {sender} of {view.account.name}",
         explanation=(
-            f"{sender} of {view.account.name} {'called' if missed else 'wrote'} on {at_time(entry.since, view.zone)} and nobody "
-            f"has {'called back' if missed else 'answered'}. {'A key account' if key else 'An account that is not key'} is "
+            f"{sender} of {view.account.name} {'called' if missed else 'wrote'} on {at_time(entry.since, view.zone)} "
+            f"and nobody has {'called back' if missed else 'answered'}. {'A key account' if key else 'An account'} is "
             f"answered within {counted(allowed, 'business day')}: that was {at_time(due, view.zone)}."
         ),
         items=(item(brief, view),),
