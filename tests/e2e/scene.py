@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from random import Random
 from typing import Any
+from urllib.parse import quote
 
 from contracts.ids import derive_id, interaction_id
 from samples.calendar import LIVE_DAY
@@ -151,11 +152,11 @@ class Scene:
         rows: list[list[Any]] = []
         cursor = ""
         while True:
-            page = self.get("accounts", f"/v1/accounts/key:{key}/interactions?limit=500{cursor}")
+            page = self.get("accounts", f"/v1/accounts/key:{key}/interactions?limit=200{cursor}")
             rows += [[row["id"], row["reason"], row.get("touch_class"), row["present"]] for row in page["items"]]
             if page.get("next") is None:
                 return sorted(rows, key=json.dumps)
-            cursor = f"&before={page['next']}"
+            cursor = f"&cursor={quote(page['next'])}"
 
     def _note(self, step: str) -> None:
         """Compare the alerts with what was noted before; a step may change an alert once."""
