@@ -22,7 +22,11 @@ def dump_headers(headers: Headers) -> str:
 
 def load_headers(text: str) -> list[tuple[str, bytes | None]]:
     """Return what `dump_headers` wrote."""
-    return [(name, _bytes(value)) for name, value in orjson.loads(text)]
+    pairs = orjson.loads(text)
+    try:
+        return [(name, value.encode()) for name, value in pairs]
+    except AttributeError:
+        return [(name, _bytes(value)) for name, value in pairs]
 
 
 def _tolerant(value: bytes | None) -> Any:

@@ -29,6 +29,7 @@ _CHANNEL = "tenure_outbox"
 # Advisory locks are per database, so every service may use the same key.
 _LEASE_KEY = 0x54454E555245
 _POLL_SECONDS = 1.0
+_ROUND_BYTES = 16 * 1024 * 1024
 _log = structlog.get_logger(__name__)
 
 
@@ -209,9 +210,16 @@ class Relay:
     async def _round(self, connection: asyncpg.Connection, publisher: TransactionalPublisher) -> int:
         """Publish what is there, at most one transaction's worth; return the number of rows."""
         # By id; never from a remembered one: a lower id of another account may be committed later.
+        # The running sum keeps large records from filling the memory; one row is always taken.
         rows = await connection.fetch(
-            "select id, aggregatetype, aggregateid, payload, headers from outbox order by id limit $1",
+            "select id, aggregatetype, aggregateid, payload, headers from ("
+            " select id, aggregatetype, aggregateid, payload, headers,"
+            " sum(coalesce(octet_length(payload), 0)) over (order by id rows unbounded preceding)"
+            " - coalesce(octet_length(payload), 0) as size_before"
+            " from (select id, aggregatetype, aggregateid, payload, headers from outbox order by id limit $1)"
+            " as waiting) as counted where size_before < $2 order by id",
             self._settings.relay_batch,
+            _ROUND_BYTES,
         )
         if not rows:
             return 0

@@ -57,7 +57,7 @@ class RuntimeSettings(BaseSettings):
     record_limit: int = Field(
         default=900_000, ge=1000, le=1_000_000, description="greatest size of one record in bytes"
     )
-    relay_batch: int = Field(default=2000, ge=1, le=20_000, description="outbox rows in one Kafka transaction")
+    relay_batch: int = Field(default=5000, ge=1, le=20_000, description="outbox rows in one Kafka transaction")
     stall_after: float = Field(
         default=300, ge=1, description="seconds with lag but without progress until a consumer is not ready"
     )
