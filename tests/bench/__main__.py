@@ -12,7 +12,7 @@ from rich.console import Console
 
 from deploy.local.instance import instance_directory
 from deploy.local.processes import LocalFault
-from tests.bench import accounts, doors, relay, report
+from tests.bench import accounts, doors, metrics, relay, report
 from tests.bench.figures import CheckFailed, Measured, Plan, Step
 from tests.bench.ground import Ground, prepared
 
@@ -20,6 +20,7 @@ Bench = Callable[[Ground, Plan, Step], Sequence[Measured]]
 
 BENCHES: Mapping[str, Bench] = {
     "accounts": accounts.measure,
+    "metrics": metrics.measure,
     "relay": relay.measure,
     "webhook": doors.webhook,
     "import": doors.bulk,

@@ -111,7 +111,7 @@ def _consume(ground: Ground, plan: Plan, template: DatabaseAccess, prefix: str, 
 
 async def job(
     *, bootstrap: str, prefix: str, database: str, records: int, batch: int, directory: str
-) -> dict[str, Any]:
+) -> dict[str, float]:
     """Wired as services.accounts.app does it, without relay, jobs and doors: those are other figures."""
     settings = AccountsSettings(**settings_of(bootstrap, prefix, database, batch, directory))
     telemetry = Telemetry("accounts", settings)
@@ -127,10 +127,10 @@ async def job(
         telemetry=telemetry,
         after_commit=drain.committed,
     )
-    rate = await drain.run(consumer)
+    answer = await drain.run(consumer)
     await pool.close()
     telemetry.close()
-    return {"per_second": rate}
+    return answer
 
 
 def _check(ground: Ground, plan: Plan, database: str, *, hot: bool) -> None:

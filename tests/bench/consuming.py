@@ -14,6 +14,7 @@ from tests.bench import company
 from tests.bench.figures import CheckFailed
 from tests.bench.stream import Pace
 
+ZONE = "Europe/Berlin"
 _LOOK_EVERY = 0.5  # seconds
 _PATIENCE = 120.0  # seconds without a commit
 
@@ -28,7 +29,7 @@ def settings_of(bootstrap: str, prefix: str, database: str, batch: int, director
         "database_url": database,
         "batch_size": batch,
         "clock": f"file:{clock}",
-        "time_zone": "Europe/Berlin",
+        "time_zone": ZONE,
         "reporting_currency": company.CURRENCY,
         "trace_file": str(Path(directory) / "logs" / "consumer.trace.jsonl"),
     }
@@ -49,8 +50,8 @@ class Drain:
         if self.pace.total >= self._records:
             self._done.set()
 
-    async def run(self, consumer: BatchConsumer[Any]) -> float:
-        """Records a second once all are through. Raises CheckFailed when the consumer stops or stands still."""
+    async def run(self, consumer: BatchConsumer[Any]) -> dict[str, float]:
+        """What a job answers, once all are through. Raises CheckFailed when the consumer stops or stands still."""
         await consumer.start()
         try:
             progress, total = time.monotonic(), 0
@@ -65,7 +66,7 @@ class Drain:
                         raise CheckFailed(f"{through}: {consumer.status}") from None
         finally:
             await consumer.stop()
-        return self.pace.per_second
+        return {"per_second": self.pace.per_second, "processor_us": self.pace.processor_us}
 
 
 def _processed(metrics: Metrics) -> int:

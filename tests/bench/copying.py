@@ -46,7 +46,7 @@ async def job(*, bootstrap: str, topic: str, records: int, batch: int, database:
         await connection.execute("drop table raw_record")
     finally:
         await connection.close()
-    return {"per_second": pace.per_second}
+    return {"per_second": pace.per_second, "processor_us": pace.processor_us}
 
 
 def _row(record: ConsumerRecord) -> tuple[int, int, bytes | None, bytes | None]:

@@ -30,10 +30,12 @@ class Pace:
 
     def __init__(self) -> None:
         self._marks: list[tuple[float, int]] = []
+        self._spent: list[float] = []
 
     def committed(self, total: int) -> None:
         """So many records are through now."""
         self._marks.append((time.perf_counter(), total))
+        self._spent.append(time.process_time())
 
     @property
     def total(self) -> int:
@@ -47,6 +49,11 @@ class Pace:
         if after == before:
             raise ValueError("one batch took everything: a pace needs at least two")
         return (after - before) / (ended - began)
+
+    @property
+    def processor_us(self) -> float:
+        """Microseconds of this process's own processor time for each record, over the same stretch."""
+        return (self._spent[-1] - self._spent[0]) / (self.total - self._marks[0][1]) * 1e6
 
 
 @asynccontextmanager
