@@ -27,7 +27,6 @@ from deploy.local.kafka import LocalKafka, Report
 from deploy.local.postgres import LocalPostgres
 from deploy.local.processes import LocalFault, ProcessRecord, free_port, kill, last_words, spawn, stop
 from deploy.topics import TopicsFault, create_topics
-from services.runtime.auth import Issuer
 
 ISSUER = "https://login.tenure.invalid"  # a name, never looked up
 AUDIENCE = "tenure"
@@ -65,6 +64,8 @@ class System:
     """A running system. Every part can be killed and started again; it keeps its ports, its data and its settings."""
 
     def __init__(self, instance: Instance, plan: SystemPlan, *, report: Report) -> None:
+        from services.runtime.auth import Issuer  # noqa: PLC0415 - brings FastAPI along, which most commands do without
+
         self.instance = instance
         self.plan = plan
         self.kafka = LocalKafka(

@@ -17,11 +17,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from deploy.local.system import AUDIENCE, ISSUER
 from services.cli.faults import CommandFault
-from services.cli.targets import InstanceName, fact, running_instance
+from services.cli.targets import InstanceName, fact, local_token, running_instance
 from services.cli.terminal import progress
-from services.runtime.auth import Issuer
 
 MOST_LINES = 500
 MOST_BYTES = 1_000_000
@@ -199,8 +197,7 @@ def _bearer(token_file: Path | None, instance: str | None) -> Callable[[], str]:
     """A function that gives a token: a file may be renewed meanwhile, and our own issuer's live for minutes."""
     if token_file is not None:
         return lambda: token_file.read_text(encoding="ascii").strip()
-    issuer = Issuer(running_instance(instance).secrets / "issuer", ISSUER, AUDIENCE)
-    return lambda: issuer.issue(_SUBJECT, ["operator"], timedelta(minutes=5))
+    return lambda: local_token(instance, _SUBJECT, ["operator"], timedelta(minutes=5))
 
 
 def _address(instance: str | None, service: str) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
 
 from deploy.local.instance import Instance, instance_directory
+from deploy.local.system import AUDIENCE, ISSUER
 from services.cli.faults import CommandFault
 
 DEFAULT_INSTANCE = "local"
@@ -31,6 +34,14 @@ def running_instance(name: str | None) -> Instance:
         names = ", ".join(directory.name for directory in running)
         raise CommandFault(f"Several systems run here ({names}); choose one with --instance.")
     return Instance(running[0])
+
+
+def local_token(name: str | None, subject: str, roles: Iterable[str], lifetime: timedelta) -> str:
+    """A bearer token that the services of a running system accept."""
+    from services.runtime.auth import Issuer  # noqa: PLC0415 - brings FastAPI along, which most commands do without
+
+    issuer = Issuer(running_instance(name).secrets / "issuer", ISSUER, AUDIENCE)
+    return issuer.issue(subject, roles, lifetime)
 
 
 def fact(instance: Instance, name: str) -> Any:

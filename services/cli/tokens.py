@@ -7,9 +7,7 @@ from typing import Annotated
 
 import typer
 
-from deploy.local.system import AUDIENCE, ISSUER
-from services.cli.targets import InstanceName, running_instance
-from services.runtime.auth import Issuer
+from services.cli.targets import InstanceName, local_token
 
 
 def register(app: typer.Typer) -> None:
@@ -24,5 +22,4 @@ def token(
     instance: InstanceName = None,
 ) -> None:
     """Print a bearer token that the services of this machine accept."""
-    issuer = Issuer(running_instance(instance).secrets / "issuer", ISSUER, AUDIENCE)
-    typer.echo(issuer.issue(subject, role or (), timedelta(minutes=minutes)))
+    typer.echo(local_token(instance, subject, role or (), timedelta(minutes=minutes)))
