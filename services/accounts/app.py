@@ -1,13 +1,16 @@
 """Wires the accounts service. Run it with `python -m services.accounts.app`."""
 
 from contracts.topics import INTERACTIONS
-from services.accounts.api import build_api
+from services.accounts.api import build_api, resources
+from services.accounts.api.access import Desk
 from services.accounts.handlers.batch import InteractionsHandler
 from services.accounts.handlers.fold import Fold
 from services.accounts.handlers.jobs import JobRunner
 from services.accounts.settings import AccountsSettings
 from services.accounts.store import jobs
+from services.accounts.store.edits import EditTables
 from services.accounts.store.interactions import InteractionTables
+from services.accounts.store.views import Views
 from services.runtime import dead_letter_api
 from services.runtime.auth import TokenVerifier
 from services.runtime.clock import build_clock
@@ -17,7 +20,10 @@ from services.runtime.health import operations_app, postgres_check, status_check
 from services.runtime.outbox import Relay
 from services.runtime.postgres import create_pool
 from services.runtime.service import Service, run
+from services.runtime.settings import SettingsError
 from services.runtime.telemetry import Telemetry
+
+_LOCK_TIMEOUT_MS = 500
 
 
 async def build(settings: AccountsSettings) -> Service:
@@ -38,9 +44,29 @@ async def build(settings: AccountsSettings) -> Service:
         telemetry=telemetry,
         after_commit=runner.wake,
     )
+    if settings.api_database_url is None:
+        raise SettingsError("TENURE_API_DATABASE_URL is not set; the API reads with it under row-level security.")
+    reading = await create_pool(settings.api_database_url, name="accounts-api")
+    writing = await create_pool(settings.database_url, name="accounts-edits", lock_timeout_ms=_LOCK_TIMEOUT_MS)
+    desk = Desk(
+        reading=reading,
+        writing=writing,
+        open_views=Views,
+        open_edits=EditTables,
+        verifier=verifier,
+        clock=clock,
+        zone=settings.zone,
+        region=settings.default_region,
+        wake=runner.wake,
+    )
     relay = Relay(service="accounts", dsn=settings.database_url, settings=settings, telemetry=telemetry)
     flow = Flow(
-        service="accounts", clock=clock, pool=pool, consumers=[consumer], parts={"jobs": runner.probe}, metrics=telemetry.metrics
+        service="accounts",
+        clock=clock,
+        pool=pool,
+        consumers=[consumer],
+        parts={"jobs": runner.probe},
+        metrics=telemetry.metrics,
     )
     checks = {
         "postgres": postgres_check(pool),
@@ -50,9 +76,11 @@ async def build(settings: AccountsSettings) -> Service:
         name="accounts",
         settings=settings,
         operations=operations_app(checks, flow.report, telemetry),
-        api=build_api([dead_letter_api.router(pool=pool, verifier=verifier, clock=clock)]),
+        api=build_api(
+            [*resources(desk, settings.zone), dead_letter_api.router(pool=pool, verifier=verifier, clock=clock)]
+        ),
         components=[consumer, relay, runner],
-        resources=[pool.close],
+        resources=[reading.close, writing.close, pool.close],
     )
 
 

@@ -1,13 +1,32 @@
 """The HTTP API of accounts, one module for each resource; `access` says who may see and change what."""
 
 from collections.abc import Sequence
+from datetime import tzinfo
 
 from fastapi import APIRouter, FastAPI
 
+from services.accounts.api import (
+    accounts,
+    contacts,
+    groups,
+    identities,
+    imports,
+    interactions,
+    people,
+    rules,
+    unmatched,
+)
+from services.accounts.api.access import Desk
 from services.runtime import problems
 from services.runtime.limits import Limits
 
 _IMPORT_LIMIT = 16 * 1024 * 1024
+
+
+def resources(desk: Desk, zone: tzinfo) -> list[APIRouter]:
+    """Return every resource of accounts."""
+    modules = (accounts, contacts, identities, groups, people, interactions, unmatched, rules)
+    return [*(module.router(desk) for module in modules), imports.router(desk, zone)]
 
 
 def build_api(routers: Sequence[APIRouter]) -> FastAPI:

@@ -82,11 +82,24 @@ def regroup(
     moved_members: dict[str, str] = {}
     again: set[str] = set()
     # Largest groups first: a conversation that falls apart leaves its id to the larger part.
-    for group in sorted(components(list(present.values())), key=lambda those: (-len(those), min(member.id for member in those))):
+    for group in sorted(
+        components(list(present.values())), key=lambda those: (-len(those), min(member.id for member in those))
+    ):
         candidates = {before[member.id][0] for member in group if member.id in before}
-        candidates |= {conversation_of_reference[name] for member in group for name in member.references if name in conversation_of_reference}
+        candidates |= {
+            conversation_of_reference[name]
+            for member in group
+            for name in member.references
+            if name in conversation_of_reference
+        }
         free = sorted(candidates - taken)
-        label = free[0] if free else new_id[min(member.id for member in group if member.id in touched)] if _any_touched(group, touched) else ""
+        label = (
+            free[0]
+            if free
+            else new_id[min(member.id for member in group if member.id in touched)]
+            if _any_touched(group, touched)
+            else ""
+        )
         if not label:
             # A part that fell off and has no touched member: its first member lends its own id.
             label = min(member.id for member in group)
@@ -94,7 +107,10 @@ def regroup(
         summary = summarise(group)
         for member in group:
             for name in member.references:
-                if conversation_of_reference.get(name, label if member.id not in before else before[member.id][0]) != label:
+                if (
+                    conversation_of_reference.get(name, label if member.id not in before else before[member.id][0])
+                    != label
+                ):
                     moved_references[name] = label
             if member.id in touched:
                 conversation_of[member.id] = label
@@ -123,7 +139,9 @@ class Saying:
     body: Mapping[str, Any]
 
 
-def sayings(reading: Reading, state: Mapping[str, Any], summary: Summary, last: Mapping[str, StoredAttribution]) -> list[Saying]:
+def sayings(
+    reading: Reading, state: Mapping[str, Any], summary: Summary, last: Mapping[str, StoredAttribution]
+) -> list[Saying]:
     """Return what is to be said about one interaction: new states, and tombstones for accounts whose it no longer is.
 
     An account that never heard of an interaction is not told of its withdrawal.

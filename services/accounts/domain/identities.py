@@ -66,9 +66,19 @@ def party_keys(party: Party) -> list[tuple[IdentityKind, str]]:
     return keys
 
 
+OURS = "ours:"
+"""Before the key of one of ours, so that a user who is added later is found in what came earlier."""
+
+
 def interaction_keys(parties: Iterable[Party]) -> list[str]:
-    """Return the keys of all parties of theirs, sorted, each once."""
-    return sorted({key for party in parties if not party.ours for _, key in party_keys(party)})
+    """Return the keys of all parties, sorted, each once; those of ours are their addresses, marked with `OURS`."""
+    keys: set[str] = set()
+    for party in parties:
+        if party.ours:
+            keys.update(f"{OURS}address:{one.value}" for one in party.identities if one.kind == "address")
+        else:
+            keys.update(key for _, key in party_keys(party))
+    return sorted(keys)
 
 
 def normalise(kind: str, value: str, *, region: str | None = None) -> str:
@@ -116,5 +126,7 @@ def _domain(value: str) -> str:
         raise BadIdentity("is no domain; write one like acme.example")
     registered = company_domain(name)
     if registered is None:
-        raise BadIdentity("belongs to a mail provider or is a public suffix, so it names no company; link people by their addresses")
+        raise BadIdentity(
+            "belongs to a mail provider or is a public suffix, so it names no company; link people by their addresses"
+        )
     return registered

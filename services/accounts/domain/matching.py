@@ -18,7 +18,10 @@ ROOTS = frozenset({Kind.ORDER, Kind.TICKET, Kind.CONTRACT})
 
 _COMMUNICATION_ORDER = {"address": 0, "phone": 1, "person": 2, "organisation": 3, "domain": 4}
 _BUSINESS_ORDER = {"organisation": 0, "address": 1, "phone": 2, "person": 3, "domain": 4}
-_ROLE_ORDER = {role: rank for rank, role in enumerate(("customer", "requester", "subject", "from", "caller", "to", "callee", "organiser"))}
+_ROLE_ORDER = {
+    role: rank
+    for rank, role in enumerate(("customer", "requester", "subject", "from", "caller", "to", "callee", "organiser"))
+}
 _LAST_ROLE = len(_ROLE_ORDER)
 
 
@@ -74,7 +77,9 @@ class Directory:
 
     def serves(self, contact_id: str, account_id: str, day: date) -> bool:
         """Say whether a contact is at an account on `day`."""
-        return any(serving.account_id == account_id and serving.holds_on(day) for serving in self.servings.get(contact_id, ()))
+        return any(
+            serving.account_id == account_id and serving.holds_on(day) for serving in self.servings.get(contact_id, ())
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +161,9 @@ def _by_strength(party: Matched) -> tuple[int, int, str]:
     return party.strength, _ROLE_ORDER.get(party.party.role, _LAST_ROLE), party.account_id or ""
 
 
-def _claim(account: str | None, reason: Reason | None, matched: Sequence[Matched], day: date, directory: Directory) -> Claim:
+def _claim(
+    account: str | None, reason: Reason | None, matched: Sequence[Matched], day: date, directory: Directory
+) -> Claim:
     assert account is not None and reason is not None  # noqa: S101, PT018 - both are known of whoever was found
     contacts = set()
     roles = set()

@@ -39,7 +39,9 @@ def automatic_of(interaction: Interaction) -> Automatic | None:
     return detail.automatic if isinstance(detail, MailDetail | CommentDetail) else None
 
 
-def class_by_rule(interaction: Interaction, rules: Sequence[TouchRule], sender_roles: Iterable[str] = ()) -> TouchClass | None:
+def class_by_rule(
+    interaction: Interaction, rules: Sequence[TouchRule], sender_roles: Iterable[str] = ()
+) -> TouchClass | None:
     """Return the class of the first rule that fits; None: no rule does. `rules` in order of position."""
     if interaction.kind not in TOUCHES:
         return None
@@ -54,7 +56,9 @@ def _fits(rule: TouchRule, interaction: Interaction, sender_roles: Iterable[str]
     match rule.field:
         case "words":
             words = _words(rule.patterns)
-            return any(words.search(part) is not None for part in (interaction.title, written(interaction.text)) if part)
+            return any(
+                words.search(part) is not None for part in (interaction.title, written(interaction.text)) if part
+            )
         case "label":
             return isinstance(detail, MailDetail) and _any_of(rule.patterns, detail.labels)
         case "mailbox":
@@ -83,7 +87,10 @@ def _words(patterns: tuple[str, ...]) -> re.Pattern[str]:
 
 
 _QUOTED = re.compile(r"^\s*(?:>.*|(?:on|am|el|em)\b.{0,200}(?:wrote|schrieb|escribió|escreveu)\s*:\s*)$", re.IGNORECASE)
-_CUT = re.compile(r"^\s*(?:--\s*|_{5,}|-{3,}\s*(?:original message|ursprüngliche nachricht|mensaje original|mensagem original)\b.*)$", re.IGNORECASE)
+_CUT = re.compile(
+    r"^\s*(?:--\s*|_{5,}|-{3,}\s*(?:original message|ursprüngliche nachricht|mensaje original|mensagem original)\b.*)$",
+    re.IGNORECASE,
+)
 
 
 def written(text: str | None) -> str:

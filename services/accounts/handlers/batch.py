@@ -24,7 +24,8 @@ class InteractionsHandler:
         envelope = Envelope.from_headers(record.headers)
         if envelope.type == UNMAPPED_TYPE:
             raise Unreadable(
-                "unmapped", "the source is authentic, but what it sent cannot be mapped to an event; mend the mapping and fetch again, or drop it"
+                "unmapped",
+                "the source is authentic, but what it sent cannot be mapped to an event; mend the mapping and fetch again, or drop it",
             )
         event = decode(envelope, record.value, BY_TYPE)
         assert isinstance(event, Event)  # noqa: S101 - BY_TYPE holds nothing else
@@ -34,5 +35,8 @@ class InteractionsHandler:
         """Apply a batch inside the open transaction."""
         await self._fold.apply(
             connection,
-            [Report(one.event, one.record.value or b"", one.envelope.recordedtime, one.envelope.traceparent) for one in batch],
+            [
+                Report(one.event, one.record.value or b"", one.envelope.recordedtime, one.envelope.traceparent)
+                for one in batch
+            ],
         )

@@ -20,9 +20,16 @@ from contracts.topics import ACTIVITY
 from contracts.values import json_safe
 from services.accounts.domain.conversations import Summary
 from services.accounts.domain.decide import Regrouping, Report, Saying, collapse, news, regroup, sayings
-from services.accounts.domain.identities import interaction_keys
+from services.accounts.domain.identities import OURS, interaction_keys
 from services.accounts.domain.matching import ROOTS
-from services.accounts.domain.ports import AttributionRow, InteractionRow, LedgerRow, StoredInteraction, StoredReport, Tables
+from services.accounts.domain.ports import (
+    AttributionRow,
+    InteractionRow,
+    LedgerRow,
+    StoredInteraction,
+    StoredReport,
+    Tables,
+)
 from services.accounts.domain.reading import NOBODY_DECIDED, Reading, parent_of, read, with_versions
 from services.runtime.outbox import OutboxMessage, append
 
@@ -55,7 +62,9 @@ class Fold:
         """Read stored interactions again inside the caller's transaction; what differs is said anew."""
         await self._run(connection, {}, dict.fromkeys(ids, recorded_at))
 
-    async def _run(self, connection: asyncpg.Connection, fresh: Mapping[str, Mapping[str, Report]], again: Mapping[str, datetime]) -> None:
+    async def _run(
+        self, connection: asyncpg.Connection, fresh: Mapping[str, Mapping[str, Report]], again: Mapping[str, datetime]
+    ) -> None:
         tables = self._tables(connection)
         await tables.share_identities()
         work = await self._assemble(tables, fresh, again)
@@ -75,7 +84,9 @@ class Fold:
         await self._read_others_again(tables, work, readings, grouping)
         await self._publish(connection, tables, work, said)
 
-    async def _assemble(self, tables: Tables, fresh: Mapping[str, Mapping[str, Report]], again: Mapping[str, datetime]) -> _Work:
+    async def _assemble(
+        self, tables: Tables, fresh: Mapping[str, Mapping[str, Report]], again: Mapping[str, datetime]
+    ) -> _Work:
         """Lock what is touched, leave out duplicates, assemble the rest."""
         parents = _parents(fresh)
         if parents:
@@ -102,11 +113,20 @@ class Fold:
 
     async def _read(self, tables: Tables, work: _Work) -> dict[str, Reading]:
         """Say of each interaction what it is by itself: what others depend on first."""
-        keys = {key for interaction in work.interactions.values() for key in interaction_keys(interaction.parties)}
+        keys = {
+            key
+            for interaction in work.interactions.values()
+            for key in interaction_keys(interaction.parties)
+            if not key.startswith(OURS)
+        }
         directory = await tables.load_directory(keys)
         rules = await tables.load_rules(directory)
         claimed = {id_: row.claimed for id_, row in work.stored.items()}
-        missing = {parent for interaction in work.interactions.values() if (parent := parent_of(interaction)) and parent not in claimed}
+        missing = {
+            parent
+            for interaction in work.interactions.values()
+            if (parent := parent_of(interaction)) and parent not in claimed
+        }
         if missing:
             claimed |= await tables.load_claimed(missing)
         readings: dict[str, Reading] = {}
@@ -114,7 +134,9 @@ class Fold:
             row = work.stored.get(id_)
             hand = row.hand if row is not None else NOBODY_DECIDED
             parent = parent_of(interaction)
-            readings[id_] = read(interaction, hand, directory, rules, claimed.get(parent) if parent else None, self._zone)
+            readings[id_] = read(
+                interaction, hand, directory, rules, claimed.get(parent) if parent else None, self._zone
+            )
             claimed[id_] = readings[id_].accounts
         return readings
 
@@ -142,7 +164,8 @@ class Fold:
         if work.new_reports:
             await tables.save_reports([_ledger_row(report) for report in work.new_reports])
         rows = [
-            InteractionRow(reading, grouping.conversation_of.get(id_), _without_content(states[id_])) for id_, reading in readings.items()
+            InteractionRow(reading, grouping.conversation_of.get(id_), _without_content(states[id_]))
+            for id_, reading in readings.items()
         ]
         added = [row for row in rows if row.reading.interaction.id not in work.stored]
         if added:
@@ -157,7 +180,9 @@ class Fold:
         if gone or new:
             await tables.change_parties(gone, new)
 
-    async def _read_others_again(self, tables: Tables, work: _Work, readings: Mapping[str, Reading], grouping: Regrouping) -> None:
+    async def _read_others_again(
+        self, tables: Tables, work: _Work, readings: Mapping[str, Reading], grouping: Regrouping
+    ) -> None:
         """Leave a job for what now reads differently but is not locked: siblings in conversations, children of parents."""
         earliest = min(recorded_at for recorded_at, _ in work.causes.values())
         if grouping.to_read_again:
@@ -170,7 +195,9 @@ class Fold:
         if moved:
             await tables.add_job("parents", moved, earliest)
 
-    async def _publish(self, connection: asyncpg.Connection, tables: Tables, work: _Work, said: Sequence[Saying]) -> None:
+    async def _publish(
+        self, connection: asyncpg.Connection, tables: Tables, work: _Work, said: Sequence[Saying]
+    ) -> None:
         """Draw versions under the accounts' locks, remember and publish what is said."""
         if not said:
             return
@@ -185,7 +212,9 @@ class Fold:
             nexts[account] += 1
             version = nexts[account]
             rows.append(_attribution_row(saying, version))
-            messages.append(_message(saying, version, versions[account].state, work.causes[saying.reading.interaction.id]))
+            messages.append(
+                _message(saying, version, versions[account].state, work.causes[saying.reading.interaction.id])
+            )
         await tables.save_attributions(rows)
         await append(connection, messages)
 
@@ -206,7 +235,9 @@ def _parents(fresh: Mapping[str, Mapping[str, Report]]) -> set[str]:
         report.event.parent.id
         for reports in fresh.values()
         for report in reports.values()
-        if report.event.parent is not None and report.event.parent.kind in ROOTS and report.event.interaction.kind not in ROOTS
+        if report.event.parent is not None
+        and report.event.parent.kind in ROOTS
+        and report.event.interaction.kind not in ROOTS
     }
 
 

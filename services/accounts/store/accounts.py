@@ -42,7 +42,9 @@ async def publish(
     return len(messages)
 
 
-async def _accounts(connection: asyncpg.Connection, now: datetime, ids: list[str], *, anew: bool) -> list[OutboxMessage]:
+async def _accounts(
+    connection: asyncpg.Connection, now: datetime, ids: list[str], *, anew: bool
+) -> list[OutboxMessage]:
     if not ids:
         return []
     # Locked before it is read: what is published is what was committed last.
@@ -64,13 +66,23 @@ async def _accounts(connection: asyncpg.Connection, now: datetime, ids: list[str
         [digests[account.account_id] for account in changed],
     )
     return [
-        _message("account", account.account_id, account.model_copy(update={"version": versions[account.account_id].last}), now)
+        _message(
+            "account",
+            account.account_id,
+            account.model_copy(update={"version": versions[account.account_id].last}),
+            now,
+        )
         for account in changed
     ]
 
 
 async def _people(
-    connection: asyncpg.Connection, now: datetime, kind: type[User] | type[Team], loaded: Iterable[User | Team], *, anew: bool
+    connection: asyncpg.Connection,
+    now: datetime,
+    kind: type[User] | type[Team],
+    loaded: Iterable[User | Team],
+    *,
+    anew: bool,
 ) -> list[OutboxMessage]:
     table, name = ("app_user", "user") if kind is User else ("team", "team")
     messages = []
@@ -131,7 +143,9 @@ async def load_accounts(connection: asyncpg.Connection, ids: Collection[str]) ->
     ]
 
 
-async def _intervals(connection: asyncpg.Connection, ids: Collection[str]) -> dict[tuple[str, str], list[dict[str, Any]]]:
+async def _intervals(
+    connection: asyncpg.Connection, ids: Collection[str]
+) -> dict[tuple[str, str], list[dict[str, Any]]]:
     # Everything dated, in one order.
     rows = await connection.fetch(
         "select account_id, sort, user_id, team_role, stage, is_key, parent_id, since, until from account_interval"
@@ -163,7 +177,9 @@ async def _contacts(connection: asyncpg.Connection, ids: Collection[str]) -> dic
         list(ids),
     ):
         value = RoleInGroup(buying_centre=row["name"], role=row["group_role"])
-        roles[row["account_id"], row["contact_id"]].append(Dated[RoleInGroup](value=value, since=row["since"], until=row["until"]))
+        roles[row["account_id"], row["contact_id"]].append(
+            Dated[RoleInGroup](value=value, since=row["since"], until=row["until"])
+        )
     contacts: dict[str, list[AccountContact]] = defaultdict(list)
     # People, once for each time that they were at the account.
     for row in await connection.fetch(
@@ -228,7 +244,7 @@ async def load_teams(connection: asyncpg.Connection, ids: Collection[str]) -> li
     if not ids:
         return []
     # A handful of rows.
-    rows = await connection.fetch("select id, name, lead_id from team where id = any($1::text[]::uuid[]) order by id", list(ids))
+    rows = await connection.fetch(
+        "select id, name, lead_id from team where id = any($1::text[]::uuid[]) order by id", list(ids)
+    )
     return [Team(team_id=row["id"], version=0, name=row["name"], lead_id=row["lead_id"]) for row in rows]
-
-

@@ -41,14 +41,17 @@ async def load(connection: asyncpg.Connection, keys: Collection[str]) -> Directo
 async def load_rules(connection: asyncpg.Connection, directory: Directory) -> Rules:
     """Return the touch class rules in order, and the group roles of the directory's contacts."""
     # A handful of rows.
-    rows = await connection.fetch("select touch_class, position, field, patterns from touch_class_rule where active order by position, id")
+    rows = await connection.fetch(
+        "select touch_class, position, field, patterns from touch_class_rule where active order by position, id"
+    )
     touch = tuple(TouchRule(row["touch_class"], row["position"], row["field"], tuple(row["patterns"])) for row in rows)
     if not any(rule.field == "sender_role" for rule in touch):
         return Rules(touch)
     roles: dict[str, list[tuple[str, date, date | None]]] = {}
     # Only when a rule asks for the sender's role.
     for contact_id, role, since, until in await connection.fetch(
-        "select contact_id, group_role, since, until from contact_role where contact_id = any($1::text[]::uuid[])", list(directory.servings)
+        "select contact_id, group_role, since, until from contact_role where contact_id = any($1::text[]::uuid[])",
+        list(directory.servings),
     ):
         roles.setdefault(contact_id, []).append((role, since, until))
     return Rules(touch, roles)

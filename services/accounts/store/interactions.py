@@ -40,7 +40,8 @@ class InteractionTables:
         """Make sure that each of `ids` (sorted) has a row, so that it can be locked."""
         # A parent that nobody has reported: whoever reports it meets this row and knows that there are children.
         await self._connection.execute(
-            "insert into interaction (id) select id from unnest($1::text[]::uuid[]) as place (id) order by id on conflict (id) do nothing", ids
+            "insert into interaction (id) select id from unnest($1::text[]::uuid[]) as place (id) order by id on conflict (id) do nothing",
+            ids,
         )
 
     async def lock_interactions(self, ids: Sequence[str]) -> dict[str, StoredInteraction]:
@@ -69,7 +70,9 @@ class InteractionTables:
     async def load_claimed(self, ids: Collection[str]) -> dict[str, tuple[str, ...]]:
         """Return by interaction the accounts whose it is."""
         # Parents that are not read now.
-        rows = await self._connection.fetch("select id, claimed from interaction where id = any($1::text[]::uuid[])", list(ids))
+        rows = await self._connection.fetch(
+            "select id, claimed from interaction where id = any($1::text[]::uuid[])", list(ids)
+        )
         return {row["id"]: tuple(row["claimed"]) for row in rows}
 
     async def load_directory(self, keys: Collection[str]) -> Directory:
@@ -93,7 +96,8 @@ class InteractionTables:
         )
         # The conversation that each belongs to now; locked, so that it stays there.
         rows = await self._connection.fetch(
-            "select reference, conversation_id from conversation_ref where reference = any($1::text[]) order by reference for update", references
+            "select reference, conversation_id from conversation_ref where reference = any($1::text[]) order by reference for update",
+            references,
         )
         return {row["reference"]: row["conversation_id"] for row in rows}
 
@@ -101,10 +105,13 @@ class InteractionTables:
         """Lock conversations (sorted), creating those that do not exist."""
         # New conversations.
         await self._connection.execute(
-            "insert into conversation (id) select id from unnest($1::text[]::uuid[]) as new (id) order by id on conflict (id) do nothing", ids
+            "insert into conversation (id) select id from unnest($1::text[]::uuid[]) as new (id) order by id on conflict (id) do nothing",
+            ids,
         )
         # Whoever adds to a conversation waits here for whoever is adding to it.
-        await self._connection.execute("select id from conversation where id = any($1::text[]::uuid[]) order by id for update", ids)
+        await self._connection.execute(
+            "select id from conversation where id = any($1::text[]::uuid[]) order by id for update", ids
+        )
 
     async def load_members(self, ids: Sequence[str]) -> list[tuple[str, Member]]:
         """Return (conversation, member) of everything in the conversations `ids`."""
@@ -144,7 +151,8 @@ class InteractionTables:
         """Return by interaction and account what was last said."""
         # To say only what is new, and to tell former accounts.
         rows = await self._connection.fetch(
-            "select interaction_id, account_id, digest, present, reason from attribution where interaction_id = any($1::text[]::uuid[])", ids
+            "select interaction_id, account_id, digest, present, reason from attribution where interaction_id = any($1::text[]::uuid[])",
+            ids,
         )
         loaded: dict[str, dict[str, StoredAttribution]] = {}
         for interaction_id, account_id, digest, present, reason in rows:
@@ -164,8 +172,8 @@ class InteractionTables:
             " on conflict (event_id) do update set occurred_at = excluded.occurred_at, authority = excluded.authority,"
             " revision_order = excluded.revision_order, mapper = excluded.mapper, digest = excluded.digest, source = excluded.source,"
             " imported = excluded.imported, recordedtime = excluded.recordedtime, body = excluded.body"
-            " where (ledger.authority, ledger.revision_order, ledger.mapper, ledger.digest collate \"C\")"
-            " < (excluded.authority, excluded.revision_order, excluded.mapper, excluded.digest collate \"C\")",
+            ' where (ledger.authority, ledger.revision_order, ledger.mapper, ledger.digest collate "C")'
+            ' < (excluded.authority, excluded.revision_order, excluded.mapper, excluded.digest collate "C")',
             [row.event_id for row in rows],
             [row.interaction_id for row in rows],
             [row.event_type for row in rows],

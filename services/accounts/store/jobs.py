@@ -40,7 +40,10 @@ async def add(connection: asyncpg.Connection, selector: str, selected: Sequence[
     """Add a job to the caller's transaction."""
     # The runner looks for it after the commit.
     await connection.execute(
-        "insert into job (selector, selected, recordedtime) values ($1, $2::text[], $3)", selector, sorted(set(selected)), recorded_at
+        "insert into job (selector, selected, recordedtime) values ($1, $2::text[], $3)",
+        selector,
+        sorted(set(selected)),
+        recorded_at,
     )
 
 
@@ -96,6 +99,8 @@ async def postpone(connection: asyncpg.Connection, job_id: int, error: str) -> N
 
 async def backlog(connection: asyncpg.Connection) -> Backlog:
     """Return what is still to be read again."""
-    row = await connection.fetchrow("select count(*) as open, min(recordedtime) as oldest, count(*) filter (where failures > 0) as failing from job")
+    row = await connection.fetchrow(
+        "select count(*) as open, min(recordedtime) as oldest, count(*) filter (where failures > 0) as failing from job"
+    )
     assert row is not None  # noqa: S101 - an aggregate always has one row
     return Backlog(row["open"], row["oldest"], row["failing"])

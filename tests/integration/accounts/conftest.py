@@ -1,6 +1,7 @@
 """One fresh accounts database for each test, and small stories to fill it."""
 
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import asyncpg
@@ -12,6 +13,7 @@ from services.accounts.handlers.jobs import JobRunner
 from services.accounts.store import jobs
 from services.accounts.store.interactions import InteractionTables
 from services.runtime.postgres import create_pool
+from tests.integration.accounts.desk import Company, opened
 from tests.integration.accounts.stories import Office
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -47,3 +49,10 @@ def runner(pool: asyncpg.Pool, fold: Fold) -> JobRunner:
 def office(pool: asyncpg.Pool, fold: Fold, runner: JobRunner) -> Office:
     """Delivers events and looks at what came of them."""
     return Office(pool, fold, runner)
+
+
+@pytest.fixture
+async def company(access: DatabaseAccess, tmp_path: Path) -> AsyncIterator[Company]:
+    """The API on this test's database."""
+    async with opened(access, tmp_path) as company:
+        yield company

@@ -46,12 +46,18 @@ class Office:
         account = str(uuid7())
         async with self.pool.acquire() as connection:
             await connection.execute(
-                "insert into account (id, external_key, name, created_at) values ($1, $2, $2, $3)", account, name, datetime(2020, 1, 1, tzinfo=UTC)
+                "insert into account (id, external_key, name, created_at) values ($1, $2, $2, $3)",
+                account,
+                name,
+                datetime(2020, 1, 1, tzinfo=UTC),
             )
             for kind, values in (("domain", domains), ("organisation", organisations)):
                 for value in values:
                     await connection.execute(
-                        "insert into identity (kind, identity_key, account_id) values ($1, $2, $3)", kind, f"{kind}:{value}", account
+                        "insert into identity (kind, identity_key, account_id) values ($1, $2, $3)",
+                        kind,
+                        f"{kind}:{value}",
+                        account,
                     )
         return account
 
@@ -59,10 +65,25 @@ class Office:
         """A contact at an account, with an address and more identities."""
         contact = str(uuid7())
         async with self.pool.acquire() as connection:
-            await connection.execute("insert into contact (id, name, created_at) values ($1, $2, $3)", contact, address, datetime(2020, 1, 1, tzinfo=UTC))
-            await connection.execute("insert into contact_account (contact_id, account_id, since) values ($1, $2, $3)", contact, account, since)
+            await connection.execute(
+                "insert into contact (id, name, created_at) values ($1, $2, $3)",
+                contact,
+                address,
+                datetime(2020, 1, 1, tzinfo=UTC),
+            )
+            await connection.execute(
+                "insert into contact_account (contact_id, account_id, since) values ($1, $2, $3)",
+                contact,
+                account,
+                since,
+            )
             for kind, value in {"address": address, **identities}.items():
-                await connection.execute("insert into identity (kind, identity_key, contact_id) values ($1, $2, $3)", kind, f"{kind}:{value}", contact)
+                await connection.execute(
+                    "insert into identity (kind, identity_key, contact_id) values ($1, $2, $3)",
+                    kind,
+                    f"{kind}:{value}",
+                    contact,
+                )
         return contact
 
     async def user(self, email: str) -> str:
@@ -79,7 +100,9 @@ class Office:
     async def said(self) -> list[Attribution]:
         """Every attribution in the outbox, in order."""
         async with self.pool.acquire() as connection:
-            rows = await connection.fetch("select payload from outbox where aggregatetype = 'tenure.activity' order by id")
+            rows = await connection.fetch(
+                "select payload from outbox where aggregatetype = 'tenure.activity' order by id"
+            )
         return [Attribution.model_validate_json(row["payload"]) for row in rows]
 
     async def known(self) -> dict[tuple[str, str], Attribution]:

@@ -48,7 +48,9 @@ async def test_a_refund_that_comes_before_its_order_follows_it_as_soon_as_it_is_
     early = refund("r1", "1")
     await office.receive(early)
     assert await office.said() == []
-    assert [row["id"] for row in await office.rows("select id from interaction where unmatched")] == [early.interaction.id]
+    assert [row["id"] for row in await office.rows("select id from interaction where unmatched")] == [
+        early.interaction.id
+    ]
     await office.receive(order("1", "maria@acme.example"))
     said = {one.kind: one for one in await office.said()}
     assert said["refund"].account_id == acme
@@ -99,7 +101,11 @@ async def test_mail_before_its_ticket_belongs_to_the_ticket_as_soon_as_it_is_the
     await office.receive(opened)
     known = await office.known()
     read = known[acme, answer.interaction.id]
-    assert (read.touch_class, read.ticket_id, read.conversation_id) == ("support", opened.interaction.id, opened.interaction.id)
+    assert (read.touch_class, read.ticket_id, read.conversation_id) == (
+        "support",
+        opened.interaction.id,
+        opened.interaction.id,
+    )
     assert await office.rows("select id from job") == []
 
 

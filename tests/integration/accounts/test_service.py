@@ -55,7 +55,10 @@ async def service(
 
 
 async def _drained(service: Service) -> dict[str, object]:
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{service.operations_port}") as operations, asyncio.timeout(_GENEROUS):
+    async with (
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{service.operations_port}") as operations,
+        asyncio.timeout(_GENEROUS),
+    ):
         while True:
             answer = await operations.get("/flow", timeout=_GENEROUS)
             if answer.status_code == 200 and answer.json()["drained"]:
@@ -64,7 +67,9 @@ async def _drained(service: Service) -> dict[str, object]:
 
 
 async def _all(bootstrap: str, topic: str, count: int) -> list[Attribution]:
-    consumer = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest", isolation_level="read_committed")
+    consumer = AIOKafkaConsumer(
+        topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest", isolation_level="read_committed"
+    )
     await consumer.start()
     try:
         async with asyncio.timeout(_GENEROUS):
@@ -90,7 +95,9 @@ async def test_an_event_on_interactions_comes_out_as_an_attribution_on_activity(
     placed = record(order("1", "maria@acme.example"))
     raw = Envelope("raw", "/sources/shop", UNMAPPED_TYPE, "digest", MONDAY, datetime.now(UTC))
     await producer.send_and_wait(topic_prefix + INTERACTIONS.name, b"raw bytes", key=b"digest", headers=raw.headers())
-    await producer.send_and_wait(topic_prefix + INTERACTIONS.name, placed.value, key=placed.key, headers=list(placed.headers))
+    await producer.send_and_wait(
+        topic_prefix + INTERACTIONS.name, placed.value, key=placed.key, headers=list(placed.headers)
+    )
     await producer.stop()
     [said] = await _all(kafka_bootstrap, topic_prefix + ACTIVITY.name, 1)
     assert (said.account_id, said.kind.value, said.present) == (acme, "order", True)

@@ -53,7 +53,9 @@ def event(
     return model.model_validate(body)
 
 
-def mail(native_id: str, sender: str, to: str, *, text: str = "When does it arrive?", when: datetime = MONDAY, **fields: Any) -> Event:
+def mail(
+    native_id: str, sender: str, to: str, *, text: str = "When does it arrive?", when: datetime = MONDAY, **fields: Any
+) -> Event:
     """A mail; who writes from brightwell.example is one of ours."""
     ours = "brightwell.example"
     outgoing = sender.endswith(ours)
@@ -81,7 +83,15 @@ def order(native_id: str, customer: str, net: str = "100.00", *, when: datetime 
 def refund(native_id: str, order_id: str, *, when: datetime = MONDAY, **fields: Any) -> Event:
     """A refund of an order, naming nobody but the order."""
     parent = {"kind": "order", "system": "test:acme", "native_id": order_id}
-    return event("order.refunded", "refund", native_id, when=when, parent=parent, refunded={"amount": "10.00", "currency": "EUR"}, **fields)
+    return event(
+        "order.refunded",
+        "refund",
+        native_id,
+        when=when,
+        parent=parent,
+        refunded={"amount": "10.00", "currency": "EUR"},
+        **fields,
+    )
 
 
 def ticket(name: str, native_id: str, requester: str = "", *, when: datetime = MONDAY, **fields: Any) -> Event:
