@@ -16,8 +16,9 @@ from contracts.currencies import CURRENCIES
 from contracts.envelope import format_instant
 from contracts.kpis import Kpi
 from services.metrics.domain.days import CompanyDays
-from services.metrics.domain.figures import Figure, evidence_query, figures, of_account, profile
+from services.metrics.domain.figures import Figure, figures, of_account
 from services.metrics.domain.numbers import EXACT, ratio
+from services.metrics.domain.publish import evidence_query, profile
 from services.metrics.domain.windows import WINDOWS, Sums, summed
 from services.metrics.freshness import Freshness
 from services.metrics.store import reading

@@ -12,8 +12,8 @@ from contracts.topics import KPIS
 from services.metrics.domain.change import AccountChange, with_roles
 from services.metrics.domain.days import CompanyDays
 from services.metrics.domain.facts import Fact, RoleSpans
-from services.metrics.domain.figures import content, envelope_of
 from services.metrics.domain.pairing import TWO_WAY_WITHIN, pair
+from services.metrics.domain.publish import content, envelope_of
 from services.metrics.domain.state import AccountState, opened_tickets, resolution_hours
 from services.metrics.domain.touches import latest
 from services.metrics.domain.windows import LENGTHS, Bucket, edges, summed

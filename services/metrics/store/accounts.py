@@ -8,7 +8,7 @@ import asyncpg
 import orjson
 
 from contracts.accounts import Account, Team, User
-from services.metrics.domain.figures import ROLES
+from services.metrics.domain.publish import ROLES
 
 _BIT = {role: bit for bit, role in enumerate(ROLES)}
 
