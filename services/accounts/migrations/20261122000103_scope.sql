@@ -98,10 +98,10 @@ create policy api_scope on contact_role to tenure_api
 using (buying_centre_id in (select id from buying_centre where account_id in (select visible_accounts())));
 create policy api_scope on edit to tenure_api using (account_id in (select visible_accounts()) or (select sees_every_account()));
 create policy api_scope on attribution to tenure_api using (account_id in (select visible_accounts()));
--- An interaction shows in full to whoever sees one of its accounts; one that matches none to leads, and to ours who took part.
+-- An interaction shows in full to whoever sees one of its accounts; one of nobody to leads, and to ours who took part.
 create policy api_scope on interaction to tenure_api using (
     claimed && array(select visible_accounts())
-    or (unmatched and ((select sees_unmatched()) or users && array(select users_seen())))
+    or (claimed = '{}' and ((select sees_unmatched()) or users && array(select users_seen())))
 );
 create policy api_scope on ledger to tenure_api using (exists (select from interaction where interaction.id = ledger.interaction_id));
 create policy api_scope on interaction_party to tenure_api

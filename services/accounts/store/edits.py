@@ -195,7 +195,7 @@ class EditTables(PeopleTables):
         # The condition of the policy `api_scope` on interaction.
         row = await self._connection.fetchrow(
             "select kind, claimed, claimed && array(select visible_accounts())"
-            " or (unmatched and (sees_unmatched() or users && array(select users_seen()))) as visible"
+            " or (claimed = '{}' and (sees_unmatched() or users && array(select users_seen()))) as visible"
             " from interaction where id = $1 and state is not null",
             interaction_id,
         )
