@@ -22,6 +22,9 @@ def moment(day: date, clock: str) -> datetime:
 IMPORTED_AT = moment(LIVE_DAY, "06:00")
 """When history is imported and declared finished: before anybody is at work."""
 
+RULES_WAKE_AT = moment(LIVE_DAY, "06:05")
+"""Rules look at an account strictly after its history was declared finished."""
+
 
 def next_working_day(day: date) -> date:
     """`day` itself, or the Monday after a weekend."""

@@ -15,7 +15,7 @@ from typing import Any, Protocol, Self
 
 import httpx2
 
-from samples.calendar import ZONE
+from samples.calendar import RULES_WAKE_AT, ZONE
 from samples.company import csv_bytes
 from samples.script import Step, Story
 from samples.sources import HISTORY, fresh_secrets
@@ -115,8 +115,10 @@ class Player:
             report(start + len(part), len(lines))
 
     def declare_complete(self) -> None:
-        """History is in: the rules of all accounts wake up."""
+        """History is in: the rules of all accounts wake up, five minutes later."""
         self._call("POST", "accounts", "/v1/history-complete", json={"accounts": "all"})
+        self.wait_until_drained()
+        self.step_to(RULES_WAKE_AT)
 
     def step_to(self, moment: datetime) -> None:
         """Set the clock of all services."""

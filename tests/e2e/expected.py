@@ -14,7 +14,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from samples.calendar import LIVE_DAY
+from samples.calendar import LIVE_DAY, RULES_WAKE_AT
 from samples.company import Person
 from samples.script import Story, story
 from tests.e2e.oracle import Finding, World
@@ -47,8 +47,8 @@ def expected(of: Story) -> dict[str, Any]:
 
 
 def moments(of: Story) -> list[tuple[str, datetime]]:
-    """Every step's name and clock, history's import first."""
-    return [("history", of.imported_at), *((step.name, step.clock) for step in of.steps)]
+    """Every step's name and clock; the first is when the rules wake after history."""
+    return [("history", RULES_WAKE_AT), *((step.name, step.clock) for step in of.steps)]
 
 
 def entered_by(of: Story, now: datetime) -> list[Person]:
