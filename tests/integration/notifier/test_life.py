@@ -5,18 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from contracts.envelope import format_instant
-from tests.integration.notifier.house import (
-    NOON,
-    House,
-    account,
-    anna,
-    left,
-    lena,
-    team,
-    tickets,
-    touched,
-    waiting_mail,
-)
+from tests.integration.notifier.house import House
+from tests.unit.notifier.states import NOON, account, anna, left, lena, team, tickets, touched, waiting_mail
 
 
 async def one_alert(house: House, state: str = "unresolved") -> dict[str, object]:
