@@ -14,7 +14,6 @@ from services.runtime.auth import Caller, TokenVerifier, require_role
 from services.runtime.clock import Clock
 from services.runtime.postgres import acquire, transaction
 from services.runtime.problems import Problem, not_found
-from services.runtime.publishing import Outgoing
 
 _State = Literal["waiting", "replayed", "dropped", "any"]
 
@@ -75,7 +74,9 @@ def router(*, pool: asyncpg.Pool, verifier: TokenVerifier, clock: Clock) -> APIR
                 await outbox.append_raw(
                     connection,
                     row["topic"],
-                    Outgoing(row["record_key"], row["value"], headers),
+                    row["record_key"],
+                    row["value"],
+                    headers,
                     row["recordedtime"] or now,
                 )
             except UnicodeDecodeError:

@@ -32,7 +32,7 @@ class DeadLetter:
     @classmethod
     def of(
         cls, record: Record, reason: str, detail: str, handler: str, now: datetime, envelope: Envelope | None = None
-    ) -> "DeadLetter":  # noqa: PLR0917 - a row
+    ) -> "DeadLetter":
         """Set `record` aside; what its envelope says is taken from the headers when it could not be read."""
         if envelope is not None:
             return cls(

@@ -14,9 +14,9 @@ import structlog
 
 from contracts.envelope import Envelope
 from contracts.topics import Topic
-from services.runtime import headers as header_codec
 from services.runtime.backoff import Backoff, pause
 from services.runtime.faults import Rejected
+from services.runtime.headers import Headers, dump_headers
 from services.runtime.publishing import Fenced, Outgoing, TransactionalPublisher
 from services.runtime.settings import RuntimeSettings
 from services.runtime.telemetry import Telemetry
@@ -61,7 +61,7 @@ async def append(
     """
     if not messages:
         return
-    headers = [header_codec.dump_headers(message.envelope.headers()) for message in messages]
+    headers = [dump_headers(message.envelope.headers()) for message in messages]
     for message, encoded in zip(messages, headers, strict=True):
         size = len(message.value or b"") + len(message.key) + len(encoded)
         if size > limit:
@@ -78,19 +78,18 @@ async def append(
     )
 
 
-async def append_raw(connection: asyncpg.Connection, topic: str, record: Outgoing, recordedtime: datetime) -> None:
+async def append_raw(  # noqa: PLR0917 - the parts of a record
+    connection: asyncpg.Connection,
+    topic: str,
+    key: bytes | None,
+    value: bytes | None,
+    headers: Headers,
+    recordedtime: datetime,
+) -> None:
     """Add one record as it once was on logical `topic` (a replay); raise `UnicodeDecodeError` when its key is no text."""
-    kind = dict(record.headers).get("ce_type") or b""
-    key = None if record.key is None else record.key.decode()
-    await _insert(
-        connection,
-        [topic],
-        [key],
-        [kind.decode("ascii", "replace")],
-        [record.value],
-        [header_codec.dump_headers(record.headers)],
-        [recordedtime],
-    )
+    kind = (dict(headers).get("ce_type") or b"").decode("ascii", "replace")
+    text = None if key is None else key.decode()
+    await _insert(connection, [topic], [text], [kind], [value], [dump_headers(headers)], [recordedtime])
 
 
 async def _insert(connection: asyncpg.Connection, *columns: Sequence[Any]) -> None:
@@ -225,10 +224,7 @@ class Relay:
             return 0
         physical = self._settings.physical
         outgoing = [
-            (
-                physical(topic),
-                Outgoing(None if key is None else key.encode(), payload, header_codec.load_headers(headers)),
-            )
+            (physical(topic), Outgoing(None if key is None else key.encode(), payload, headers))
             for _, topic, key, payload, headers in rows
         ]
         await publisher.publish(outgoing)

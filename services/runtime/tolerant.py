@@ -128,7 +128,7 @@ class _LenientRecord:
         key: bytes | None,
         value: bytes | None,
         headers: list[tuple[str, bytes | None]],
-    ) -> None:  # noqa: PLR0917 - a row
+    ) -> None:
         self.offset = offset
         self.timestamp = timestamp
         self.timestamp_type = timestamp_type

@@ -33,7 +33,9 @@ GENEROUS = 60.0
 PARTITIONS = 3
 
 
-def envelope(number: int, *, source: str = "shop", moment: datetime = MOMENT, traceparent: str | None = None) -> Envelope:
+def envelope(
+    number: int, *, source: str = "shop", moment: datetime = MOMENT, traceparent: str | None = None
+) -> Envelope:
     """The envelope of the event with this number."""
     event_id = str(uuid.UUID(int=number))
     return Envelope(event_id, source, "tenure.test.happened.v1", event_id, moment, moment, traceparent)
@@ -69,7 +71,9 @@ async def produce(bootstrap: str, topic: str, messages: Iterable[Message]) -> No
         await producer.stop()
 
 
-async def read_all(bootstrap: str, topic: str, *, committed: bool = True) -> list[tuple[int, bytes | None, bytes | None]]:
+async def read_all(
+    bootstrap: str, topic: str, *, committed: bool = True
+) -> list[tuple[int, bytes | None, bytes | None]]:
     """Everything on a topic as (partition, key, value), per partition in order."""
     level = "read_committed" if committed else "read_uncommitted"
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, isolation_level=level, auto_offset_reset="earliest")
@@ -198,7 +202,9 @@ class Rig:
 async def rig(bootstrap: str, database: DatabaseAccess, prefix: str) -> AsyncIterator[Rig]:
     """A rig whose database has the table of effects."""
     owner = await asyncpg.connect(database.owner)
-    await owner.execute("create table effect (number bigint primary key, times int not null default 1, seen_at timestamptz)")
+    await owner.execute(
+        "create table effect (number bigint primary key, times int not null default 1, seen_at timestamptz)"
+    )
     await owner.execute("grant select, insert, update, delete on effect to tenure_worker")
     await owner.close()
     pool = await create_pool(database.worker, name="probe", max_size=6)

@@ -107,7 +107,9 @@ async def test_a_transient_fault_repeats_the_batch_and_loses_nothing(one_rig: Ri
 async def test_errors_of_one_source_become_dead_letters_and_the_consumer_goes_on(one_rig: Rig) -> None:
     probe = Probe()
     probe.poison = set(range(20, 30))
-    await one_rig.produce(message(number, partition=0, source="bad" if number in probe.poison else "good") for number in range(60))
+    await one_rig.produce(
+        message(number, partition=0, source="bad" if number in probe.poison else "good") for number in range(60)
+    )
     consumer = one_rig.consumer(probe)
     async with running(consumer):
         await one_rig.has_effects(set(range(60)) - probe.poison)

@@ -127,7 +127,9 @@ async def test_an_open_transaction_is_lag_and_an_aborted_one_is_none(one_rig: Ri
         await _drained(flow)
         sent = message(1)
         await producer.begin_transaction()
-        await producer.send_and_wait(one_rig.prefix + REPORTS.name, sent.value, key=sent.key, headers=list(sent.headers))
+        await producer.send_and_wait(
+            one_rig.prefix + REPORTS.name, sent.value, key=sent.key, headers=list(sent.headers)
+        )
         assert not (await flow.report()).drained
         await producer.abort_transaction()
         await _drained(flow)
