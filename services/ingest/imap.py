@@ -1,5 +1,6 @@
 """A mailbox over IMAP (RFC 3501), read only: what is new in a folder. Blocking; call it from a thread."""
 
+import contextlib
 import ssl
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -78,7 +79,8 @@ class ImapSession:
             try:
                 box.logout()
             except IMAP_FAULTS:
-                box.client.shutdown()
+                with contextlib.suppress(OSError):
+                    box.client.shutdown()
 
     def new_mails(self, folder: str, cursor: Cursor | None, since: date | None) -> Iterator[Fetched]:
         """Yield what is new in `folder`, in chunks, oldest first. A changed UIDVALIDITY makes everything new again."""

@@ -20,6 +20,7 @@ from services.runtime.postgres import acquire
 
 _LOOK_SECONDS = 0.2
 _RETRY_SECONDS = 2.0
+_STOP_SECONDS = 15.0
 _DATABASE_FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError)
 _log = structlog.get_logger(__name__)
 
@@ -32,6 +33,7 @@ class MailboxPoller:
         self._sources = [source for source in sources.values() if source.configuration.provider == "imap"]
         self._pool = pool
         self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = False
 
     async def start(self) -> None:
         """Begin to poll."""
@@ -40,14 +42,19 @@ class MailboxPoller:
         ]
 
     async def stop(self) -> None:
-        """Stop where it is safe: a cursor that has not moved is read again."""
-        for task in self._tasks:
+        """Stop after the mail that is being read: a cursor that has not moved is read again."""
+        self._stopping = True
+        if not self._tasks:
+            return
+        # Not cancelled at once: the connection that a thread is just opening would be left open.
+        _, pending = await asyncio.wait(self._tasks, timeout=_STOP_SECONDS)
+        for task in pending:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*pending, return_exceptions=True)
 
     async def _poll(self, source: Source) -> None:
         clock = self._reception.clock
-        while True:
+        while not self._stopping:
             began, clock_then = time.monotonic(), clock.now()
             pause = source.configuration.poll_seconds
             try:
@@ -61,7 +68,11 @@ class MailboxPoller:
                 _log.error("reading a mailbox failed", source=source.name, exc_info=error)
                 await self._note(source, f"broken: {type(error).__name__}")
             # A stepped clock asks for a pass at once: nothing else says that time has passed.
-            while time.monotonic() - began < pause and (clock.now() - clock_then).total_seconds() < pause:
+            while (
+                not self._stopping
+                and time.monotonic() - began < pause
+                and (clock.now() - clock_then).total_seconds() < pause
+            ):
                 await asyncio.sleep(min(_LOOK_SECONDS, pause))
 
     async def look(self, source: Source) -> None:
@@ -71,18 +82,22 @@ class MailboxPoller:
         await asyncio.to_thread(session.open)
         try:
             for folder in source.configuration.folder:
-                await self._read(source, session, folder)
+                if not await self._read(source, session, folder):
+                    return
         finally:
             await asyncio.to_thread(session.close)
         async with acquire(self._pool) as connection:
             await store.save_pass(connection, source.name, horizon, "ok")
 
-    async def _read(self, source: Source, session: ImapSession, folder: str) -> None:
+    async def _read(self, source: Source, session: ImapSession, folder: str) -> bool:
+        """Read what is new in a folder; return False when it had to stop before the end."""
         async with acquire(self._pool) as connection:
             cursor = await store.load_cursor(connection, source.name, folder)
         chunks = session.new_mails(folder, cursor, source.configuration.since)
         while (fetched := await asyncio.to_thread(_next, chunks)) is not None:
             for mail in fetched.mails:
+                if self._stopping:
+                    return False
                 try:
                     await self._take(source, mail)
                 except TooLarge:
@@ -91,6 +106,7 @@ class MailboxPoller:
                     _log.warning("a mail is too large to be kept", source=source.name, uid=mail.uid)
             async with acquire(self._pool) as connection:
                 await store.save_cursor(connection, source.name, folder, fetched.cursor)
+        return True
 
     async def _take(self, source: Source, mail: FetchedMail) -> None:
         origin = self._reception.origin(source)

@@ -3,12 +3,17 @@
 It outlives the broker: while that is away every caller is told so within its time limit, and when it comes back, or
 when the producer's session is void, a new session begins by itself. A caller that was told "unavailable" may have been
 heard all the same; sending again is safe, because ids are derived from what was sent.
+
+Callers only queue and wait. One task hands what has gathered to the producer, and one timer ends what waits too long:
+a task switch and a timer for each request would cost more than the request itself.
 """
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 from aiokafka import AIOKafkaProducer
@@ -17,11 +22,12 @@ from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeEr
 from services.ingest.settings import IngestSettings
 from services.runtime.publishing import partition_of
 
-_BULK = 16
-"""From so many records on, whole batches per partition cost less than record by record."""
+_BULK = 64
+"""From so many records of one caller on, whole batches per partition cost less than record by record."""
 _BATCH_BYTES = 1_000_000
 _PAUSE_SECONDS = 0.5
 _STOP_SECONDS = 5
+_SWEEP_SECONDS = 0.1
 _log = structlog.get_logger(__name__)
 
 
@@ -42,6 +48,38 @@ class Outgoing:
     headers: Sequence[tuple[str, bytes]]
 
 
+class _Waiting:
+    """One caller's records. `answer` is set when all are acknowledged, or with the first error."""
+
+    __slots__ = ("answer", "deadline", "left", "records")
+
+    def __init__(self, records: Sequence[Outgoing], answer: asyncio.Future[None], deadline: float) -> None:
+        self.records = records
+        self.answer = answer
+        self.deadline = deadline
+        self.left = len(records)
+
+    def sent_as(self, futures: Sequence[asyncio.Future[object]]) -> None:
+        """Wait for these; each may stand for several records."""
+        self.left = len(futures)
+        for future in futures:
+            future.add_done_callback(self._acknowledged)
+
+    def fail(self, error: BaseException) -> None:
+        """Tell the caller, unless it has its answer or has gone."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+    def _acknowledged(self, future: asyncio.Future[object]) -> None:
+        error = KafkaTimeoutError() if future.cancelled() else future.exception()
+        if error is not None:
+            self.fail(error)
+            return
+        self.left -= 1
+        if self.left == 0 and not self.answer.done():
+            self.answer.set_result(None)
+
+
 class Publisher:
     """Publishes to one topic. Start it once; `start` does not wait for the broker."""
 
@@ -50,8 +88,12 @@ class Publisher:
         self._settings = settings
         self._producer: AIOKafkaProducer | None = None
         self._void = asyncio.Event()
-        self._keeper: asyncio.Task[None] | None = None
+        self._gathered = asyncio.Event()
+        self._queue: deque[_Waiting] = deque()
+        # In the order of their deadlines, because all wait equally long.
+        self._unanswered: deque[_Waiting] = deque()
         self._waiting = 0
+        self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def connected(self) -> bool:
@@ -60,27 +102,40 @@ class Publisher:
 
     async def start(self) -> None:
         """Begin to connect, in the background."""
-        self._keeper = asyncio.create_task(self._keep(), name="publisher")
+        self._tasks = [
+            asyncio.create_task(self._keep(), name="publisher session"),
+            asyncio.create_task(self._hand_over(), name="publisher queue"),
+            asyncio.create_task(self._sweep(), name="publisher deadlines"),
+        ]
 
     async def stop(self) -> None:
-        """Send what is waiting, for at most five seconds, and disconnect."""
-        if self._keeper is not None:
-            self._keeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._keeper
+        """Send what is waiting, for at most as long as a caller would wait, and disconnect."""
+        while self._waiting and self._producer is not None:
+            await asyncio.sleep(_SWEEP_SECONDS)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._close()
 
     async def publish(self, records: Sequence[Outgoing]) -> None:
         """Return once the broker has acknowledged every record; raise `Unavailable` or `TooLarge`."""
-        if any(len(record.value) > self._settings.record_limit for record in records):
-            raise TooLarge
-        producer = self._producer
-        if producer is None or self._waiting + len(records) > self._settings.publish_limit:
+        for record in records:
+            if len(record.value) > self._settings.record_limit:
+                raise TooLarge
+        count = len(records)
+        if count == 0:
+            return
+        if self._producer is None or self._waiting + count > self._settings.publish_limit:
             raise Unavailable
-        self._waiting += len(records)
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[None] = loop.create_future()
+        waiting = _Waiting(records, answer, loop.time() + self._settings.accept_seconds)
+        self._waiting += count
+        self._queue.append(waiting)
+        self._unanswered.append(waiting)
+        self._gathered.set()
         try:
-            async with asyncio.timeout(self._settings.accept_seconds):
-                await self._deliver(producer, records)
+            await answer
         except (TimeoutError, KafkaTimeoutError):
             raise Unavailable from None
         except MessageSizeTooLargeError:
@@ -91,23 +146,40 @@ class Publisher:
             self._void.set()
             raise Unavailable from None
         finally:
-            self._waiting -= len(records)
+            self._waiting -= count
 
-    async def _deliver(self, producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> None:
-        if len(records) < _BULK:
-            pending = [
-                await producer.send(self._topic, key=record.key, value=record.value, headers=record.headers)
-                for record in records
-            ]
-        else:
-            pending = await self._send_bulk(producer, records)
-        for future in pending:
-            future.add_done_callback(_retrieve)
-        # Shielded: a caller that gives up must not cancel what the broker may still acknowledge.
-        for future in pending:
-            if not future.done():
-                await asyncio.shield(future)
-            future.result()
+    async def _hand_over(self) -> None:
+        """Give the producer what callers have queued. It blocks while the broker is away; deadlines do not."""
+        while True:
+            await self._gathered.wait()
+            self._gathered.clear()
+            while self._queue:
+                waiting = self._queue.popleft()
+                if waiting.answer.done():
+                    continue
+                try:
+                    waiting.sent_as(await self._send(waiting.records))
+                except Exception as error:  # noqa: BLE001 - whatever it was, its caller hears it and the next is served
+                    waiting.fail(error)
+
+    async def _sweep(self) -> None:
+        """Answer callers whose time is up."""
+        now = asyncio.get_running_loop().time
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            while self._unanswered and (
+                self._unanswered[0].answer.done() or self._unanswered[0].deadline <= now() + _SWEEP_SECONDS
+            ):
+                self._unanswered.popleft().fail(TimeoutError())
+
+    async def _send(self, records: Sequence[Outgoing]) -> Sequence[asyncio.Future[object]]:
+        producer = self._producer
+        if producer is None:
+            raise KafkaTimeoutError
+        if len(records) >= _BULK:
+            return await self._send_bulk(producer, records)
+        send = partial(producer.send, self._topic)
+        return [await send(key=each.key, value=each.value, headers=each.headers) for each in records]
 
     async def _send_bulk(self, producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> list[asyncio.Future[object]]:
         count = len(await producer.partitions_for(self._topic))
@@ -163,9 +235,3 @@ class Publisher:
         if producer is not None:
             with contextlib.suppress(KafkaError, TimeoutError):
                 await asyncio.wait_for(producer.stop(), _STOP_SECONDS)
-
-
-def _retrieve(future: asyncio.Future[object]) -> None:
-    """Look at the outcome, so that one nobody waits for any more is not reported as forgotten."""
-    if not future.cancelled():
-        future.exception()

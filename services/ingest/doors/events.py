@@ -3,11 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from starlette.requests import Request
-from starlette.responses import Response
-
 from contracts.events import Event
-from services.ingest.doors.requests import answer, check_media, parse, read_body, refusal, unsigned
+from services.ingest.doors.hot import Answer
+from services.ingest.doors.requests import check_media, parse, refusal, unsigned
 from services.ingest.publisher import TooLarge, Unavailable
 from services.ingest.reception import Reception
 from services.ingest.settings import Source
@@ -31,11 +29,11 @@ class Events:
             name: source for name, source in sources.items() if source.configuration.provider == "cloudevents"
         }
 
-    async def post(self, request: Request) -> Response:
+    async def take(self, rest: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Take one event or a batch."""
-        headers = request.headers
+        if rest:
+            raise Problem(404, "Not Found", "Events go to /v1/events.", "not-found")
         media = check_media(headers, _MEDIA)
-        body = await read_body(request)
         source = self._authenticate(headers, body)
         with self._reception.telemetry.span(
             "ingest events", parent=headers.get("traceparent"), source=source.name
@@ -63,7 +61,7 @@ class Events:
             return source
         raise unsigned()
 
-    async def _take(self, source: Source, items: Sequence[Any], traceparent: str | None, *, batch: bool) -> Response:
+    async def _take(self, source: Source, items: Sequence[Any], traceparent: str | None, *, batch: bool) -> Answer:
         origin = self._reception.origin(source)
         reader = Reader(origin)
         events: list[Event] = []
@@ -95,7 +93,7 @@ class Events:
             self._reception.refused(source.name, "unavailable", len(events), outcome="unavailable")
             raise refusal(error) from None
         content = {"accepted": len(events), "rejected": rejected, "results": results}
-        return answer(content, 207 if rejected else 202)
+        return Answer(content, 207 if rejected else 202)
 
 
 def _plain(error: FieldError) -> dict[str, str]:

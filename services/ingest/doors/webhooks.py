@@ -4,15 +4,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
-from starlette.requests import Request
-from starlette.responses import Response
 
 from services.ingest import strict_json
+from services.ingest.doors.hot import Answer
 from services.ingest.doors.requests import (
-    answer,
     bad_json,
     check_media,
-    read_body,
     refusal,
     unknown_source,
     unsigned,
@@ -49,14 +46,12 @@ class Webhooks:
         }
         self._mappings = {name: mapping_of(source) for name, source in self._sources.items()}
 
-    async def post(self, request: Request) -> Response:
-        """Take one delivery."""
-        source = self._sources.get(request.path_params["source"])
+    async def take(self, name: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Take one delivery to the source called `name`."""
+        source = self._sources.get(name)
         if source is None:
             raise unknown_source()
-        headers = request.headers
         check_media(headers)
-        body = await read_body(request)
         payload = self._authenticate(source, headers, body)
         with self._reception.telemetry.span("ingest webhook", source=source.name) as trace:
             return await self._take(source, payload, body, headers, trace.traceparent)
@@ -84,7 +79,7 @@ class Webhooks:
 
     async def _take(
         self, source: Source, payload: Any, body: bytes, headers: Mapping[str, str], traceparent: str | None
-    ) -> Response:
+    ) -> Answer:
         origin = self._reception.origin(source)
         at = origin.received_at
         try:
@@ -94,12 +89,12 @@ class Webhooks:
                 why = unmapped.reason if isinstance(unmapped, Unmapped) else "not_valid"
                 kept = [(name, headers[name]) for name in _KEPT if name in headers]
                 await self._reception.keep_raw(source.name, body, why, at=at, traceparent=traceparent, kept=kept)
-                return answer({"accepted": 0, "unmapped": why})
+                return Answer({"accepted": 0, "unmapped": why})
             if mapped.ignored is not None:
                 self._reception.ignored(source.name, at)
-                return answer({"accepted": 0, "ignored": mapped.ignored})
+                return Answer({"accepted": 0, "ignored": mapped.ignored})
             await self._reception.accept(source.name, mapped.events, at, traceparent)
         except (Unavailable, TooLarge) as error:
             self._reception.refused(source.name, "unavailable", outcome="unavailable")
             raise refusal(error) from None
-        return answer({"accepted": len(mapped.events)})
+        return Answer({"accepted": len(mapped.events)})

@@ -1,0 +1,89 @@
+"""The doors that thousands knock at each second, as bare ASGI: a web framework would cost as much as all the rest.
+
+What is behind them sees lower-case headers and the whole body, and returns an answer or raises `Problem`.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import structlog
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from services.runtime.problems import CONTENT_TYPE, Problem
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a door answers, as JSON."""
+
+    content: Mapping[str, Any]
+    status: int = 200
+
+
+Take = Callable[[str, Mapping[str, str], bytes], Awaitable[Answer]]
+"""(what follows the route's prefix, lower-case headers, body) → answer. Raises `Problem`."""
+
+
+class HotDoors:
+    """ASGI app: POST to one of `doors`, by path prefix, goes there; everything else goes to `otherwise`."""
+
+    def __init__(self, doors: Mapping[str, Take], otherwise: ASGIApp) -> None:
+        self._doors = tuple(doors.items())
+        self._otherwise = otherwise
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] == "http" and scope["method"] == "POST":
+            path = scope["path"]
+            for prefix, take in self._doors:
+                if path.startswith(prefix):
+                    await _serve(take, path[len(prefix) :], scope, receive, send)
+                    return
+        await self._otherwise(scope, receive, send)
+
+
+async def _serve(take: Take, rest: str, scope: Scope, receive: Receive, send: Send) -> None:
+    try:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        answer = await take(rest, headers, await _body(receive))
+        await _respond(send, answer.status, orjson.dumps(answer.content), b"application/json")
+    except Problem as problem:
+        await _refuse(send, problem)
+    except HTTPException as refused:
+        # The limit of the body, from the middleware around us.
+        await _refuse(send, Problem(refused.status_code, "Body too large", str(refused.detail), "body-too-large"))
+    except Exception as error:  # noqa: BLE001 - the last frame: the log gets the traceback, the caller a sentence
+        _log.exception("request failed", path=scope["path"].rpartition("/")[0], error=type(error).__name__)
+        detail = "It has been logged; try again, and tell your operator if it stays."
+        await _refuse(send, Problem(500, "Something failed on our side", detail, "internal"))
+
+
+async def _body(receive: Receive) -> bytes:
+    message = await receive()
+    if not message.get("more_body") and message["type"] == "http.request":
+        return bytes(message.get("body", b""))
+    parts = [message.get("body", b"")]
+    while message.get("more_body"):
+        message = await receive()
+        parts.append(message.get("body", b""))
+    if message["type"] == "http.disconnect":
+        raise Problem(400, "Incomplete body", "The connection ended before the body did.", "incomplete")
+    return b"".join(parts)
+
+
+async def _refuse(send: Send, problem: Problem) -> None:
+    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in problem.headers.items()]
+    await _respond(send, problem.status, orjson.dumps(problem.body()), CONTENT_TYPE.encode(), headers)
+
+
+async def _respond(
+    send: Send, status: int, body: bytes, media: bytes, more: list[tuple[bytes, bytes]] | None = None
+) -> None:
+    headers = [(b"content-length", b"%d" % len(body)), (b"content-type", media), *(more or ())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
