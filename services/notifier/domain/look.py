@@ -16,6 +16,7 @@ from contracts.alerts import (
 from services.notifier.domain.horizon import Known, Unknown
 from services.notifier.domain.life import Alert, Raised, Step, StepKind, dedup_key, settle
 from services.notifier.domain.rules import RULES, RuleVersion, judge
+from services.notifier.domain.state import AT_ONCE
 from services.notifier.domain.view import AccountView, earliest
 
 Ask = Callable[[datetime], Known | Unknown]
@@ -89,7 +90,8 @@ def look(
         steps.append(step)
         # What comes next for the alert as it now is: the first step to the lead, say.
         leads = rule.lead_times(view, version.thresholds, step.alert.open_since, now)
-        due = earliest(due, settle(step.alert, finding, raised, leads, now, fresh_id="").due)
+        following = settle(step.alert, finding, raised, leads, now, fresh_id="")
+        due = AT_ONCE if following.step is not None else earliest(due, following.due)
     return Look(tuple(steps), tuple(silent), due, held)
 
 

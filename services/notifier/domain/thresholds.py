@@ -99,6 +99,8 @@ class UnansweredMail(Thresholds):
 
     key_business_days: Annotated[int, Field(ge=1, le=60)] = 1
     other_business_days: Annotated[int, Field(ge=1, le=60)] = 2
+    greatest_age_days: Days = 30
+    """What has waited longer opens no alert any more: nobody answers it now, and history is full of it."""
     key_severity: Literal["warn", "alert"] = "alert"
     other_severity: Literal["warn", "alert"] = "warn"
     key_lead_after_business_days: LeadSteps = (1, 2)

@@ -209,10 +209,18 @@ class House:
         self, method: str, path: str, body: object = None, *, subject: str = "anna", roles: tuple[str, ...] = ()
     ) -> httpx2.Response:
         """Call the API as somebody."""
+        bearer = {"Authorization": f"Bearer {self.token(subject, roles)}"}
+        return await self.http.request(method, self.address + path, json=body, headers=bearer)
+
+    def token(self, subject: str, roles: tuple[str, ...] = ()) -> str:
+        """A bearer token of somebody."""
+        return self._issuer.issue(subject, roles)
+
+    @property
+    def address(self) -> str:
+        """Where the API answers."""
         assert self.service is not None
-        token = self._issuer.issue(subject, roles)
-        url = f"http://127.0.0.1:{self.service.http_port}{path}"
-        return await self.http.request(method, url, json=body, headers={"Authorization": f"Bearer {token}"})
+        return f"http://127.0.0.1:{self.service.http_port}"
 
     async def execute(self, statement: str, *arguments: object) -> None:
         """Change the database behind the notifier's back: to let time pass."""

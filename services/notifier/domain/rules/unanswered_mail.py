@@ -1,6 +1,6 @@
 """Unanswered mail: an inbound mail or missed call that nobody of ours has answered in business time."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from contracts.alerts import EvidenceFigure
@@ -53,4 +53,5 @@ def _finding(view: AccountView, entry: OpenItem, due: datetime, thresholds: Unan
         ),
         items=(item(brief, view),),
         figures=(EvidenceFigure(name="business days allowed", threshold=Decimal(allowed), unit="business days"),),
+        opens_until=entry.since + timedelta(days=thresholds.greatest_age_days),
     )
