@@ -1,4 +1,4 @@
-"""Who is calling: bearer tokens (JWT, RFC 7519) signed by the company's identity provider, verified against its public keys.
+"""Who is calling: bearer tokens (JWT, RFC 7519) of the company's identity provider, verified against its public keys.
 
 Only roles ride in a token. What a caller may see is asked of the database on every call, so that a change of owner
 takes effect at once. All errors read the same, so that a forger learns nothing. Expiry is measured in real time.
@@ -149,9 +149,12 @@ class TokenVerifier:
                 self._stamp = stamp
         except (OSError, ValueError, TypeError, KeyError, JoseError) as error:
             if first:
-                message = f"TENURE_AUTH_JWKS_FILE: {self._jwks} holds no usable public keys ({error}); write a JWKS with ES256, EdDSA or RS256 keys, each with a kid."
+                message = (
+                    f"TENURE_AUTH_JWKS_FILE: {self._jwks} holds no usable public keys ({error});"
+                    " write a JWKS with ES256, EdDSA or RS256 keys, each with a kid."
+                )
                 raise SettingsError(message) from None
-            # Half a rotation must not lock everybody out: the keys that we have stay valid until the file reads well again.
+            # Half a rotation must not lock everybody out: the keys that we have stay valid until the file reads well.
             _log.warning("the JWKS file cannot be read, earlier keys stay in use", error=type(error).__name__)
 
 
@@ -176,7 +179,7 @@ def authenticated(verifier: TokenVerifier) -> Callable[..., Awaitable[Caller]]:
 
 
 def require_role(role: str, verifier: TokenVerifier) -> Callable[..., Awaitable[Caller]]:
-    """Return a FastAPI dependency like `authenticated` that also answers 403 unless the caller has `role` or is an admin."""
+    """Return a FastAPI dependency like `authenticated` that answers 403 unless the caller has `role` or is admin."""
 
     async def caller(verified: Annotated[Caller, Depends(authenticated(verifier))]) -> Caller:
         if role not in verified.roles and not verified.is_admin:

@@ -41,7 +41,8 @@ class FileClock:
                 self._moment = _read(self._path)
                 self._stamp = stamp
         except OSError as away:
-            message = f"TENURE_CLOCK: the file {self._path} cannot be read ({away.strerror}); create it with one RFC 3339 moment."
+            why = f"cannot be read ({away.strerror}); create it with one RFC 3339 moment"
+            message = f"TENURE_CLOCK: the file {self._path} {why}."
             raise SettingsError(message) from None
         return self._moment
 

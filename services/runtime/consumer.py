@@ -275,7 +275,7 @@ class BatchConsumer(Generic[T]):
                 begin, end = bounds.get(partition, (0, offset))
                 if offset > end:
                     _log.error(
-                        "the topic is shorter than what was processed: it was created anew, reading it from its beginning",
+                        "the topic ends before the stored offset: it was created anew and is read from its beginning",
                         topic=partition[0],
                         partition=partition[1],
                         stored=offset,

@@ -74,13 +74,13 @@ def router(*, pool: asyncpg.Pool, verifier: TokenVerifier, clock: Clock) -> APIR
                 await outbox.append_raw(
                     connection,
                     row["topic"],
-                    row["record_key"],
-                    row["value"],
-                    headers,
-                    row["recordedtime"] or now,
+                    key=row["record_key"],
+                    value=row["value"],
+                    headers=headers,
+                    recordedtime=row["recordedtime"] or now,
                 )
             except UnicodeDecodeError:
-                detail = "Its key is no text, so it cannot be sent again as it was; have the source send it anew, then drop this one."
+                detail = "Its key is no text; have the source send it anew, then drop this one."
                 raise Problem(409, "Not replayable", detail, "not-replayable") from None
         return {"id": str(letter_id), "state": "replayed"}
 

@@ -1,4 +1,4 @@
-"""Records that could not be processed: a row each, with the bytes as they came, until an operator replays or drops it."""
+"""Records that could not be processed: a row each, with the bytes as they came, until an operator settles it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class DeadLetter:
 
     @classmethod
     def of(
-        cls, record: Record, reason: str, detail: str, handler: str, now: datetime, envelope: Envelope | None = None
+        cls, record: Record, reason: str, detail: str, *, handler: str, now: datetime, envelope: Envelope | None = None
     ) -> "DeadLetter":
         """Set `record` aside; what its envelope says is taken from the headers when it could not be read."""
         if envelope is not None:
@@ -54,8 +54,8 @@ async def insert(connection: asyncpg.Connection, letters: Sequence[DeadLetter]) 
     """Write `letters` in the caller's transaction; one that is there already is not written again."""
     # Dead letters are rare: a row each, pipelined.
     await connection.executemany(
-        "insert into dead_letter (id, topic, partition_id, record_offset, record_key, value, header_names, header_values,"
-        " reason, detail, handler, source, traceparent, recordedtime, created_at)"
+        "insert into dead_letter (id, topic, partition_id, record_offset, record_key, value, header_names,"
+        " header_values, reason, detail, handler, source, traceparent, recordedtime, created_at)"
         " values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) on conflict do nothing",
         [_row(letter) for letter in letters],
     )
@@ -75,10 +75,11 @@ async def listing(
     """Return dead letters without their bytes, newest first; `before` is the id where the page before ended."""
     # Ids are UUIDv7: their order is that of creation.
     return await connection.fetch(
-        "select id, topic, partition_id, record_offset, reason, detail, handler, source, traceparent, recordedtime, created_at,"
-        " state, settled_at, settled_by, settled_why, octet_length(value) as size from dead_letter"
-        " where ($1::text is null or topic = $1) and ($2::text is null or reason = $2) and ($3::text is null or source = $3)"
-        " and ($4::timestamptz is null or created_at >= $4) and ($5::text is null or state = $5) and ($6::uuid is null or id < $6)"
+        "select id, topic, partition_id, record_offset, reason, detail, handler, source, traceparent, recordedtime,"
+        " created_at, state, settled_at, settled_by, settled_why, octet_length(value) as size from dead_letter"
+        " where ($1::text is null or topic = $1) and ($2::text is null or reason = $2)"
+        " and ($3::text is null or source = $3) and ($4::timestamptz is null or created_at >= $4)"
+        " and ($5::text is null or state = $5) and ($6::uuid is null or id < $6)"
         " order by id desc limit $7",
         topic,
         reason,
@@ -94,8 +95,9 @@ async def show(connection: asyncpg.Connection, letter_id: str) -> asyncpg.Record
     """Return one dead letter with its bytes, or None."""
     # One row by its key.
     return await connection.fetchrow(
-        "select id, topic, partition_id, record_offset, record_key, value, header_names, header_values, reason, detail, handler, source,"
-        " traceparent, recordedtime, created_at, state, settled_at, settled_by, settled_why from dead_letter where id = $1",
+        "select id, topic, partition_id, record_offset, record_key, value, header_names, header_values, reason, detail,"
+        " handler, source, traceparent, recordedtime, created_at, state, settled_at, settled_by, settled_why"
+        " from dead_letter where id = $1",
         letter_id,
     )
 
@@ -107,7 +109,8 @@ async def replay(connection: asyncpg.Connection, letter_id: str, by: str, now: d
     """
     # Only a waiting letter changes: of two operators, the second gets nothing.
     return await connection.fetchrow(
-        "update dead_letter set state = 'replayed', settled_at = $3, settled_by = $2 where id = $1 and state = 'waiting'"
+        "update dead_letter set state = 'replayed', settled_at = $3, settled_by = $2"
+        " where id = $1 and state = 'waiting'"
         " returning topic, record_key, value, header_names, header_values, recordedtime",
         letter_id,
         by,
@@ -119,7 +122,8 @@ async def drop(connection: asyncpg.Connection, letter_id: str, by: str, why: str
     """Mark a waiting letter dropped, keeping who and why; False when it is not waiting."""
     # The row stays: what was dropped can still be shown.
     dropped = await connection.fetchval(
-        "update dead_letter set state = 'dropped', settled_at = $4, settled_by = $2, settled_why = $3 where id = $1 and state = 'waiting' returning id",
+        "update dead_letter set state = 'dropped', settled_at = $4, settled_by = $2, settled_why = $3"
+        " where id = $1 and state = 'waiting' returning id",
         letter_id,
         by,
         why,

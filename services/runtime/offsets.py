@@ -24,7 +24,8 @@ async def load(connection: asyncpg.Connection, group: str, topics: Sequence[str]
     """Return what is stored for `group` on `topics`."""
     # Every partition that any replica has ever processed; a handful of rows.
     rows = await connection.fetch(
-        "select topic, partition_id, next_offset, recordedtime from kafka_offset where consumer_group = $1 and topic = any($2::text[])",
+        "select topic, partition_id, next_offset, recordedtime from kafka_offset"
+        " where consumer_group = $1 and topic = any($2::text[])",
         group,
         topics,
     )
@@ -32,10 +33,10 @@ async def load(connection: asyncpg.Connection, group: str, topics: Sequence[str]
 
 
 async def lock(connection: asyncpg.Connection, group: str, partitions: Iterable[Partition]) -> dict[Partition, int]:
-    """Lock the rows of `partitions` until the transaction ends and return their next offsets; a missing row is created at 0.
+    """Lock the rows of `partitions` until the transaction ends and return their next offsets.
 
-    Whoever processes a partition holds its row: a process that still believes it owns it waits here, and then sees
-    that its records have been done.
+    A missing row is created at 0. Whoever processes a partition holds its row: a process that still believes it owns it
+    waits here, and then sees that its records have been done.
     """
     wanted = sorted(partitions)
     topics, numbers = [topic for topic, _ in wanted], [number for _, number in wanted]
@@ -44,8 +45,8 @@ async def lock(connection: asyncpg.Connection, group: str, partitions: Iterable[
         # First contact with these partitions: create what is missing, whoever comes first.
         await connection.execute(
             "insert into kafka_offset (consumer_group, topic, partition_id, next_offset)"
-            " select $1, wanted.topic, wanted.partition_id, 0 from unnest($2::text[], $3::int[]) as wanted (topic, partition_id)"
-            " on conflict do nothing",
+            " select $1, wanted.topic, wanted.partition_id, 0"
+            " from unnest($2::text[], $3::int[]) as wanted (topic, partition_id) on conflict do nothing",
             group,
             topics,
             numbers,
@@ -62,7 +63,8 @@ async def _lock_existing(
         "select kafka_offset.topic, kafka_offset.partition_id, kafka_offset.next_offset"
         " from kafka_offset join unnest($2::text[], $3::int[]) as wanted (topic, partition_id)"
         " on kafka_offset.topic = wanted.topic and kafka_offset.partition_id = wanted.partition_id"
-        " where kafka_offset.consumer_group = $1 order by kafka_offset.topic, kafka_offset.partition_id for update of kafka_offset",
+        " where kafka_offset.consumer_group = $1"
+        " order by kafka_offset.topic, kafka_offset.partition_id for update of kafka_offset",
         group,
         topics,
         numbers,
@@ -77,9 +79,11 @@ async def save(connection: asyncpg.Connection, group: str, positions: Mapping[Pa
     await connection.execute(
         "insert into kafka_offset (consumer_group, topic, partition_id, next_offset, recordedtime)"
         " select $1, topic, partition_id, next_offset, recordedtime"
-        " from unnest($2::text[], $3::int[], $4::bigint[], $5::timestamptz[]) as fresh (topic, partition_id, next_offset, recordedtime)"
+        " from unnest($2::text[], $3::int[], $4::bigint[], $5::timestamptz[])"
+        " as fresh (topic, partition_id, next_offset, recordedtime)"
         " on conflict (consumer_group, topic, partition_id) do update"
-        " set next_offset = excluded.next_offset, recordedtime = coalesce(excluded.recordedtime, kafka_offset.recordedtime), updated_at = now()"
+        " set next_offset = excluded.next_offset, updated_at = now(),"
+        " recordedtime = coalesce(excluded.recordedtime, kafka_offset.recordedtime)"
         " where kafka_offset.next_offset < excluded.next_offset",
         group,
         [topic for (topic, _), _ in ordered],
@@ -93,7 +97,8 @@ async def rewind(connection: asyncpg.Connection, group: str, partition: Partitio
     """Set a partition back to `offset`: its topic was created anew, and what is stored belongs to the old one."""
     # The only statement that moves an offset backwards.
     await connection.execute(
-        "update kafka_offset set next_offset = $4, updated_at = now() where consumer_group = $1 and topic = $2 and partition_id = $3",
+        "update kafka_offset set next_offset = $4, updated_at = now()"
+        " where consumer_group = $1 and topic = $2 and partition_id = $3",
         group,
         partition[0],
         partition[1],

@@ -86,7 +86,7 @@ async def append_raw(  # noqa: PLR0917 - the parts of a record
     headers: Headers,
     recordedtime: datetime,
 ) -> None:
-    """Add one record as it once was on logical `topic` (a replay); raise `UnicodeDecodeError` when its key is no text."""
+    """Add one record as it once was on logical `topic`; raise `UnicodeDecodeError` when its key is no text."""
     kind = (dict(headers).get("ce_type") or b"").decode("ascii", "replace")
     text = None if key is None else key.decode()
     await _insert(connection, [topic], [text], [kind], [value], [dump_headers(headers)], [recordedtime])

@@ -23,7 +23,7 @@ async def create_pool(
     """Open a pool whose connections give `uuid` as `str` and `json(b)` as Python values.
 
     `lock_timeout_ms` is for edits by people, which rather fail and are tried again than wait; 0 waits for ever.
-    With `min_size` 0 it connects only when a connection is asked for, so a service can start while its database is away.
+    With `min_size` 0 it connects only when a connection is asked for: a service starts while its database is away.
     """
     server_settings = {
         "application_name": name,
@@ -68,11 +68,12 @@ async def transaction(pool: asyncpg.Pool, *, readonly: bool = False) -> AsyncIte
 
 @asynccontextmanager
 async def scoped(pool: asyncpg.Pool, caller: Caller, *, readonly: bool = False) -> AsyncIterator[asyncpg.Connection]:
-    """Begin a transaction in which row-level security sees `caller`; it commits when the block ends without an error."""
+    """Begin a transaction in which row-level security sees `caller`; it commits unless the block fails."""
     async with transaction(pool, readonly=readonly) as connection:
         # The three settings live as long as the transaction: nothing is left behind in the pool.
         await connection.execute(
-            "select set_config('tenure.issuer', $1, true), set_config('tenure.subject', $2, true), set_config('tenure.admin', $3, true)",
+            "select set_config('tenure.issuer', $1, true), set_config('tenure.subject', $2, true),"
+            " set_config('tenure.admin', $3, true)",
             caller.issuer,
             caller.subject,
             "true" if caller.is_admin else "false",

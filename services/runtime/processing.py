@@ -1,4 +1,4 @@
-"""One batch, one transaction: lock the offsets, decode, handle, set aside what cannot be processed, move the offsets."""
+"""One batch, one transaction: lock the offsets, decode, handle, set aside what cannot be done, move the offsets."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -114,7 +114,7 @@ class _Attempt(Generic[T]):
                 received.append(decode(record))
             except Unreadable as unreadable:
                 self.letters.append(
-                    DeadLetter.of(record, unreadable.reason, unreadable.detail, self._service, self._now)
+                    DeadLetter.of(record, unreadable.reason, unreadable.detail, handler=self._service, now=self._now)
                 )
             except Exception as error:  # noqa: BLE001 - whatever a decoder stumbles over, the record is set aside and the others go on
                 # The exception's text may quote the record; its type and place say enough.
@@ -126,7 +126,7 @@ class _Attempt(Generic[T]):
                     offset=record.offset,
                     exc_info=error,
                 )
-                self.letters.append(DeadLetter.of(record, "undecodable", detail, self._service, self._now))
+                self.letters.append(DeadLetter.of(record, "undecodable", detail, handler=self._service, now=self._now))
         return received
 
     async def apply(self, batch: Sequence[Received[T]]) -> None:
@@ -159,7 +159,9 @@ class _Attempt(Generic[T]):
 
     def _set_aside(self, one: Received[T], error: Exception) -> None:
         reason, detail = reason_of(error)
-        self.letters.append(DeadLetter.of(one.record, reason, detail, self._service, self._now, one.envelope))
+        self.letters.append(
+            DeadLetter.of(one.record, reason, detail, handler=self._service, now=self._now, envelope=one.envelope)
+        )
         # PostgreSQL refuses a value (class 22): that is about the value, whoever sent it.
         refused_value = (getattr(error, "sqlstate", None) or "").startswith("22")
         if judge(error) is Fault.DATA and not refused_value:
@@ -179,7 +181,10 @@ class _Attempt(Generic[T]):
         sources = {source for _, source in self._unexpected}
         ours = len(sources) > 1 or any(topic in self._internal for topic, _ in self._unexpected)
         if ours:
-            message = f"{len(self._unexpected)} records from {len(sources)} source(s) failed in one batch, the last with {type(error).__name__}; see the log, mend the handler and restart"
+            message = (
+                f"{len(self._unexpected)} records from {len(sources)} source(s) failed in one batch, the last with"
+                f" {type(error).__name__}; see the log, mend the handler and restart"
+            )
             raise Ours(message) from error
 
 

@@ -1,5 +1,7 @@
 """A transactional producer for the relay: all of a round or nothing, per key in order, and never two at once."""
 
+# ruff: noqa: SLF001 - aiokafka leaves failed futures where only its own attributes lead to them
+
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence

@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One broker record, raw. `topic` is the logical name, without the deployment's prefix; `value` None is a tombstone."""
+    """One broker record, raw. `topic` is the logical name (no prefix of the deployment); `value` None a tombstone."""
 
     topic: str
     partition: int

@@ -10,6 +10,7 @@ where `async def build(settings) -> Service` wires everything and touches neithe
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -76,6 +77,9 @@ class Service:
         try:
             for component in self.components:
                 await component.start()
+            # What was built until now stays: later collections need not look at it again.
+            gc.collect()
+            gc.freeze()
             _log.info("started", http_port=self.http_port or None, operations_port=self.operations_port)
             yield watch
         finally:

@@ -113,7 +113,7 @@ def _lowered(kind: type[RuntimeSettings], environ: Mapping[str, str] | None) -> 
 
 
 def _refuse_misspelt(kind: type[RuntimeSettings], environ: Mapping[str, str]) -> None:
-    # One environment is often shared by all services, so a name that we do not know is only refused when it is almost one of ours.
+    # Services often share one environment: a name that we do not know is only refused when it is almost one of ours.
     known = {PREFIX + name.upper() for name in kind.model_fields}
     for name in sorted(environ):
         if not name.startswith(PREFIX) or name in known:

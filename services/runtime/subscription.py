@@ -30,7 +30,7 @@ class Keeper(Protocol):
     """Who knows where reading goes on. All but `place` return at once."""
 
     async def place(self, consumer: "StoredOffsetConsumer") -> bool:
-        """Seek partitions that were newly assigned; False when that is not possible yet (it has waited a while then)."""
+        """Seek partitions that were newly assigned; False when that is not possible yet (after waiting a while)."""
         ...
 
     def is_placed(self, partition: TopicPartition) -> bool:
@@ -38,7 +38,7 @@ class Keeper(Protocol):
         ...
 
     def fetched(self, before: dict[TopicPartition, int], after: dict[TopicPartition, int]) -> None:
-        """Take note of a fetch: positions before and after, of the partitions that gave records; both empty when none did."""
+        """Take note of a fetch: positions before and after, of the partitions that gave records."""
         ...
 
     def forget(self) -> None:
@@ -103,7 +103,7 @@ class StoredOffsetConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # published
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # published without types
-    """Forgets on revocation what was placed; the next `getmany` places anew, inside the loop, where waiting is harmless."""
+    """Forgets what was placed; the next `getmany` places anew, inside the loop, where waiting is harmless."""
 
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper

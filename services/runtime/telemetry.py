@@ -128,7 +128,7 @@ class Telemetry:
 
     @contextmanager
     def batch(self, name: str, records: Sequence[R]) -> Iterator[Sequence[R]]:
-        """Run one span over a batch, linked to the records' traces, and continue up to 50 of the traces that are sampled.
+        """Run one span over a batch, linked to the records' traces; continue up to 50 of the sampled ones.
 
         Yields the records; those whose trace is continued carry the new span, so what they cause continues it too.
         """

@@ -6,6 +6,7 @@ from the failing record on: bytes that are no UTF-8 become surrogates (`surrogat
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from aiokafka.consumer import fetcher
@@ -97,7 +98,7 @@ class _LenientBatch:
             yield record
 
     def _record(self, content: bytes, at: int) -> tuple["_LenientRecord", int]:
-        # Record => length, attributes (one byte), timestamp delta, offset delta, key, value, headers; all numbers are varints.
+        # Record => length, attributes (one byte), timestamp delta, offset delta, key, value, headers; all varints.
         _, at = decode_varint(content, at)
         delta, at = decode_varint(content, at + 1)
         offset, at = decode_varint(content, at)
@@ -115,27 +116,17 @@ class _LenientBatch:
         ), at
 
 
+@dataclass(frozen=True, slots=True)
 class _LenientRecord:
     """One record as the fetcher reads it."""
 
-    __slots__ = ("checksum", "headers", "key", "offset", "timestamp", "timestamp_type", "value")
-
-    def __init__(
-        self,
-        offset: int,
-        timestamp: int,
-        timestamp_type: int,
-        key: bytes | None,
-        value: bytes | None,
-        headers: list[tuple[str, bytes | None]],
-    ) -> None:
-        self.offset = offset
-        self.timestamp = timestamp
-        self.timestamp_type = timestamp_type
-        self.key = key
-        self.value = value
-        self.headers = headers
-        self.checksum = None
+    offset: int
+    timestamp: int
+    timestamp_type: int
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes | None]]
+    checksum: None = None
 
 
 def _sized(content: bytes, at: int) -> tuple[bytes | None, int]:

@@ -1,4 +1,4 @@
-"""Parts of the tracer: spans as JSON lines in a file, and a sampler that never loses a batch whose records are traced."""
+"""Parts of the tracer: spans as JSON lines in a file; a sampler that never loses a batch whose records are traced."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -73,7 +73,7 @@ class _Asker(AIOKafkaConsumer):  # type: ignore[misc]  # published without types
     async def partitions_of(self, topic: str) -> list[TopicPartition]:
         """Return the partitions of physical `topic`; raises `UnknownTopicOrPartitionError` when there is none."""
         try:
-            found = await self._client._wait_on_metadata(topic)
+            found = await self._client._wait_on_metadata(topic)  # noqa: SLF001 - what a producer offers as partitions_for
         except UnknownTopicOrPartitionError:
             message = f"topic {topic} does not exist; create the topics (tenure topics)"
             raise UnknownTopicOrPartitionError(message) from None
