@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import datetime, timedelta
-from http import HTTPStatus
-from pathlib import Path
+from datetime import datetime
 from typing import Annotated, Any
 
-import httpx2
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from services.cli.faults import CommandFault
-from services.cli.targets import InstanceName, fact, local_token, running_instance
+from services.cli.remote import AsJson, Remote, TokenFile, Url
+from services.cli.targets import InstanceName
 
-_PATIENCE = 10.0  # seconds for one answer
-_SUBJECT = "tenure-alerts"
 _STYLES = {"alert": "red", "warn": "yellow"}
-Url = Annotated[str | None, typer.Option(help="the notifier's public address, instead of this checkout's")]
-TokenFile = Annotated[Path | None, typer.Option(help="a file with a bearer token; by default an administrator's")]
-AsJson = Annotated[bool, typer.Option("--json", help="for programs")]
 
 
 def register(app: typer.Typer) -> None:
@@ -45,8 +37,8 @@ def list_alerts(
 ) -> None:
     """List alerts, the latest change first."""
     wanted = {"state": state, "account": account, "rule": rule, "limit": "500"}
-    query = {name: value for name, value in wanted.items() if value is not None}
-    found: list[Mapping[str, Any]] = _get("/v1/alerts", query, url, token_file, instance)["items"]
+    notifier = Remote("notifier", "admin", url, token_file, instance)
+    found: list[Mapping[str, Any]] = notifier.call("GET", "/v1/alerts", wanted)["items"]
     if as_json:
         typer.echo(json.dumps(found))
         return
@@ -65,7 +57,7 @@ def show_alert(
     as_json: AsJson = False,
 ) -> None:
     """Show one alert: what happened, on what evidence, by which rule, what to do next, and its history."""
-    found = _get(f"/v1/alerts/{alert}", {}, url, token_file, instance)
+    found = Remote("notifier", "admin", url, token_file, instance).call("GET", f"/v1/alerts/{alert}")
     if as_json:
         typer.echo(json.dumps(found))
         return
@@ -125,28 +117,3 @@ def _show_table(alerts: list[Mapping[str, Any]]) -> None:
         row = (alert["severity"], alert["state"], alert["title"], _moment(alert["opened_at"]), alert["alert_id"])
         table.add_row(*row, style=style)
     console.print(table)
-
-
-def _get(
-    path: str, query: Mapping[str, str], url: str | None, token_file: Path | None, instance: str | None
-) -> dict[str, Any]:
-    base = url or str(fact(running_instance(instance), "services")["notifier"]["http"])
-    if token_file is not None:
-        bearer = token_file.read_text(encoding="ascii").strip()
-    else:
-        bearer = local_token(instance, _SUBJECT, ["admin"], timedelta(minutes=5))
-    try:
-        answer = httpx2.get(
-            base.rstrip("/") + path, params=query, headers={"authorization": f"Bearer {bearer}"}, timeout=_PATIENCE
-        )
-    except httpx2.HTTPError as away:
-        raise CommandFault(f"{base} does not answer ({type(away).__name__}); is it running?") from None
-    try:
-        body = answer.json()
-    except ValueError:
-        body = {}
-    if answer.status_code != HTTPStatus.OK:
-        said = body.get("detail") or body.get("title") or f"HTTP {answer.status_code}"
-        wrong = "; ".join(f"{error['field']}: {error['message']}" for error in body.get("errors", ()))
-        raise CommandFault(f"The notifier says: {said}{f' ({wrong})' if wrong else ''}")
-    return dict(body)
