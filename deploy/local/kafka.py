@@ -25,7 +25,7 @@ from pathlib import Path
 from deploy.local.processes import LocalFault, ProcessRecord, Spawned, free_port, kill, spawn, stop, wait_until
 
 VERSION = "4.3.0"
-_HERE = Path(__file__).parent
+_HERE = Path(__file__).resolve().parent
 _COORDINATES = _HERE / "kafka-coordinates.txt"
 _LOGGING = _HERE / "kafka-log4j2.properties"
 _READY = "Kafka Server started"
@@ -129,7 +129,7 @@ class LocalKafka:
             "-XX:+UseSerialGC",  # the smallest footprint; a pause of some milliseconds does not matter here
             "-Djava.awt.headless=true",
             f"-Djava.io.tmpdir={self.directory / 'tmp'}",  # native compression libraries are unpacked there
-            f"-Dlog4j2.configurationFile={_LOGGING}",
+            f"-Dlog4j2.configurationFile={_LOGGING.as_uri()}",
             "-cp",
             f"{jars}/*",
         ]
