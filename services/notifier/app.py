@@ -3,7 +3,7 @@
 import asyncio
 
 from contracts.topics import ACCOUNTS, ACTIVITY, KPIS
-from services.notifier.api import Scope, Tables, create_api
+from services.notifier.api import Freshness, Scope, Tables, create_api
 from services.notifier.channels.mail import MailChannel
 from services.notifier.channels.webhook import WebhookChannel, new_client
 from services.notifier.dispatch import Dispatcher
@@ -44,6 +44,10 @@ async def build(settings: NotifierSettings) -> Service:
         telemetry=telemetry,
         after_commit=look.set,
     )
+
+    async def lag_of_accounts() -> int:
+        return (await consumer.flow()).lag[ACCOUNTS.name]
+
     own = Flow(service=NAME, clock=clock, pool=pool, consumers=(consumer,))
     poller = Poller(
         pool=pool,
@@ -77,7 +81,7 @@ async def build(settings: NotifierSettings) -> Service:
         "consumer": status_check(lambda: consumer.ready, lambda: consumer.status),
     }
     api = create_api(
-        scope=Scope(TokenVerifier.from_settings(settings), pool, api_pool, clock, zone),
+        scope=Scope(TokenVerifier.from_settings(settings), pool, api_pool, clock, zone, Freshness(lag_of_accounts)),
         tables=Tables(accounts, alerts, rules, deliveries, destinations),
         telemetry=telemetry,
         secrets=settings.secrets_dir,

@@ -118,9 +118,9 @@ class Poller:
         """Look at everything that is due now."""
         now, asked_at = self._clock.now(), datetime.now(UTC)
         async with acquire(self._pool) as connection:
-            silence = await self._rules.any_due(connection, _SILENT, now, asked_at)
+            asking = await self._rules.any_due(connection, _SILENT, now, asked_at)
         # Asked before the state is read: what the services had passed on by then is in the state.
-        horizons = await self._upstream.horizons() if silence else Horizons((), None)
+        horizons = await self._upstream.horizons() if asking else Horizons((), None)
         while not self._stopping and await self._chunk(now, asked_at, horizons):
             pass
         await self._tidy(now)
@@ -166,12 +166,13 @@ class Poller:
         def ask(deadline: datetime) -> Known | Unknown:
             return known_up_to(deadline, sources, present.horizons, self._zone)
 
+        caught_up = view.kpis is None or present.horizons.ourselves_past(view.kpis.computed_at)
         steps: list[tuple[Step, tuple[str, ...]]] = []
         looks: list[Due] = []
         with self._telemetry.span("notifier look", parent=watched.traceparent) as trace:
             for version in present.versions:
                 alerts = [alert for alert in around.alerts.get(account_id, ()) if alert.rule == version.rule]
-                found = look(view, version, alerts, now, ask=ask, fresh_id=_fresh_id)
+                found = look(view, version, alerts, now, ask=ask, caught_up=caught_up, fresh_id=_fresh_id)
                 await self._alerts.save_alerts(connection, found.silent)
                 steps += [(step, told_users(step, view, around.teams, now)) for step in found.steps]
                 looks.append(_due(account_id, version.rule, found))

@@ -57,7 +57,7 @@ class UpstreamFlow:
         except Exception as error:  # noqa: BLE001 - whatever is away, the answer is that we do not know
             _log.info("our own consumer cannot say how far it has come", error=type(error).__name__)
             return Stage("notifier", None)
-        return Stage("notifier", report.horizon, report.dead_letters_waiting)
+        return Stage("notifier", report.horizon, report.dead_letters_waiting, sum(report.lag.values()))
 
 
 def _stage(service: str, body: Mapping[str, Any] | None) -> Stage:

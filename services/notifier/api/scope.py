@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 import asyncpg
 
+from services.notifier.api.freshness import Freshness
 from services.notifier.domain.ports import AccountTables, AlertTables, DeliveryTables, DestinationTables, RuleTables
 from services.runtime.auth import Caller, TokenVerifier
 from services.runtime.clock import Clock
@@ -33,10 +34,12 @@ class Scope:
     api_pool: asyncpg.Pool
     clock: Clock
     zone: ZoneInfo
+    fresh: Freshness
 
     @asynccontextmanager
     async def reading(self, caller: Caller) -> AsyncIterator[asyncpg.Connection]:
-        """A transaction under row-level security."""
+        """A transaction under row-level security; 503 when what we know of owners is too old."""
+        await self.fresh.require()
         today = self.clock.now().astimezone(self.zone).date().isoformat()
         async with scoped(self.api_pool, caller, readonly=True) as connection:
             # Intervals of owners and deputies are days of the company, by its clock.

@@ -22,6 +22,8 @@ class Finding:
     explanation: str
     items: tuple[EvidenceItem, ...] = ()
     figures: tuple[EvidenceFigure, ...] = ()
+    missing: int = 0
+    """How many interactions it rests on are not known here yet: their activity may still be on its way."""
     opens_until: datetime | None = None
     """A one-shot signal older than its greatest age opens no alert; None: always."""
 

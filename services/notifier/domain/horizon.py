@@ -33,6 +33,8 @@ class Stage:
     service: str
     horizon: datetime | None
     dead_letters_waiting: int = 0
+    lag: int = 0
+    """Records that it has not processed yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,12 @@ class Horizons:
     stages: tuple[Stage, ...]
     sources: Mapping[str, Source] | None
     """By name; None: ingest did not answer."""
+
+    def ourselves_past(self, moment: datetime) -> bool:
+        """Say whether we have processed everything that was recorded up to `moment`. We are the last stage."""
+        if not self.stages or self.stages[-1].horizon is None:
+            return False
+        return self.stages[-1].lag == 0 or self.stages[-1].horizon > moment
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,9 @@ EVENTS: Mapping[StepKind, type[AlertEvent]] = {
 }
 
 
+_UNSEEN = Unknown("service", "activity that the KPIs rest on has not come yet")
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
     """What comes of it: steps to take, alerts to keep silently, and when to look again or what holds it."""
@@ -49,9 +52,13 @@ def look(
     now: datetime,
     *,
     ask: Ask,
+    caught_up: bool,
     fresh_id: Callable[[], str],
 ) -> Look:
-    """Judge the rule and bring its alerts in line; a silence speaks only where the horizon lies behind its deadline."""
+    """Judge the rule and bring its alerts in line; a silence speaks only where the horizon lies behind its deadline.
+
+    `caught_up`: all activity behind the KPIs has been seen here. Until then, what names unknown evidence waits for it.
+    """
     verdict = judge(view, version, now)
     if verdict.waits_for is not None:
         return Look(due=verdict.due)
@@ -81,12 +88,13 @@ def look(
             due = earliest(due, outcome.due)
             continue
         step = outcome.step
-        if rule.silence and step.speaks:
-            answer = ask(step.deadline)
+        if step.speaks:
+            incomplete = not caught_up and finding is not None and finding.missing > 0
+            answer = _UNSEEN if incomplete else ask(step.deadline) if rule.silence else None
             if isinstance(answer, Unknown):
                 held = held or answer
                 continue
-            step = _with_horizon(step, answer)
+            step = step if answer is None else _with_horizon(step, answer)
         steps.append(step)
         # What comes next for the alert as it now is: the first step to the lead, say.
         leads = rule.lead_times(view, version.thresholds, step.alert.open_since, now)

@@ -104,7 +104,7 @@ class RuleTables(Protocol):
         ...
 
     async def any_due(self, connection: Any, rules: Sequence[RuleName], now: datetime, asked_at: datetime) -> bool:
-        """Say whether one of the rules is due anywhere."""
+        """Say whether one of the rules, or anything that was held, is due anywhere."""
         ...
 
     async def due_counts(self, connection: Any, now: datetime) -> Row:

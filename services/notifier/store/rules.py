@@ -128,13 +128,15 @@ async def due_rules(
 
 
 async def any_due(connection: asyncpg.Connection, rules: Sequence[RuleName], now: datetime, asked_at: datetime) -> bool:
-    """Say whether one of `rules` is due for any account."""
+    """Say whether one of `rules`, or anything that was held, is due for any account."""
     # The index on due times makes this cheap while nothing is.
     found: bool = await connection.fetchval(
         """
-            select exists (select
-            from due
-            where due_at < $2 and rule = any($1::text[]) and (ask_again_at is null or ask_again_at <= $3))
+            select exists (
+                select from due
+                where due_at < $2 and (rule = any($1::text[]) or held_by is not null)
+                    and (ask_again_at is null or ask_again_at <= $3)
+            )
         """,
         rules,
         now,

@@ -53,6 +53,7 @@ def _finding(view: AccountView, rhythm: OrderRhythm, due: datetime, thresholds: 
             f"known); we speak up after {figure(thresholds.times_p90)} times that, {figure(limit)} days."
         ),
         items=() if brief is None else (item(brief, view),),
+        missing=int(brief is not None and brief.interaction_id not in view.briefs),
         figures=(
             EvidenceFigure(
                 name="days since the last order",

@@ -80,6 +80,7 @@ def _finding(view: AccountView, last: LastTouch | None, label: str, cadence: Cad
             + ("; support and billing traffic does not on a key account." if view.is_key(now) else ".")
         ),
         items=(item(brief, view),) if brief else (),
+        missing=int(last is not None and last.interaction_id not in view.briefs),
         figures=(
             EvidenceFigure(
                 name="days without a real touch",

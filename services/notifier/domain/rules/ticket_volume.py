@@ -78,5 +78,6 @@ def _finding(
             f"{thresholds.warn_from} and alert above {thresholds.alert_above}. {usual}"
         ),
         items=tuple(item(view.briefs[ticket], view) for ticket in ids if ticket in view.briefs),
+        missing=sum(ticket not in view.briefs for ticket in ids),
         figures=tuple(figures),
     )
