@@ -26,7 +26,6 @@ class _Reader(Protocol):
     def __next__(self) -> list[str]: ...
 
 
-
 class BadCell(ValueError):  # noqa: N818 - a verdict about what somebody typed
     """A cell that cannot be taken: which column, what is wrong, what to write."""
 

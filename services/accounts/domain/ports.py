@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from contracts.envelope import Envelope
 from contracts.values import RevisionOrder
 from services.accounts.domain.conversations import Member
 from services.accounts.domain.matching import Directory
@@ -176,4 +177,8 @@ class Tables(Protocol):
 
     async def add_job(self, selector: str, selected: Sequence[str], recorded_at: datetime) -> None:
         """Have interactions read again in transactions of their own."""
+        ...
+
+    async def publish(self, messages: Sequence[tuple[str, Envelope, bytes]]) -> None:
+        """Say attributions: (account, envelope, value) in order, while the accounts are locked."""
         ...

@@ -16,7 +16,6 @@ from contracts.activity import Attribution
 from contracts.envelope import Envelope
 from contracts.events import BY_TYPE, Event
 from contracts.interactions import Interaction, assemble
-from contracts.topics import ACTIVITY
 from contracts.values import json_safe
 from services.accounts.domain.conversations import Summary
 from services.accounts.domain.decide import Regrouping, Report, Saying, collapse, news, regroup, sayings
@@ -31,7 +30,6 @@ from services.accounts.domain.ports import (
     Tables,
 )
 from services.accounts.domain.reading import NOBODY_DECIDED, Reading, parent_of, read, with_versions
-from services.runtime.outbox import OutboxMessage, append
 
 _CONTENT = frozenset({"title", "text"})
 
@@ -82,7 +80,7 @@ class Fold:
         ]
         await self._save(tables, work, readings, states, grouping)
         await self._read_others_again(tables, work, readings, grouping)
-        await self._publish(connection, tables, work, said)
+        await self._publish(tables, work, said)
 
     async def _assemble(
         self, tables: Tables, fresh: Mapping[str, Mapping[str, Report]], again: Mapping[str, datetime]
@@ -195,9 +193,7 @@ class Fold:
         if moved:
             await tables.add_job("parents", moved, earliest)
 
-    async def _publish(
-        self, connection: asyncpg.Connection, tables: Tables, work: _Work, said: Sequence[Saying]
-    ) -> None:
+    async def _publish(self, tables: Tables, work: _Work, said: Sequence[Saying]) -> None:
         """Draw versions under the accounts' locks, remember and publish what is said."""
         if not said:
             return
@@ -216,7 +212,7 @@ class Fold:
                 _message(saying, version, versions[account].state, work.causes[saying.reading.interaction.id])
             )
         await tables.save_attributions(rows)
-        await append(connection, messages)
+        await tables.publish(messages)
 
 
 def _known(work: _Work, id_: str) -> bool:
@@ -295,7 +291,9 @@ def _attribution_row(saying: Saying, version: int) -> AttributionRow:
     )
 
 
-def _message(saying: Saying, version: int, state_version: int, cause: tuple[datetime, str | None]) -> OutboxMessage:
+def _message(
+    saying: Saying, version: int, state_version: int, cause: tuple[datetime, str | None]
+) -> tuple[str, Envelope, bytes]:
     recorded_at, traceparent = cause
     interaction = saying.reading.interaction
     envelope = Envelope(
@@ -307,4 +305,4 @@ def _message(saying: Saying, version: int, state_version: int, cause: tuple[date
         recordedtime=recorded_at,
         traceparent=traceparent,
     )
-    return OutboxMessage(ACTIVITY, saying.account_id, envelope, with_versions(saying.content, version, state_version))
+    return saying.account_id, envelope, with_versions(saying.content, version, state_version)

@@ -6,6 +6,8 @@ from typing import Any
 
 import asyncpg
 
+from contracts.envelope import Envelope
+from contracts.topics import ACTIVITY
 from contracts.values import RevisionOrder
 from services.accounts.domain.conversations import Member
 from services.accounts.domain.matching import Directory
@@ -21,6 +23,7 @@ from services.accounts.domain.ports import (
 from services.accounts.domain.reading import Hand, Rules
 from services.accounts.store import directory, jobs
 from services.accounts.store.arrays import text_literal, uuid_literal
+from services.runtime.outbox import OutboxMessage, append
 
 IDENTITY_LOCK = 0x6964656E74697479  # "identity"
 
@@ -263,6 +266,13 @@ class InteractionTables:
     async def add_job(self, selector: str, selected: Sequence[str], recorded_at: datetime) -> None:
         """Have interactions read again in transactions of their own."""
         await jobs.add(self._connection, selector, selected, recorded_at)
+
+    async def publish(self, messages: Sequence[tuple[str, Envelope, bytes]]) -> None:
+        """Say attributions: (account, envelope, value) in order, while the accounts are locked."""
+        await append(
+            self._connection,
+            [OutboxMessage(ACTIVITY, account, envelope, value) for account, envelope, value in messages],
+        )
 
 
 async def draw_versions(connection: asyncpg.Connection, counts: Mapping[str, int]) -> dict[str, Versions]:

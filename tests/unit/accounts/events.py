@@ -45,7 +45,7 @@ def event(
     body = {
         "interaction": {"kind": kind, "system": system, "native_id": native_id},
         "report": report or f"{name}-{order}",
-        "revision": {"authority": authority, "order": order, "digest": digest(f"{name} {order} {fields}".encode())},
+        "revision": {"authority": authority, "order": order, "digest": digest(f"{name} {order} {when} {fields}".encode())},
         "source": source,
         "occurred_at": when,
         **fields,
