@@ -8,8 +8,10 @@ import base64
 import binascii
 import hmac
 import json
+import math
 import os
 import time
+import warnings
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,8 +22,8 @@ import structlog
 from fastapi import Depends
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from joserfc import jwt
-from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, KeySet, OKPKey, RSAKey
+from joserfc.errors import JoseError, SecurityWarning
+from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from services.runtime.problems import Problem
 from services.runtime.settings import RuntimeSettings, SettingsError
@@ -35,6 +37,7 @@ _KEY_TYPES: dict[str, type[ECKey | OKPKey | RSAKey]] = {
     "Ed25519": OKPKey,
     "RS256": RSAKey,
 }
+_JWK_TYPES: dict[str, type[ECKey] | type[OKPKey] | type[RSAKey]] = {"EC": ECKey, "OKP": OKPKey, "RSA": RSAKey}
 _TOKEN_LIMIT = 8 * 1024
 _LEEWAY = 30
 _SEGMENTS = 3
@@ -117,8 +120,7 @@ class TokenVerifier:
         key = self._keys.get(kid)
         if key is None or not isinstance(key, _KEY_TYPES[algorithm]):
             raise _Refused("no such key for this algorithm")
-        claims = jwt.decode(token, key, algorithms=[algorithm]).claims
-        return self._judge(claims)
+        return self._judge(_claims(token, key, algorithm))
 
     def _judge(self, claims: dict[str, Any]) -> Caller:
         now = time.time()
@@ -224,6 +226,13 @@ class _Refused(Exception):
     """Why a token was refused, for the log only."""
 
 
+def _claims(token: str, key: ECKey | OKPKey | RSAKey, algorithm: str) -> dict[str, Any]:
+    with warnings.catch_warnings():
+        # Identity providers still call Ed25519 by its older name, "EdDSA"; joserfc warns of it on every token.
+        warnings.simplefilter("ignore", SecurityWarning)
+        return jwt.decode(token, key, algorithms=[algorithm]).claims
+
+
 def _generate(folder: Path, private: Path, public: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     key = ECKey.generate_key("P-256", auto_kid=True)
@@ -236,12 +245,15 @@ def _generate(folder: Path, private: Path, public: Path) -> None:
 
 def _read_keys(path: Path) -> dict[str, ECKey | OKPKey | RSAKey]:
     keys: dict[str, ECKey | OKPKey | RSAKey] = {}
-    for key in KeySet.import_key_set(json.loads(path.read_bytes())).keys:
-        if not isinstance(key, ECKey | OKPKey | RSAKey) or not key.kid or key.get("use", "sig") != "sig":
+    for content in json.loads(path.read_bytes())["keys"]:
+        # A secret key has no business in a public set, and one without a kid cannot be asked for.
+        kind = _JWK_TYPES.get(content["kty"])
+        if kind is None or not content.get("kid") or content.get("use", "sig") != "sig":
             continue
+        key = kind.import_key(content)
         if isinstance(key, RSAKey) and key.raw_value.key_size < _RSA_BITS:
             continue
-        keys[key.kid] = key
+        keys[content["kid"]] = key
     if not keys:
         message = "no asymmetric signing key with a kid"
         raise ValueError(message)
@@ -257,6 +269,7 @@ def _json_segment(segment: str) -> dict[str, Any]:
 
 def _moment(claims: dict[str, Any], name: str) -> float:
     value = claims.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    # No number compares with NaN: without this, such a token would never expire.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise _Refused(name)
     return float(value)

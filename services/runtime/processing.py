@@ -69,6 +69,10 @@ class BatchProcessor(Generic[T]):
         fault as it came; in both cases nothing was kept and the batch may be tried again.
         """
         now = self._clock.now()
+        with _uncollected():
+            return await self._process(records, ends, now)
+
+    async def _process(self, records: Sequence[Record], ends: Mapping[Partition, int], now: datetime) -> Outcome:
         async with transaction(self._pool) as connection:
             stored = await offsets.lock(connection, self._group, ends)
             fresh = [record for record in records if record.offset >= stored[record.topic, record.partition]]
