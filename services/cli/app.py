@@ -12,7 +12,7 @@ import typer
 from deploy.databases import MigrationFault
 from deploy.local.processes import LocalFault
 from deploy.topics import TopicsFault
-from services.cli import alerts, databases, dead_letters, imports, processes, status, tokens, topics
+from services.cli import alerts, databases, dead_letters, demo, imports, processes, status, tokens, topics
 from services.cli.faults import CommandFault
 from services.runtime.settings import SettingsError
 
@@ -26,6 +26,7 @@ COMMANDS: tuple[Callable[[typer.Typer], None], ...] = (
     imports.register,
     alerts.register,
     dead_letters.register,
+    demo.register,
 )
 
 _FOR_PEOPLE = (CommandFault, LocalFault, MigrationFault, SettingsError, TopicsFault)
