@@ -92,7 +92,8 @@ class Directory:
             number = phonenumbers.parse(raw[:64], self._default_region)
         except phonenumbers.NumberParseException:
             return None
-        if not phonenumbers.is_possible_number(number):
+        # Numbers that can be dialled in one place only (112, an extension) name nobody.
+        if phonenumbers.is_possible_number_with_reason(number) != phonenumbers.ValidationResult.IS_POSSIBLE:
             return None
         return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
 

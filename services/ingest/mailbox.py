@@ -33,7 +33,7 @@ class MailboxPoller:
         self._sources = [source for source in sources.values() if source.configuration.provider == "imap"]
         self._pool = pool
         self._tasks: list[asyncio.Task[None]] = []
-        self._stopping = False
+        self._stop_asked = asyncio.Event()
 
     async def start(self) -> None:
         """Begin to poll."""
@@ -43,7 +43,7 @@ class MailboxPoller:
 
     async def stop(self) -> None:
         """Stop after the mail that is being read: a cursor that has not moved is read again."""
-        self._stopping = True
+        self._stop_asked.set()
         if not self._tasks:
             return
         # Not cancelled at once: the connection that a thread is just opening would be left open.
@@ -54,7 +54,7 @@ class MailboxPoller:
 
     async def _poll(self, source: Source) -> None:
         clock = self._reception.clock
-        while not self._stopping:
+        while not self._stop_asked.is_set():
             began, clock_then = time.monotonic(), clock.now()
             pause = source.configuration.poll_seconds
             try:
@@ -69,7 +69,7 @@ class MailboxPoller:
                 await self._note(source, f"broken: {type(error).__name__}")
             # A stepped clock asks for a pass at once: nothing else says that time has passed.
             while (
-                not self._stopping
+                not self._stop_asked.is_set()
                 and time.monotonic() - began < pause
                 and (clock.now() - clock_then).total_seconds() < pause
             ):
@@ -96,7 +96,7 @@ class MailboxPoller:
         chunks = session.new_mails(folder, cursor, source.configuration.since)
         while (fetched := await asyncio.to_thread(_next, chunks)) is not None:
             for mail in fetched.mails:
-                if self._stopping:
+                if self._stop_asked.is_set():
                     return False
                 try:
                     await self._take(source, mail)

@@ -16,6 +16,7 @@ from hashlib import sha256
 
 TOLERANCE_SECONDS = 300
 _LONGEST_HEADER = 4096
+_LONGEST_UNIX = 12
 
 
 class Unverified(Exception):
@@ -53,7 +54,7 @@ class Scheme:
 
 
 def _unix(text: str) -> float:
-    if not text.isascii() or not text.isdigit():
+    if not text.isascii() or not text.isdigit() or len(text) > _LONGEST_UNIX:
         raise ValueError("not a count of seconds")
     return int(text)
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import orjson
 from pydantic import ValidationError
 
 from services.ingest import strict_json
@@ -88,7 +89,9 @@ class Webhooks:
             except (Unmapped, ValidationError) as unmapped:
                 why = unmapped.reason if isinstance(unmapped, Unmapped) else "not_valid"
                 kept = [(name, headers[name]) for name in _KEPT if name in headers]
-                await self._reception.keep_raw(source.name, body, why, at=at, traceparent=traceparent, kept=kept)
+                await self._reception.keep_raw(
+                    source.name, _without_token(source, payload, body), why, at=at, traceparent=traceparent, kept=kept
+                )
                 return Answer({"accepted": 0, "unmapped": why})
             if mapped.ignored is not None:
                 self._reception.ignored(source.name, at)
@@ -98,3 +101,10 @@ class Webhooks:
             self._reception.refused(source.name, "unavailable", outcome="unavailable")
             raise refusal(error) from None
         return Answer({"accepted": len(mapped.events)})
+
+
+def _without_token(source: Source, payload: Any, body: bytes) -> bytes:
+    """A token in the body is a secret: it must not lie on topics and in dead letters."""
+    if source.configuration.scheme is not None or not isinstance(payload, dict):
+        return body
+    return orjson.dumps({name: value for name, value in payload.items() if name != "token"})

@@ -77,7 +77,7 @@ def map_mail(raw: bytes, mailbox: Mailbox, origin: Origin, *, stored_at: datetim
         "parties": [party for party in (author, *recipients) if party is not None],
         "references": _references(mail),
         "title": one_line(mail.value("subject"), 1000) if kept else None,
-        "text": newest_reply(mail.text()) if kept and automatic is None else None,
+        "text": newest_reply(mail.text()) if kept else None,
         "mailbox": mailbox.address,
         "direction": direction,
         "sent_at": sent_at,

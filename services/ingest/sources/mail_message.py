@@ -44,6 +44,10 @@ class Mail:
 
     def __init__(self, raw: bytes) -> None:
         self._message: Message = message_from_bytes(raw, policy=compat32)
+        # Read past the policy, which would turn bytes that are no ASCII into question marks.
+        self._headers: dict[str, list[str]] = {}
+        for name, value in self._message.raw_items():
+            self._headers.setdefault(name.lower(), []).append(_unfold(_as_text(value)))
 
     def values(self, name: str) -> list[str]:
         """Return the decoded values of all headers of this name, unfolded, topmost first."""
@@ -140,8 +144,7 @@ class Mail:
         return b"\n".join(_payload(part) for part in self.parts())
 
     def _raw(self, name: str) -> list[str]:
-        values = self._message.get_all(name, [])
-        return [_unfold(_as_text(value)) for value in values]
+        return self._headers.get(name, [])
 
 
 def text_of(part: Message) -> str:
