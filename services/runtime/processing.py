@@ -1,6 +1,8 @@
 """One batch, one transaction: lock the offsets, decode, handle, set aside what cannot be done, move the offsets."""
 
-from collections.abc import Mapping, Sequence
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic
@@ -199,3 +201,20 @@ def _positions(
     for one in received:
         last[one.record.topic, one.record.partition] = one.envelope.recordedtime
     return {partition: Position(max(end, stored[partition]), last.get(partition)) for partition, end in ends.items()}
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keep the garbage collector out of a batch.
+
+    A batch makes tens of thousands of small objects that all live until its end; every round of the collector would
+    look at all of them and free none.
+    """
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
