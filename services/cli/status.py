@@ -12,12 +12,14 @@ import httpx2
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from deploy.local.instance import Instance
 from services.cli.targets import InstanceName, fact, running_instance
 
 _PATIENCE = 5.0  # seconds for one answer
 _OLD_OUTBOX = 60.0  # seconds; a relay that works empties the outbox in less
+_SOURCE_TITLES = ("provider", "status", "accepted", "unmapped", "last_delivery", "horizon")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +55,28 @@ class ServiceStatus:
         return int(self.flow.get("dead_letters_waiting") or 0)
 
     @property
+    def sources(self) -> dict[str, Mapping[str, Any]]:
+        """What ingest says of each source; no other service has any."""
+        said = self.flow.get("parts", {}).get("sources", {})
+        return {name: source for name, source in said.items() if isinstance(source, dict)}
+
+    @property
     def obstacles(self) -> list[str]:
         """What keeps this service's events from flowing; empty when they do."""
         if not self.live:
             return [f"{self.name} does not answer"]
         found = [f"{self.name} is not ready: {check} says {said}" for check, said in self.failing.items()]
+        if not self.flow and not found:
+            found.append(f"{self.name} cannot say how far it is; Kafka or PostgreSQL does not answer it")
         state = self.flow.get("status", "running")
         if state != "running" and not found:
             found.append(f"{self.name} is {state}")
         for part, said in self.flow.get("parts", {}).items():
             if "error" in said:
                 found.append(f"{self.name}: {part} says {said['error']}")
+        for name, source in self.sources.items():
+            if str(source.get("status", "")).startswith("broken"):
+                found.append(f"the source {name} is {source['status']}")
         if self.outbox_age > _OLD_OUTBOX:
             found.append(f"{self.name}: a change has waited {self.outbox_age:.0f} s to be published")
         if self.dead_letters:
@@ -142,7 +155,9 @@ async def _ask(client: httpx2.AsyncClient, name: str, url: str) -> ServiceStatus
 
 
 def _failing(ready: httpx2.Response | None) -> dict[str, str]:
-    if ready is None or ready.is_success:
+    if ready is None:
+        return {"readyz": "no answer"}
+    if ready.is_success:
         return {}
     try:
         checks = ready.json()["checks"]
@@ -153,18 +168,28 @@ def _failing(ready: httpx2.Response | None) -> dict[str, str]:
 
 def _show(answers: list[ServiceStatus]) -> None:
     console = Console(highlight=False)
-    rows = [_row(answer) for answer in answers]
+    _print(console, [_row(answer) for answer in answers], marked=[bool(answer.obstacles) for answer in answers])
+    sources = [
+        {"source": name, **{title: str(said.get(title) or "") for title in _SOURCE_TITLES}}
+        for answer in answers
+        for name, said in answer.sources.items()
+    ]
+    if sources:
+        _print(console, sources, marked=[row["status"].startswith("broken") for row in sources])
+
+
+def _print(console: Console, rows: list[dict[str, str]], *, marked: list[bool]) -> None:
+    """A table on a terminal, with the marked rows in red; a line of name=value for each row elsewhere."""
     if not console.is_terminal:
         for row in rows:
-            console.print(
-                " ".join(f"{title}={value or '-'}" for title, value in row.items()), markup=False, soft_wrap=True
-            )
+            line = " ".join(f"{title}={value or '-'}" for title, value in row.items())
+            console.print(line, markup=False, soft_wrap=True)
         return
     table = Table(box=None, pad_edge=False)
     for title in rows[0] if rows else ():
         table.add_column(title.replace("_", " "))
-    for answer, row in zip(answers, rows, strict=True):
-        table.add_row(*row.values(), style="red" if answer.obstacles else None)
+    for row, mark in zip(rows, marked, strict=True):
+        table.add_row(*(Text(value) for value in row.values()), style="red" if mark else None)
     console.print(table)
 
 
@@ -175,7 +200,7 @@ def _row(answer: ServiceStatus) -> dict[str, str]:
     return {
         "service": answer.name,
         "state": state,
-        "drained": {True: "yes", False: "no"}.get(answer.flow.get("drained"), ""),  # type: ignore[arg-type]
+        "drained": "" if "drained" not in answer.flow else "yes" if answer.flow["drained"] else "no",
         "lag": lag or "0",
         "outbox": outbox,
         "dead_letters": str(answer.dead_letters),

@@ -28,6 +28,10 @@ def test_records_on_their_way_are_no_obstacle() -> None:
             "metrics is not ready: postgres says TimeoutError",
         ),
         (
+            ServiceStatus("metrics", live=True),
+            "metrics cannot say how far it is; Kafka or PostgreSQL does not answer it",
+        ),
+        (
             ServiceStatus("metrics", live=True, flow={**_FLOWING, "status": "stopped: handler errors"}),
             "metrics is stopped: handler errors",
         ),
@@ -44,6 +48,14 @@ def test_records_on_their_way_are_no_obstacle() -> None:
                 "ingest", live=True, flow={"parts": {"mailbox": {"drained": False, "error": "login refused"}}}
             ),
             "ingest: mailbox says login refused",
+        ),
+        (
+            ServiceStatus(
+                "ingest",
+                live=True,
+                flow={"parts": {"sources": {"drained": True, "anna": {"provider": "imap", "status": "broken: login"}}}},
+            ),
+            "the source anna is broken: login",
         ),
     ],
 )
