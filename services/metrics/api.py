@@ -35,6 +35,7 @@ UNITS = {"net_revenue": "money", "repeat_purchase_rate": "%"} | dict.fromkeys(
     ("resolution_hours_mean", "resolution_hours_median", "resolution_hours_p90"), "hours"
 )
 _EARLIEST = date(1990, 1, 1)
+_HIGHEST_RATE = 1_000_000_000
 
 
 class Rate(BaseModel):
@@ -101,7 +102,15 @@ class Reads:
         return shown | {"reporting": self._reporting(*reading.converted(money, rates, self._currency, day))}
 
     async def evidence(
-        self, caller: Caller, account_id: str, kpi: str, window: str, as_of: str | None, cursor: str | None, limit: int
+        self,
+        caller: Caller,
+        account_id: str,
+        kpi: str,
+        *,
+        window: str,
+        as_of: str | None,
+        cursor: str | None,
+        limit: int,
     ) -> dict[str, Any]:
         """Return the interactions behind one value, the latest first."""
         day, span, before = self._day(as_of), _window(window), _cursor(cursor)
@@ -114,7 +123,9 @@ class Reads:
             if not await reading.visible(connection, account_id):
                 raise not_found("account")
             first = day - timedelta(days=span)
-            count, items = await reading.evidence(connection, account_id, kpi, (first, day), before, limit)
+            count, items = await reading.evidence(
+                connection, account_id, kpi, span=(first, day), before=before, limit=limit
+            )
         more = len(items) == limit
         return {
             "account_id": account_id,
@@ -173,30 +184,22 @@ def create_api(
     app = FastAPI(title="Tenure metrics", version="1", docs_url=None, redoc_url=None)
     problems.install(app)
     app.add_middleware(Limits)
-    who = Annotated[Caller, Depends(authenticated(verifier))]
-    admin = Depends(require_role("admin", verifier))
+    own = (_account_routes(reads, verifier), _scope_routes(reads, verifier))
+    for router in (*own, _rate_routes(reads, verifier, worker_pool, currency), *routers):
+        app.include_router(router)
+    return app
 
-    @app.get("/v1/accounts/{account_id}/kpis")
+
+def _account_routes(reads: Reads, verifier: TokenVerifier) -> APIRouter:
+    routes = APIRouter(prefix="/v1/accounts/{account_id}", tags=["accounts"])
+    who = Annotated[Caller, Depends(authenticated(verifier))]
+
+    @routes.get("/kpis")
     async def account_kpis(account_id: UUID, caller: who, as_of: str | None = None) -> dict[str, Any]:
         """Figures of one account, with last touches, open items, order rhythm and what they rest on."""
         return await reads.account(caller, str(account_id), as_of)
 
-    @app.get("/v1/managers/{user_id}/kpis")
-    async def manager_kpis(user_id: UUID, caller: who, as_of: str | None = None) -> dict[str, Any]:
-        """Figures of a manager: accounts count on the days on which they were the manager's."""
-        return await reads.scope(caller, Scope("manager", str(user_id)), as_of)
-
-    @app.get("/v1/teams/{team_id}/kpis")
-    async def team_kpis(team_id: UUID, caller: who, as_of: str | None = None) -> dict[str, Any]:
-        """Figures of a team: of those who are in it now."""
-        return await reads.scope(caller, Scope("team", str(team_id)), as_of)
-
-    @app.get("/v1/portfolio/kpis")
-    async def portfolio_kpis(caller: who, as_of: str | None = None) -> dict[str, Any]:
-        """Figures of all accounts; for admins."""
-        return await reads.scope(caller, PORTFOLIO, as_of)
-
-    @app.get("/v1/accounts/{account_id}/evidence")
+    @routes.get("/evidence")
     async def account_evidence(  # noqa: PLR0917 - query parameters
         account_id: UUID,
         caller: who,
@@ -207,36 +210,68 @@ def create_api(
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
     ) -> dict[str, Any]:
         """Interactions behind a value, the latest first; follow `next` for more."""
-        return await reads.evidence(caller, str(account_id), kpi, window, as_of, cursor, limit)
+        return await reads.evidence(
+            caller, str(account_id), kpi, window=window, as_of=as_of, cursor=cursor, limit=limit
+        )
 
-    @app.get("/v1/rates")
+    return routes
+
+
+def _scope_routes(reads: Reads, verifier: TokenVerifier) -> APIRouter:
+    routes = APIRouter(prefix="/v1", tags=["roll-ups"])
+    who = Annotated[Caller, Depends(authenticated(verifier))]
+
+    @routes.get("/managers/{user_id}/kpis")
+    async def manager_kpis(user_id: UUID, caller: who, as_of: str | None = None) -> dict[str, Any]:
+        """Figures of a manager: accounts count on the days on which they were the manager's."""
+        return await reads.scope(caller, Scope("manager", str(user_id)), as_of)
+
+    @routes.get("/teams/{team_id}/kpis")
+    async def team_kpis(team_id: UUID, caller: who, as_of: str | None = None) -> dict[str, Any]:
+        """Figures of a team: of those who are in it now."""
+        return await reads.scope(caller, Scope("team", str(team_id)), as_of)
+
+    @routes.get("/portfolio/kpis")
+    async def portfolio_kpis(caller: who, as_of: str | None = None) -> dict[str, Any]:
+        """Figures of all accounts; for admins."""
+        return await reads.scope(caller, PORTFOLIO, as_of)
+
+    return routes
+
+
+def _rate_routes(reads: Reads, verifier: TokenVerifier, pool: asyncpg.Pool, reporting: str) -> APIRouter:
+    routes = APIRouter(prefix="/v1/rates", tags=["rates"])
+    who = Annotated[Caller, Depends(authenticated(verifier))]
+    admin = Depends(require_role("admin", verifier))
+
+    @routes.get("")
     async def list_rates(caller: who) -> dict[str, Any]:
         """Rates into the reporting currency."""
         return await reads.rates(caller)
 
-    @app.put("/v1/rates/{code}/{since}", dependencies=[admin])
+    @routes.put("/{code}/{since}", dependencies=[admin])
     async def set_rate(code: str, since: str, body: Rate) -> dict[str, Any]:
         """Set the rate of a currency from a day on; figures in the reporting currency follow at once."""
-        if code not in CURRENCIES or code == currency:
+        if code not in CURRENCIES or code == reporting:
             message = f"{code!r} is no other ISO 4217 currency"
-            raise invalid([FieldError("currency", message, f"use a code such as USD, other than {currency}")])
-        if not (body.rate.is_finite() and Decimal(0) < body.rate < Decimal(10**9)):
-            raise invalid([FieldError("rate", "must be above zero and below 1000000000", "correct the rate")])
-        async with transaction(worker_pool) as connection:
-            await reading.save_rate(connection, code, _date("since", since), body.rate)
+            raise invalid([FieldError("currency", message, f"use a code such as USD, other than {reporting}")])
+        if not (body.rate.is_finite() and Decimal(0) < body.rate < _HIGHEST_RATE):
+            raise invalid([FieldError("rate", f"must be above zero and below {_HIGHEST_RATE}", "correct the rate")])
+        day = _date("since", since)
+        async with transaction(pool) as connection:
+            await reading.save_rate(connection, code, day, body.rate)
         return {"currency": code, "since": since, "rate": str(body.rate)}
 
-    @app.delete("/v1/rates/{code}/{since}", dependencies=[admin])
+    @routes.delete("/{code}/{since}", dependencies=[admin])
     async def delete_rate(code: str, since: str) -> dict[str, Any]:
         """Remove a rate."""
-        async with transaction(worker_pool) as connection:
-            if not await reading.delete_rate(connection, code, _date("since", since)):
+        day = _date("since", since)
+        async with transaction(pool) as connection:
+            if not await reading.delete_rate(connection, code, day):
                 raise not_found("rate")
         return {"currency": code, "since": since}
 
-    for router in routers:
-        app.include_router(router)
-    return app
+    return routes
 
 
 def _date(field: str, text: str) -> date:

@@ -36,8 +36,8 @@ comment on column fact.effects is 'bits: 1 touch out, 2 touch in, 4 support requ
 comment on column fact.answered_at is 'of a question: its answer, or the year 9999 while there is none; null: no question';
 comment on column fact.roles is 'bits of the roles that the contacts had on that day, in the order of contracts.accounts.GroupRole';
 
--- Touches and missed calls in time: pairing and last touches read them again.
-create index fact_touch on fact (account_id, at) where side is not null;
+-- An account's interactions in time: pairing and last touches read touches again, history its first one.
+create index fact_at on fact (account_id, at);
 -- Questions by their answer: those that a change may touch, and those that wait.
 create index fact_question on fact (account_id, answered_at) where answered_at is not null;
 -- Tickets by resolution and by opening: percentiles, evidence, what is open.
@@ -48,8 +48,6 @@ create index fact_open_ticket on fact (account_id) where effects & 8 <> 0 and re
 create index fact_order on fact (account_id, began_at) where effects & 16 <> 0;
 -- Refunds of an order that is cancelled afterwards.
 create index fact_refund on fact (account_id, parent_id) where parent_id is not null;
--- The first interaction of an account.
-create index fact_first on fact (account_id, at) where present;
 -- All accounts' facts of a day: roll-ups.
 create index fact_day on fact (day) where effects <> 0 or amount is not null;
 create index fact_resolved_day on fact (resolved_on) where resolved_on is not null;
@@ -167,6 +165,10 @@ create table version_epoch (
     epoch integer not null default 0 check (epoch >= 0)
 );
 insert into version_epoch default values;
+
+-- A state of an account has some kilobytes and lives for less than a second: compressing it would cost more than the
+-- insert itself.
+alter table outbox alter column payload set storage external;
 
 -- migrate:down
 

@@ -67,7 +67,8 @@ async def save(connection: asyncpg.Connection, accounts: Sequence[Account]) -> l
     await connection.execute("delete from account_member where account_id = any($1::uuid[])", ids)
     await connection.execute(
         "insert into account_owner (account_id, user_id, since, until)"
-        " select distinct on (1, 2, 3) account_id, user_id, since, until from unnest($1::uuid[], $2::uuid[], $3::date[], $4::date[])"
+        " select distinct on (1, 2, 3) account_id, user_id, since, until"
+        " from unnest($1::uuid[], $2::uuid[], $3::date[], $4::date[])"
         " as n (account_id, user_id, since, until) order by 1, 2, 3, 4 nulls last",
         *_columns(owners, 4),
     )
@@ -84,7 +85,8 @@ async def _changed_credit(
 ) -> list[date]:
     # days with figures whose owner differs between the intervals that we have and the new ones
     rows = await connection.fetch(
-        "with fresh as (select account_id, user_id, since, until from unnest($2::uuid[], $3::uuid[], $4::date[], $5::date[])"
+        "with fresh as (select account_id, user_id, since, until"
+        " from unnest($2::uuid[], $3::uuid[], $4::date[], $5::date[])"
         " as n (account_id, user_id, since, until)),"
         " moved as (select account_id, user_id, since, until from account_owner where account_id = any($1::uuid[])"
         " except select account_id, user_id, since, until from fresh"
@@ -103,7 +105,8 @@ async def save_users(connection: asyncpg.Connection, users: Sequence[User]) -> l
     # the days of those who changed teams, before they do
     moved = await connection.fetch(
         "select distinct r.day from unnest($1::uuid[], $2::uuid[], $3::bigint[]) as n (user_id, team_id, version)"
-        " left join app_user as u using (user_id) inner join rollup as r on r.scope = 'manager' and r.scope_id = n.user_id"
+        " left join app_user as u using (user_id)"
+        " inner join rollup as r on r.scope = 'manager' and r.scope_id = n.user_id"
         " where n.version > coalesce(u.version, -1) and u.team_id is distinct from n.team_id",
         [user.user_id for user in users],
         [user.team_id for user in users],
@@ -112,10 +115,11 @@ async def save_users(connection: asyncpg.Connection, users: Sequence[User]) -> l
     # lower versions are ignored
     saved = await connection.fetch(
         "insert into app_user as u (user_id, version, role, team_id, issuer, subject, active)"
-        " select user_id, version, role, team_id, issuer, subject, active from unnest($1::uuid[], $2::bigint[], $3::text[],"
-        " $4::uuid[], $5::text[], $6::text[], $7::boolean[]) as n (user_id, version, role, team_id, issuer, subject, active)"
-        " on conflict (user_id) do update set version = excluded.version, role = excluded.role, team_id = excluded.team_id,"
-        " issuer = excluded.issuer, subject = excluded.subject, active = excluded.active"
+        " select user_id, version, role, team_id, issuer, subject, active"
+        " from unnest($1::uuid[], $2::bigint[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::boolean[])"
+        " as n (user_id, version, role, team_id, issuer, subject, active)"
+        " on conflict (user_id) do update set version = excluded.version, role = excluded.role,"
+        " team_id = excluded.team_id, issuer = excluded.issuer, subject = excluded.subject, active = excluded.active"
         " where u.version < excluded.version returning u.user_id",
         *_columns([(u.user_id, u.version, u.role, u.team_id, u.issuer, u.subject, u.active) for u in users], 7),
     )
@@ -130,7 +134,8 @@ async def save_users(connection: asyncpg.Connection, users: Sequence[User]) -> l
     ]
     await connection.execute(
         "insert into user_deputy (published_by, user_id, for_user_id, since, until)"
-        " select published_by, user_id, for_user_id, since, until from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::date[], $5::date[])"
+        " select published_by, user_id, for_user_id, since, until"
+        " from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::date[], $5::date[])"
         " as n (published_by, user_id, for_user_id, since, until)",
         *_columns(deputies, 5),
     )

@@ -40,7 +40,7 @@ async def load(connection: asyncpg.Connection, keys: Sequence[tuple[str, str]]) 
 
 
 async def load_touches(connection: asyncpg.Connection, windows: Sequence[Window]) -> dict[str, list[Fact]]:
-    """Return per account the touches and missed calls from a moment on, and older questions answered at or after another.
+    """Return per account touches and missed calls from a moment on, and older questions answered from another on.
 
     `windows`: (account, touches from, questions answered from).
     """
@@ -53,7 +53,8 @@ async def load_touches(connection: asyncpg.Connection, windows: Sequence[Window]
         f" select {_COLUMNS} from wanted as w"
         " inner join fact as f on w.account_id = f.account_id and f.side is not null and f.at >= w.touches_from"
         f" union all select {_COLUMNS} from wanted as w"
-        " inner join fact as f on w.account_id = f.account_id and f.answered_at >= w.answered_from and f.at < w.touches_from",
+        " inner join fact as f on w.account_id = f.account_id and f.answered_at >= w.answered_from"
+        " and f.at < w.touches_from",
         accounts,
         touches_from,
         answered_from,
@@ -179,8 +180,10 @@ async def tickets(connection: asyncpg.Connection, horizon: Mapping[str, date]) -
         "with wanted as (select account_id, after_day from unnest($1::uuid[], $2::date[]) as w (account_id, after_day))"
         " select f.account_id, f.interaction_id, f.day, f.resolved_on, f.began_at, f.resolved_at from wanted as w"
         " inner join fact as f on w.account_id = f.account_id and f.resolved_on > w.after_day"
-        " union all select f.account_id, f.interaction_id, f.day, f.resolved_on, f.began_at, f.resolved_at from wanted as w"
-        " inner join fact as f on w.account_id = f.account_id and f.day > w.after_day and f.effects & 8 <> 0"
+        " union all select f.account_id, f.interaction_id, f.day, f.resolved_on, f.began_at, f.resolved_at"
+        ""
+        " from wanted as w inner join fact as f"
+        " on w.account_id = f.account_id and f.day > w.after_day and f.effects & 8 <> 0"
         " and (f.resolved_on is null or f.resolved_on <= w.after_day)",
         list(horizon),
         list(horizon.values()),

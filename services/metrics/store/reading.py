@@ -217,6 +217,7 @@ async def evidence(
     connection: asyncpg.Connection,
     account_id: str,
     kpi: str,
+    *,
     span: tuple[date, date],
     before: tuple[datetime, str] | None,
     limit: int,
@@ -230,7 +231,8 @@ async def evidence(
     count = await connection.fetchval(f"select count(*) from fact as f where {where}", account_id, *span)  # noqa: S608 - constants
     # one page by keyset
     rows = await connection.fetch(
-        f"select f.interaction_id, f.kind, {at} as moment, {on} as on_day, f.amount, f.currency, f.began_at, f.resolved_at"  # noqa: S608 - constants
+        f"select f.interaction_id, f.kind, {at} as moment, {on} as on_day, f.amount, f.currency,"  # noqa: S608 - constants
+        f" f.began_at, f.resolved_at"
         f" from fact as f where {where} and ($4::timestamptz is null or ({at}, f.interaction_id) < ($4, $5::uuid))"
         f" order by {at} desc, f.interaction_id desc limit $6",
         account_id,

@@ -67,7 +67,7 @@ scoped as (
     select 'team', team_id, interaction_id, day, effects, resolved, amount, currency
     from credited where team_id is not null
     union all
-    select 'portfolio', '00000000-0000-0000-0000-000000000000'::uuid, interaction_id, day, effects, resolved, amount, currency
+    select 'portfolio', '00000000-0000-0000-0000-000000000000', interaction_id, day, effects, resolved, amount, currency
     from credited
 ),
 once as (

@@ -112,8 +112,8 @@ async def load_buckets(
     wanted = list(days)
     # by primary key
     rows = await connection.fetch(
-        "select b.account_id, b.day, b.counts, b.money::text as money from unnest($1::uuid[], $2::date[]) as w (account_id, day)"
-        " inner join bucket as b using (account_id, day)",
+        "select b.account_id, b.day, b.counts, b.money::text as money"
+        " from unnest($1::uuid[], $2::date[]) as w (account_id, day) inner join bucket as b using (account_id, day)",
         [account for account, _ in wanted],
         [day for _, day in wanted],
     )
@@ -126,7 +126,8 @@ async def load_bucket_ranges(
     """Return all buckets of accounts after a day, by account."""
     # for accounts that slept long: one range each
     rows = await connection.fetch(
-        "select b.account_id, b.day, b.counts, b.money::text as money from unnest($1::uuid[], $2::date[]) as w (account_id, after_day)"
+        "select b.account_id, b.day, b.counts, b.money::text as money"
+        " from unnest($1::uuid[], $2::date[]) as w (account_id, after_day)"
         " inner join bucket as b on w.account_id = b.account_id and b.day > w.after_day",
         list(after),
         list(after.values()),
@@ -161,7 +162,8 @@ async def next_changes(connection: asyncpg.Connection, as_of: Mapping[str, date]
     rows = await connection.fetch(
         "select w.account_id, min(b.day + l.length) from unnest($1::uuid[], $2::date[]) as w (account_id, as_of)"
         " cross join unnest($3::integer[]) as l (length) cross join lateral (select c.day from bucket as c"
-        " where c.account_id = w.account_id and c.day > w.as_of - l.length order by c.day limit 1) as b group by w.account_id",
+        " where c.account_id = w.account_id and c.day > w.as_of - l.length order by c.day limit 1) as b"
+        " group by w.account_id",
         list(as_of),
         list(as_of.values()),
         [0, *LENGTHS],

@@ -1,4 +1,4 @@
-"""The whole service on real Kafka and PostgreSQL: from tenure.activity and tenure.accounts to tenure.kpis and the API."""
+"""The whole service on real Kafka and PostgreSQL: from activity and accounts to kpis and the API."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

@@ -1,10 +1,11 @@
 """Random histories of one account (or two) for property tests: late, repeated, corrected, withdrawn, out of order."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hypothesis import strategies as st
 
+from contracts import details
 from contracts.activity import Attribution
 from tests.unit.metrics.builders import (
     ACCOUNT,
@@ -21,7 +22,6 @@ from tests.unit.metrics.builders import (
     withdrawn,
 )
 from tests.unit.metrics.builders import attribution as build
-from contracts import details
 
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 """Moments lie on a coarse grid from here on, so that many fall together."""

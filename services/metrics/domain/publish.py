@@ -1,0 +1,192 @@
+"""From an account's state to the bytes that are published.
+
+Written by hand where most of the time goes: nearly every record changes some account, and each state has 44 values.
+"""
+
+from collections.abc import Iterator
+from datetime import date, datetime
+from decimal import Decimal
+from functools import lru_cache
+from hashlib import blake2b
+from typing import NamedTuple, get_args
+
+import orjson
+
+from contracts.accounts import GroupRole
+from contracts.envelope import format_instant
+from services.metrics.domain.figures import Figure, currencies, figures, repeat_rates
+from services.metrics.domain.state import AccountState, Item, Touch, TouchKey
+from services.metrics.domain.windows import ADDITIVE, LENGTHS, WINDOWS, Sums
+
+ROLES: tuple[str, ...] = get_args(GroupRole)
+"""Bit number ↔ role."""
+
+
+class _Cell(NamedTuple):
+    """A count over one window: the text before its value, the text of nothing, the places of its sums."""
+
+    head: str
+    nothing: str
+    now: int
+    both: int
+    kpi: str
+    window_place: int
+
+
+def evidence_query(account_id: str, kpi: str, window: int, as_of: date) -> str:
+    """Return path and query on the metrics API that lists the interactions behind a value."""
+    return f"/v1/accounts/{account_id}/evidence?kpi={kpi}&window={window}&as_of={as_of.isoformat()}"
+
+
+def profile(state: AccountState) -> dict[str, object]:
+    """Return what is known beside the values, as JSON values."""
+    known: dict[str, object] = orjson.loads("{" + "".join(_profile(state)) + "}")
+    return known
+
+
+def content(state: AccountState) -> tuple[bytes, bytes]:
+    """Return (the JSON members of AccountKpis that say something about the account, their digest).
+
+    Left out are the version and the moments of computation: a state is published only when what it says differs.
+    """
+    parts = [f'"account_version":{state.account_version},"values":[{",".join(_values(state))}],', *_profile(state)]
+    body = "".join(parts).encode()
+    return body, blake2b(_undated(body, state), digest_size=16).digest()
+
+
+def _profile(state: AccountState) -> Iterator[str]:
+    yield f'"last_touches":[{",".join(_touches(state))}],'
+    yield f'"open_items":{orjson.dumps([_item(item) for item in state.items]).decode()},"order_rhythm":{_rhythm(state)}'
+    if (norm := state.tickets_norm) is not None:
+        yield f',"tickets_norm_30d":"{norm}"'
+    if (since := state.history_since) is not None:
+        yield f',"history_since":"{since.isoformat()}"'
+
+
+def envelope_of(state: AccountState, body: bytes, computed_at: datetime) -> bytes:
+    """Return the value of a record of type AccountKpis: `body` of `content` with what it is about and when."""
+    head = (
+        f'{{"account_id":"{state.account_id}","version":{state.version},"as_of_day":"{state.sums.as_of.isoformat()}",'
+        f'"computed_at":"{format_instant(computed_at)}",'
+    )
+    return head.encode() + body + b"}"
+
+
+def _undated(body: bytes, state: AccountState) -> bytes:
+    # The path to the evidence names the day; by itself that is no news.
+    return body.replace(f"&as_of={state.sums.as_of.isoformat()}".encode(), b"")
+
+
+def _values(state: AccountState) -> Iterator[str]:
+    counts = state.sums.counts
+    for cell in _BEFORE_HOURS:
+        yield _count(cell, counts, state)
+    if any(state.hours):
+        yield from (text(figure) for figure in _rest(state, "resolution_hours"))
+    else:
+        yield _NO_HOURS
+    for cell in _AFTER_HOURS:
+        yield _count(cell, counts, state)
+    if currencies(state.sums):
+        yield from (text(figure) for figure in _rest(state, "net_revenue"))
+    else:
+        yield _no_revenue(state.currency)
+    rates = repeat_rates(state.sums, state.rhythm.first_day)
+    for place, window in enumerate(WINDOWS):
+        yield _rate(window, rates[2 * place], rates[2 * place + 1])
+
+
+def _count(cell: _Cell, counts: list[int], state: AccountState) -> str:
+    both = counts[cell.both]
+    if not both:
+        return cell.nothing
+    now = counts[cell.now]
+    shown = f'{cell.head}{now}","previous":"{both - now}","change":"{2 * now - both}"'
+    if now and cell.kpi == "tickets_opened":
+        ids = '","'.join(state.opened[cell.window_place])
+        query = evidence_query(state.account_id, cell.kpi, WINDOWS[cell.window_place], state.sums.as_of)
+        return f'{shown},"evidence":{{"count":{now},"interaction_ids":["{ids}"],"query":"{query}"}}}}'
+    return shown + "}"
+
+
+def _rest(state: AccountState, kpi: str) -> Iterator[Figure]:
+    rates = [None] * (2 * len(WINDOWS))
+    return (figure for figure in figures(state.sums, state.hours, rates, state.currency) if figure.kpi.startswith(kpi))
+
+
+def text(figure: Figure) -> str:
+    """Return a value as JSON, without evidence."""
+    currency = "" if figure.currency is None else f',"currency":"{figure.currency}"'
+    told = f'{{"kpi":"{figure.kpi}","window":{figure.window}{currency}'
+    for name, value in (("value", figure.value), ("previous", figure.previous), ("change", figure.change)):
+        if value is not None:
+            told += f',"{name}":"{value}"'
+    return told + "}"
+
+
+@lru_cache(maxsize=64)
+def _rate(window: int, now: Decimal | None, before: Decimal | None) -> str:
+    return text(Figure("repeat_purchase_rate", window, None, now, before))
+
+
+@lru_cache(maxsize=256)
+def _no_revenue(currency: str) -> str:
+    return _nothing("net_revenue", currency)
+
+
+def _nothing(kpi: str, currency: str = "EUR") -> str:
+    """Return the text of a KPI's windows for an account without anything."""
+    nowhere: list[None] = [None] * (2 * len(WINDOWS))
+    empty = figures(Sums(date.min), nowhere, nowhere, currency)
+    return ",".join(text(figure) for figure in empty if figure.kpi.startswith(kpi))
+
+
+_NO_HOURS = _nothing("resolution_hours")
+
+
+def _cells(*names: str) -> tuple[_Cell, ...]:
+    return tuple(
+        _Cell(
+            f'{{"kpi":"{name}","window":{window},"value":"',
+            text(Figure(name, window, None, 0, 0)),
+            ADDITIVE.index(name) * len(LENGTHS) + LENGTHS.index(window),
+            ADDITIVE.index(name) * len(LENGTHS) + LENGTHS.index(2 * window),
+            name,
+            place,
+        )
+        for name in names
+        for place, window in enumerate(WINDOWS)
+    )
+
+
+_BEFORE_HOURS = _cells("touches_out", "touches_in", "support_requests", "tickets_opened")
+_AFTER_HOURS = _cells("tickets_resolved", "orders")
+
+
+def _touch_order(entry: tuple[TouchKey, Touch]) -> tuple[str, str, int]:
+    sort, touch_class, bit = entry[0]
+    return sort, touch_class, -1 if bit is None else bit
+
+
+def _touches(state: AccountState) -> Iterator[str]:
+    for (sort, touch_class, bit), touch in sorted(state.touches.items(), key=_touch_order):
+        role = "" if bit is None else f',"role":"{ROLES[bit]}"'
+        yield (
+            f'{{"sort":"{sort}","touch_class":"{touch_class}"{role},"at":"{format_instant(touch.at)}",'
+            f'"interaction_id":"{touch.interaction_id}"}}'
+        )
+
+
+def _item(item: Item) -> dict[str, object]:
+    shown: dict[str, object] = item._asdict() | {"since": format_instant(item.since)}
+    return {name: value for name, value in shown.items() if value is not None}
+
+
+def _rhythm(state: AccountState) -> str:
+    rhythm = state.rhythm
+    text = f'{{"orders":{rhythm.orders},"gaps":{rhythm.gaps}'
+    if rhythm.last_at is not None:
+        text += f',"last_order_at":"{format_instant(rhythm.last_at)}","last_order_id":"{rhythm.last_id}"'
+    if rhythm.p90_gap_days is not None:
+        text += f',"p90_gap_days":"{rhythm.p90_gap_days}"'
+    return text + "}"
