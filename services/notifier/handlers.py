@@ -92,12 +92,14 @@ def _newer(watched: Mapping[str, Watched], states: Sequence[Received[Known]]) ->
             before = changed.get(event.account_id) or watched[event.account_id]
             if event.version > before.account_version:
                 changed[event.account_id] = replace(
-                    before, account=event, account_version=event.version, traceparent=trace
+                    before, account=event, account_version=event.version, traceparent=trace or before.traceparent
                 )
         elif isinstance(event, AccountKpis):
             before = changed.get(event.account_id) or watched[event.account_id]
             if event.version > before.kpis_version:
-                changed[event.account_id] = replace(before, kpis=event, kpis_version=event.version, traceparent=trace)
+                changed[event.account_id] = replace(
+                    before, kpis=event, kpis_version=event.version, traceparent=trace or before.traceparent
+                )
     return changed
 
 

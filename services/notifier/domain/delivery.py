@@ -12,16 +12,21 @@ from services.notifier.domain.recipients import Destination, Route
 
 FOLD_FOR = timedelta(seconds=3)
 """Real time for which a folded message waits for more before it goes out."""
+STORM_FROM, STORM_WITHIN = 5, timedelta(minutes=10)
+"""Who got so many mails within so long (real time) gets the next ones folded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Enqueued:
-    """A step on its way to a destination. `folded`: together with others, in one message."""
+    """A step on its way to a destination."""
 
     destination_id: str
     alert_id: str
     version: int
     folded: bool
+    """Goes out together with others, whatever else there is."""
+    foldable: bool
+    """May be folded when many come at once: mail to people, never what programs read."""
 
     @property
     def delivery_id(self) -> str:
@@ -89,8 +94,9 @@ def enqueue(
         places += [destination for route, destination in routed if route.takes(step)]
         for place in places:
             if place.active:
+                mail = place.kind == "mail"
                 one = Enqueued(
-                    place.destination_id, step.alert.alert_id, step.alert.version, backlog and place.kind == "mail"
+                    place.destination_id, step.alert.alert_id, step.alert.version, backlog and mail, foldable=mail
                 )
                 found[one.delivery_id] = one
     return list(found.values())

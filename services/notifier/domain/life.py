@@ -109,9 +109,7 @@ def settle(
     if alert.snoozed_until is not None:
         return _after_snooze(alert, alert.snoozed_until, finding, raised, now)
     if RANK[finding.severity] > RANK[alert.severity]:
-        risen = _speaking(alert, finding, raised, now)
-        # Who took note of the warning has not taken note of the alert.
-        return Outcome(Step("escalated", replace(risen, state="open", changed_by=None), finding.deadline))
+        return Outcome(_rise(alert, finding, raised, lead_times, now))
     return _lead(alert, finding, raised, lead_times, now)
 
 
@@ -150,6 +148,16 @@ def _after_resolution(alert: Alert, finding: Finding | None, raised: Raised, now
     if now > alert.changed_at + raised.reopen_within:
         return _open(finding, raised, now, fresh_id)
     return Outcome(Step("reopened", _again(alert, finding, raised, now), finding.deadline))
+
+
+def _rise(alert: Alert, finding: Finding, raised: Raised, lead_times: Sequence[datetime], now: datetime) -> Step:
+    risen = replace(_speaking(alert, finding, raised, now), state="open")
+    if alert.state == "acknowledged":
+        # Who took note of the warning has not taken note of the alert: they get as long as before the lead is told.
+        return Step("escalated", replace(risen, open_since=now, lead_steps=0), finding.deadline)
+    passed = sum(moment < now for moment in lead_times)
+    told = passed > alert.lead_steps
+    return Step("escalated", replace(risen, lead_steps=max(passed, alert.lead_steps)), finding.deadline, tell_lead=told)
 
 
 def _after_snooze(alert: Alert, until: datetime, finding: Finding, raised: Raised, now: datetime) -> Outcome:

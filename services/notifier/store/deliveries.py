@@ -8,7 +8,7 @@ import asyncpg
 
 from contracts.accounts import User
 from services.notifier.domain.calendar import zone_of
-from services.notifier.domain.delivery import FOLD_FOR, Attempt, Enqueued, Job, Notice
+from services.notifier.domain.delivery import FOLD_FOR, STORM_FROM, STORM_WITHIN, Attempt, Enqueued, Job, Notice
 from services.notifier.domain.look import EVENTS
 from services.notifier.domain.recipients import Destination, Route
 
@@ -52,7 +52,8 @@ async def routes(connection: asyncpg.Connection) -> list[tuple[Route, Destinatio
 async def enqueue(connection: asyncpg.Connection, deliveries: Iterable[Enqueued]) -> None:
     """Queue deliveries in the transaction of the steps that they carry."""
     for one in deliveries:
-        delivery_id = await _open_fold(connection, one) if one.folded else None
+        folded = one.folded or (one.foldable and await _storms(connection, one.destination_id))
+        delivery_id = await _open_fold(connection, one) if folded else None
         if delivery_id is None:
             delivery_id = one.delivery_id
             # Queued already: the same step to the same place.
@@ -64,8 +65,8 @@ async def enqueue(connection: asyncpg.Connection, deliveries: Iterable[Enqueued]
                 """,
                 delivery_id,
                 one.destination_id,
-                one.folded,
-                FOLD_FOR if one.folded else timedelta(0),
+                folded,
+                FOLD_FOR if folded else timedelta(0),
             )
         # What the delivery carries.
         await connection.execute(
@@ -80,6 +81,24 @@ async def enqueue(connection: asyncpg.Connection, deliveries: Iterable[Enqueued]
         )
     # Wakes the dispatcher when the transaction commits.
     await connection.execute("select pg_notify('notifier_delivery', '')")
+
+
+async def _storms(connection: asyncpg.Connection, destination_id: str) -> bool:
+    # By the index on destinations; no more rows are read than it takes to know.
+    found: bool = await connection.fetchval(
+        """
+            select count(*) >= $2
+            from (
+                select from delivery
+                where destination_id = $1 and created_at > now() - $3::interval
+                limit $2
+            ) lately
+        """,
+        destination_id,
+        STORM_FROM,
+        STORM_WITHIN,
+    )
+    return found
 
 
 async def _open_fold(connection: asyncpg.Connection, one: Enqueued) -> str | None:

@@ -66,6 +66,16 @@ def test_a_worse_cause_escalates_and_an_acknowledgement_held_for_the_lesser_one(
     worse = settled(taken, cause("alert"), NOON + DAY)
     assert worse.step is not None
     assert (worse.step.kind, worse.step.alert.state, worse.step.alert.severity) == ("escalated", "open", "alert")
+    late = settled(taken, cause("alert"), NOON + 20 * DAY, leads=(NOON + DAY,)).step
+    assert late is not None
+    assert not late.tell_lead
+    assert late.alert.open_since == NOON + 20 * DAY
+
+
+def test_a_rise_and_an_overdue_step_to_the_lead_are_said_together() -> None:
+    step = settled(OPEN, cause("alert"), NOON + 7 * DAY, leads=(NOON + 5 * DAY,)).step
+    assert step is not None
+    assert (step.kind, step.tell_lead, step.alert.lead_steps) == ("escalated", True, 1)
 
 
 def test_a_milder_cause_does_not_lower_the_severity() -> None:
