@@ -69,15 +69,23 @@ def party_keys(party: Party) -> list[tuple[IdentityKind, str]]:
 OURS = "ours:"
 """Before the key of one of ours, so that a user who is added later is found in what came earlier."""
 
+Keyed = tuple[Party, list[tuple[IdentityKind, str]]]
+"""A party with its keys."""
 
-def interaction_keys(parties: Iterable[Party]) -> list[str]:
+
+def with_keys(parties: Iterable[Party]) -> list[Keyed]:
+    """Return every party with its keys."""
+    return [(party, party_keys(party)) for party in parties]
+
+
+def interaction_keys(parties: Iterable[Keyed]) -> list[str]:
     """Return the keys of all parties, sorted, each once; those of ours are their addresses, marked with `OURS`."""
     keys: set[str] = set()
-    for party in parties:
+    for party, known_as in parties:
         if party.ours:
-            keys.update(f"{OURS}address:{one.value}" for one in party.identities if one.kind == "address")
+            keys.update([f"{OURS}{key}" for kind, key in known_as if kind == "address"])
         else:
-            keys.update(key for _, key in party_keys(party))
+            keys.update([key for _, key in known_as])
     return sorted(keys)
 
 

@@ -10,7 +10,7 @@ from datetime import date
 
 from contracts.activity import Reason
 from contracts.values import Kind, Party
-from services.accounts.domain.identities import party_keys
+from services.accounts.domain.identities import IdentityKind, Keyed
 
 COMMUNICATION = frozenset({Kind.MAIL, Kind.CALL, Kind.MEETING, Kind.CHAT, Kind.NOTE, Kind.PROGRAMME, Kind.CONTACT})
 ROOTS = frozenset({Kind.ORDER, Kind.TICKET, Kind.CONTRACT})
@@ -104,18 +104,20 @@ class Claim:
     roles: frozenset[str]
 
 
-def match(parties: Iterable[Party], kind: Kind, day: date, directory: Directory) -> list[Matched]:
+def match(parties: Iterable[Keyed], kind: Kind, day: date, directory: Directory) -> list[Matched]:
     """Return what is known of each party of theirs, by the strongest identity that names an account on `day`."""
     order = _COMMUNICATION_ORDER if kind in COMMUNICATION else _BUSINESS_ORDER
-    return [_match_party(party, order, day, directory) for party in parties if not party.ours]
+    return [_match_party(party, keys, order, day, directory) for party, keys in parties if not party.ours]
 
 
-def _match_party(party: Party, order: Mapping[str, int], day: date, directory: Directory) -> Matched:
+def _match_party(
+    party: Party, keys: Iterable[tuple[IdentityKind, str]], order: Mapping[str, int], day: date, directory: Directory
+) -> Matched:
     account: str | None = None
     contact: str | None = None
     reason: Reason | None = None
     contact_strength = strength = len(order)
-    for kind, key in party_keys(party):
+    for kind, key in keys:
         link = directory.link(key, day)
         if link is None:
             continue

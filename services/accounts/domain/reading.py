@@ -15,7 +15,7 @@ import orjson
 from contracts.interactions import Interaction
 from contracts.values import Kind, TouchClass
 from services.accounts.domain.conversations import Member, Summary, references_of
-from services.accounts.domain.identities import interaction_keys
+from services.accounts.domain.identities import Keyed, interaction_keys
 from services.accounts.domain.matching import ROOTS, Claim, Directory, Matched, match, whose
 from services.accounts.domain.touch import TOUCHES, TouchRule, automatic_of, class_by_rule, direction_of, reply_expected
 
@@ -62,18 +62,12 @@ class Reading:
     """Of every party of theirs: "kind:value"."""
     references: tuple[str, ...]
     parent_id: str | None
-    nobodys: bool = False
-    """A person said that it is no account's."""
-
-    @property
-    def unmatched(self) -> bool:
-        """Whether nobody knows whose it is."""
-        return not self.claims and not self.nobodys
-
-    @property
-    def accounts(self) -> tuple[str, ...]:
-        """The accounts that it concerns, sorted."""
-        return tuple(claim.account_id for claim in self.claims)
+    accounts: tuple[str, ...]
+    """Those that it concerns, sorted."""
+    support_request: bool
+    """Whether it asks for help by itself and stands: answers to it are support."""
+    unmatched: bool
+    """Whether nobody knows whose it is; False also where a person said that it is no account's."""
 
     @property
     def member(self) -> Member:
@@ -84,7 +78,7 @@ class Reading:
             occurred_at=interaction.occurred_at,
             references=self.references,
             ticket=interaction.present and interaction.kind is Kind.TICKET,
-            support_request=interaction.present and self.own_class == "support" and direction_of(interaction) == "in",
+            support_request=self.support_request,
             accounts=self.accounts,
         )
 
@@ -99,15 +93,16 @@ def parent_of(interaction: Interaction) -> str | None:
 
 def read(
     interaction: Interaction,
+    parties: Sequence[Keyed],
     hand: Hand,
     directory: Directory,
     rules: Rules,
     parents: Sequence[str] | None,
     zone: tzinfo,
 ) -> Reading:
-    """Say what an interaction is by itself. `parents` are the accounts of its parent; None or empty: not known."""
+    """Say what an interaction is by itself. `parties` are its own, with their keys. `parents` are the accounts of its parent; None or empty: not known."""
     day = interaction.occurred_at.astimezone(zone).date()
-    matched = match(interaction.parties, interaction.kind, day, directory)
+    matched = match(parties, interaction.kind, day, directory)
     claims = whose(interaction.kind, matched, day, directory, by_hand=hand.accounts, parents=parents)
     touch_class = hand.touch_class
     if touch_class is None and interaction.kind in TOUCHES:
@@ -119,10 +114,12 @@ def read(
         class_is_by_hand=hand.touch_class is not None,
         reply_expected=reply_expected(interaction, hand.reply_expected),
         users=_users(interaction, directory),
-        keys=tuple(interaction_keys(interaction.parties)),
+        keys=tuple(interaction_keys(parties)),
         references=tuple(references_of(interaction)),
         parent_id=parent_of(interaction),
-        nobodys=hand.accounts == (),
+        accounts=tuple([claim.account_id for claim in claims]),
+        support_request=touch_class == "support" and interaction.present and direction_of(interaction) == "in",
+        unmatched=not claims and hand.accounts != (),
     )
 
 

@@ -7,6 +7,7 @@ identities, interactions (sorted), conversations (sorted), accounts (sorted).
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
+from typing import Any
 
 import asyncpg
 import orjson
@@ -16,10 +17,9 @@ from contracts.activity import Attribution
 from contracts.envelope import Envelope
 from contracts.events import BY_TYPE, Event
 from contracts.interactions import Interaction, assemble
-from contracts.values import json_safe
 from services.accounts.domain.conversations import Summary
 from services.accounts.domain.decide import Regrouping, Report, Saying, collapse, news, regroup, sayings
-from services.accounts.domain.identities import OURS, interaction_keys
+from services.accounts.domain.identities import with_keys
 from services.accounts.domain.matching import ROOTS
 from services.accounts.domain.ports import (
     AttributionRow,
@@ -70,7 +70,7 @@ class Fold:
             return
         readings = await self._read(tables, work)
         grouping = await self._converse(tables, work, readings)
-        states = {id_: json_safe(interaction) for id_, interaction in work.interactions.items()}
+        states = {id_: _state(interaction) for id_, interaction in work.interactions.items()}
         known = [id_ for id_ in readings if _known(work, id_)]
         last = await tables.load_attributions(known) if known else {}
         said = [
@@ -111,12 +111,8 @@ class Fold:
 
     async def _read(self, tables: Tables, work: _Work) -> dict[str, Reading]:
         """Say of each interaction what it is by itself: what others depend on first."""
-        keys = {
-            key
-            for interaction in work.interactions.values()
-            for key in interaction_keys(interaction.parties)
-            if not key.startswith(OURS)
-        }
+        parties = {id_: with_keys(interaction.parties) for id_, interaction in work.interactions.items()}
+        keys = {key for keyed in parties.values() for party, known_as in keyed if not party.ours for _, key in known_as}
         directory = await tables.load_directory(keys)
         rules = await tables.load_rules(directory)
         claimed = {id_: row.claimed for id_, row in work.stored.items()}
@@ -133,7 +129,7 @@ class Fold:
             hand = row.hand if row is not None else NOBODY_DECIDED
             parent = parent_of(interaction)
             readings[id_] = read(
-                interaction, hand, directory, rules, claimed.get(parent) if parent else None, self._zone
+                interaction, parties[id_], hand, directory, rules, claimed.get(parent) if parent else None, self._zone
             )
             claimed[id_] = readings[id_].accounts
         return readings
@@ -240,6 +236,12 @@ def _parents(fresh: Mapping[str, Mapping[str, Report]]) -> set[str]:
 def _event(report: StoredReport) -> Event:
     """The ledger holds what was decoded once, so it decodes again."""
     return BY_TYPE[report.event_type].model_validate_json(report.body)
+
+
+def _state(interaction: Interaction) -> dict[str, Any]:
+    """JSON types by way of JSON: faster than asking pydantic for them."""
+    state: dict[str, Any] = orjson.loads(interaction.model_dump_json(exclude_none=True))
+    return state
 
 
 def _without_content(state: Mapping[str, object]) -> str:

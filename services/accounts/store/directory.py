@@ -8,15 +8,16 @@ import asyncpg
 from services.accounts.domain.matching import Directory, Link, Serving
 from services.accounts.domain.reading import Rules
 from services.accounts.domain.touch import TouchRule
+from services.accounts.store import arrays
 
 
 async def load(connection: asyncpg.Connection, keys: Collection[str]) -> Directory:
     """Return who is known under the identity keys `keys`, and all users of ours by address."""
     # What each identity names, over all time.
     rows = await connection.fetch(
-        "select identity_key, account_id, contact_id, since, until from identity where identity_key = any($1::text[])"
+        "select identity_key, account_id, contact_id, since, until from identity where identity_key = any($1::text::text[])"
         " order by identity_key, since nulls first, id",
-        list(keys),
+        arrays.texts(keys),
     )
     links: dict[str, list[Link]] = {}
     contacts: set[str] = set()
@@ -28,9 +29,9 @@ async def load(connection: asyncpg.Connection, keys: Collection[str]) -> Directo
     if contacts:
         # The accounts at which those people are or were.
         for contact_id, account_id, since, until, primary in await connection.fetch(
-            "select contact_id, account_id, since, until, is_primary from contact_account where contact_id = any($1::text[]::uuid[])"
+            "select contact_id, account_id, since, until, is_primary from contact_account where contact_id = any($1::text::uuid[])"
             " order by contact_id, since, account_id",
-            list(contacts),
+            arrays.ids(contacts),
         ):
             servings.setdefault(contact_id, []).append(Serving(account_id, since, until, primary))
     # Ours: a few dozen rows.
@@ -50,8 +51,8 @@ async def load_rules(connection: asyncpg.Connection, directory: Directory) -> Ru
     roles: dict[str, list[tuple[str, date, date | None]]] = {}
     # Only when a rule asks for the sender's role.
     for contact_id, role, since, until in await connection.fetch(
-        "select contact_id, group_role, since, until from contact_role where contact_id = any($1::text[]::uuid[])",
-        list(directory.servings),
+        "select contact_id, group_role, since, until from contact_role where contact_id = any($1::text::uuid[])",
+        arrays.ids(directory.servings),
     ):
         roles.setdefault(contact_id, []).append((role, since, until))
     return Rules(touch, roles)

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 import asyncpg
 
@@ -21,8 +20,7 @@ from services.accounts.domain.ports import (
     Versions,
 )
 from services.accounts.domain.reading import Hand, Rules
-from services.accounts.store import directory, jobs
-from services.accounts.store.arrays import text_literal, uuid_literal
+from services.accounts.store import arrays, directory, jobs
 from services.runtime.outbox import OutboxMessage, append
 
 IDENTITY_LOCK = 0x6964656E74697479  # "identity"
@@ -36,15 +34,18 @@ class InteractionTables:
 
     async def share_identities(self) -> None:
         """Lock identities against edits; other batches may share the lock."""
-        # Held until the transaction ends: what was matched stays true until it is committed.
-        await self._connection.execute("select pg_advisory_xact_lock_shared($1)", IDENTITY_LOCK)
+        # Held until the transaction ends: what was matched stays true until it is committed. Sequential scans are off
+        # because a plan that was made while a table was small would be kept while it grows.
+        await self._connection.execute(
+            "select set_config('enable_seqscan', 'off', true), pg_advisory_xact_lock_shared($1)", IDENTITY_LOCK
+        )
 
     async def keep_places(self, ids: Sequence[str]) -> None:
         """Make sure that each of `ids` (sorted) has a row, so that it can be locked."""
         # A parent that nobody has reported: whoever reports it meets this row and knows that there are children.
         await self._connection.execute(
-            "insert into interaction (id) select id from unnest($1::text[]::uuid[]) as place (id) order by id on conflict (id) do nothing",
-            ids,
+            "insert into interaction (id) select id from unnest($1::text::uuid[]) as place (id) order by id on conflict (id) do nothing",
+            arrays.ids(ids),
         )
 
     async def lock_interactions(self, ids: Sequence[str]) -> dict[str, StoredInteraction]:
@@ -52,8 +53,8 @@ class InteractionTables:
         # Sorted, so that two transactions that lock some of the same rows wait for each other in one order only.
         rows = await self._connection.fetch(
             "select id, state is not null as known, conversation_id, refs, identities, claimed, hand_accounts, hand_class, hand_reply_expected"
-            " from interaction where id = any($1::text[]::uuid[]) order by id for update",
-            ids,
+            " from interaction where id = any($1::text::uuid[]) order by id for update",
+            arrays.ids(ids),
         )
         return {row["id"]: _stored(row) for row in rows}
 
@@ -62,8 +63,8 @@ class InteractionTables:
         # All events of the touched interactions; their rows are locked, so nothing is added meanwhile.
         rows = await self._connection.fetch(
             "select event_id, interaction_id, event_type, authority, revision_order, mapper, digest, body"
-            " from ledger where interaction_id = any($1::text[]::uuid[])",
-            ids,
+            " from ledger where interaction_id = any($1::text::uuid[])",
+            arrays.ids(ids),
         )
         return [
             StoredReport(event_id, interaction_id, event_type, RevisionOrder(authority, order, mapper, digest), body)
@@ -74,7 +75,7 @@ class InteractionTables:
         """Return by interaction the accounts whose it is."""
         # Parents that are not read now.
         rows = await self._connection.fetch(
-            "select id, claimed from interaction where id = any($1::text[]::uuid[])", list(ids)
+            "select id, claimed from interaction where id = any($1::text::uuid[])", arrays.ids(ids)
         )
         return {row["id"]: tuple(row["claimed"]) for row in rows}
 
@@ -92,15 +93,15 @@ class InteractionTables:
         # New references; one that another transaction is adding makes this wait until it is committed.
         await self._connection.execute(
             "insert into conversation_ref (reference, conversation_id) select reference, conversation_id"
-            " from unnest($1::text[], $2::text[]::uuid[]) as new (reference, conversation_id) order by reference"
+            " from unnest($1::text::text[], $2::text::uuid[]) as new (reference, conversation_id) order by reference"
             " on conflict (reference) do nothing",
-            references,
-            [proposed[reference] for reference in references],
+            arrays.texts(references),
+            arrays.ids([proposed[reference] for reference in references]),
         )
         # The conversation that each belongs to now; locked, so that it stays there.
         rows = await self._connection.fetch(
-            "select reference, conversation_id from conversation_ref where reference = any($1::text[]) order by reference for update",
-            references,
+            "select reference, conversation_id from conversation_ref where reference = any($1::text::text[]) order by reference for update",
+            arrays.texts(references),
         )
         return {row["reference"]: row["conversation_id"] for row in rows}
 
@@ -108,12 +109,12 @@ class InteractionTables:
         """Lock conversations (sorted), creating those that do not exist."""
         # New conversations.
         await self._connection.execute(
-            "insert into conversation (id) select id from unnest($1::text[]::uuid[]) as new (id) order by id on conflict (id) do nothing",
-            ids,
+            "insert into conversation (id) select id from unnest($1::text::uuid[]) as new (id) order by id on conflict (id) do nothing",
+            arrays.ids(ids),
         )
         # Whoever adds to a conversation waits here for whoever is adding to it.
         await self._connection.execute(
-            "select id from conversation where id = any($1::text[]::uuid[]) order by id for update", ids
+            "select id from conversation where id = any($1::text::uuid[]) order by id for update", arrays.ids(ids)
         )
 
     async def load_members(self, ids: Sequence[str]) -> list[tuple[str, Member]]:
@@ -121,8 +122,8 @@ class InteractionTables:
         # What each member means to its conversation, without its state.
         rows = await self._connection.fetch(
             "select conversation_id, id, occurred_at, refs, kind = 'ticket' and present as ticket, support_request, claimed"
-            " from interaction where conversation_id = any($1::text[]::uuid[])",
-            ids,
+            " from interaction where conversation_id = any($1::text::uuid[])",
+            arrays.ids(ids),
         )
         return [
             (conversation, Member(id_, occurred_at, tuple(refs), ticket, request, tuple(claimed)))
@@ -134,10 +135,10 @@ class InteractionTables:
         # Conversations that met, or that a lost reference parted.
         await self._connection.execute(
             "update conversation_ref set conversation_id = moved.conversation_id"
-            " from unnest($1::text[], $2::text[]::uuid[]) as moved (reference, conversation_id)"
+            " from unnest($1::text::text[], $2::text::uuid[]) as moved (reference, conversation_id)"
             " where conversation_ref.reference = moved.reference",
-            list(moved),
-            list(moved.values()),
+            arrays.texts(moved),
+            arrays.ids(moved.values()),
         )
 
     async def move_members(self, moved: Mapping[str, str]) -> None:
@@ -145,17 +146,17 @@ class InteractionTables:
         # Only where they belong; what follows from it is read again by a job.
         await self._connection.execute(
             "update interaction set conversation_id = moved.conversation_id"
-            " from unnest($1::text[]::uuid[], $2::text[]::uuid[]) as moved (id, conversation_id) where interaction.id = moved.id",
-            list(moved),
-            list(moved.values()),
+            " from unnest($1::text::uuid[], $2::text::uuid[]) as moved (id, conversation_id) where interaction.id = moved.id",
+            arrays.ids(moved),
+            arrays.ids(moved.values()),
         )
 
     async def load_attributions(self, ids: Sequence[str]) -> dict[str, dict[str, StoredAttribution]]:
         """Return by interaction and account what was last said."""
         # To say only what is new, and to tell former accounts.
         rows = await self._connection.fetch(
-            "select interaction_id, account_id, digest, present, reason from attribution where interaction_id = any($1::text[]::uuid[])",
-            ids,
+            "select interaction_id, account_id, digest, present, reason from attribution where interaction_id = any($1::text::uuid[])",
+            arrays.ids(ids),
         )
         loaded: dict[str, dict[str, StoredAttribution]] = {}
         for interaction_id, account_id, digest, present, reason in rows:
@@ -169,25 +170,26 @@ class InteractionTables:
             "insert into ledger (event_id, interaction_id, event_type, occurred_at, authority, revision_order, mapper, digest, source, imported,"
             " recordedtime, body)"
             " select event_id, interaction_id, event_type, occurred_at, authority, revision_order, mapper, digest, source, imported, recordedtime, body"
-            " from unnest($1::text[]::uuid[], $2::text[]::uuid[], $3::text[], $4::timestamptz[], $5::smallint[], $6::bigint[], $7::integer[],"
-            " $8::text[], $9::text[], $10::boolean[], $11::timestamptz[], $12::bytea[])"
+            " from unnest($1::text::uuid[], $2::text::uuid[], $3::text::text[], $4::text::timestamptz[], $5::text::smallint[],"
+            " $6::text::bigint[], $7::text::integer[],"
+            " $8::text::text[], $9::text::text[], $10::text::boolean[], $11::text::timestamptz[], $12::bytea[])"
             " as new (event_id, interaction_id, event_type, occurred_at, authority, revision_order, mapper, digest, source, imported, recordedtime, body)"
             " on conflict (event_id) do update set occurred_at = excluded.occurred_at, authority = excluded.authority,"
             " revision_order = excluded.revision_order, mapper = excluded.mapper, digest = excluded.digest, source = excluded.source,"
             " imported = excluded.imported, recordedtime = excluded.recordedtime, body = excluded.body"
             ' where (ledger.authority, ledger.revision_order, ledger.mapper, ledger.digest collate "C")'
             ' < (excluded.authority, excluded.revision_order, excluded.mapper, excluded.digest collate "C")',
-            [row.event_id for row in rows],
-            [row.interaction_id for row in rows],
-            [row.event_type for row in rows],
-            [row.occurred_at for row in rows],
-            [row.revision.authority for row in rows],
-            [row.revision.order for row in rows],
-            [row.revision.mapper for row in rows],
-            [row.revision.digest for row in rows],
-            [row.source for row in rows],
-            [row.imported for row in rows],
-            [row.recorded_at for row in rows],
+            arrays.ids([row.event_id for row in rows]),
+            arrays.ids([row.interaction_id for row in rows]),
+            arrays.texts([row.event_type for row in rows]),
+            arrays.moments([row.occurred_at for row in rows]),
+            arrays.numbers([row.revision.authority for row in rows]),
+            arrays.numbers([row.revision.order for row in rows]),
+            arrays.numbers([row.revision.mapper for row in rows]),
+            arrays.ids([row.revision.digest for row in rows]),
+            arrays.texts([row.source for row in rows]),
+            arrays.flags([row.imported for row in rows]),
+            arrays.moments([row.recorded_at for row in rows]),
             [row.body for row in rows],
         )
 
@@ -220,18 +222,18 @@ class InteractionTables:
         if gone:
             # Parties that a later report no longer names.
             await self._connection.execute(
-                "delete from interaction_party using unnest($1::text[], $2::text[]::uuid[]) as gone (identity_key, interaction_id)"
+                "delete from interaction_party using unnest($1::text::text[], $2::text::uuid[]) as gone (identity_key, interaction_id)"
                 " where interaction_party.identity_key = gone.identity_key and interaction_party.interaction_id = gone.interaction_id",
-                [key for key, _ in gone],
-                [interaction for _, interaction in gone],
+                arrays.texts(key for key, _ in gone),
+                arrays.ids(interaction for _, interaction in gone),
             )
         if new:
             # Parties that are named for the first time.
             await self._connection.execute(
                 "insert into interaction_party (identity_key, interaction_id) select identity_key, interaction_id"
-                " from unnest($1::text[], $2::text[]::uuid[]) as new (identity_key, interaction_id) on conflict do nothing",
-                [key for key, _ in new],
-                [interaction for _, interaction in new],
+                " from unnest($1::text::text[], $2::text::uuid[]) as new (identity_key, interaction_id) on conflict do nothing",
+                arrays.texts(key for key, _ in new),
+                arrays.ids(interaction for _, interaction in new),
             )
 
     async def draw_versions(self, counts: Mapping[str, int]) -> dict[str, Versions]:
@@ -244,23 +246,24 @@ class InteractionTables:
         await self._connection.execute(
             "insert into attribution (interaction_id, account_id, version, digest, present, reason, touch_class, conversation_id, contacts, occurred_at)"
             " select interaction_id, account_id, version, digest, present, reason, touch_class, conversation_id, contacts::uuid[], occurred_at"
-            " from unnest($1::text[]::uuid[], $2::text[]::uuid[], $3::bigint[], $4::bytea[], $5::boolean[], $6::text[], $7::text[], $8::text[]::uuid[],"
-            " $9::text[], $10::timestamptz[])"
+            " from unnest($1::text::uuid[], $2::text::uuid[], $3::text::bigint[], $4::bytea[], $5::text::boolean[], $6::text::text[],"
+            " $7::text::text[], $8::text::uuid[],"
+            " $9::text::text[], $10::text::timestamptz[])"
             " as new (interaction_id, account_id, version, digest, present, reason, touch_class, conversation_id, contacts, occurred_at)"
             " on conflict (interaction_id, account_id) do update set version = excluded.version, digest = excluded.digest,"
             " present = excluded.present, reason = excluded.reason, touch_class = excluded.touch_class,"
             " conversation_id = excluded.conversation_id, contacts = excluded.contacts, occurred_at = excluded.occurred_at"
             " where attribution.version < excluded.version",
-            [row.interaction_id for row in rows],
-            [row.account_id for row in rows],
-            [row.version for row in rows],
+            arrays.ids([row.interaction_id for row in rows]),
+            arrays.ids([row.account_id for row in rows]),
+            arrays.numbers([row.version for row in rows]),
             [row.digest for row in rows],
-            [row.present for row in rows],
-            [row.reason for row in rows],
-            [row.touch_class for row in rows],
-            [row.conversation_id for row in rows],
-            [uuid_literal(row.contacts) for row in rows],
-            [row.occurred_at for row in rows],
+            arrays.flags([row.present for row in rows]),
+            arrays.ids([row.reason for row in rows]),
+            arrays.ids([row.touch_class for row in rows]),
+            arrays.ids([row.conversation_id for row in rows]),
+            arrays.texts([arrays.ids(row.contacts) for row in rows]),
+            arrays.moments([row.occurred_at for row in rows]),
         )
 
     async def add_job(self, selector: str, selected: Sequence[str], recorded_at: datetime) -> None:
@@ -280,39 +283,40 @@ async def draw_versions(connection: asyncpg.Connection, counts: Mapping[str, int
     ids = sorted(counts)
     # The inner query locks in order; 1099511627776 is 2^40.
     rows = await connection.fetch(
-        "with locked as (select id from account where id = any($1::text[]::uuid[]) order by id for update),"
-        " wanted as (select locked.id, counted.n from locked join unnest($1::text[]::uuid[], $2::bigint[]) as counted (id, n) on counted.id = locked.id)"
+        "with locked as (select id from account where id = any($1::text::uuid[]) order by id for update),"
+        " wanted as (select locked.id, counted.n from locked join unnest($1::text::uuid[], $2::text::bigint[]) as counted (id, n) on counted.id = locked.id)"
         " update account set version = greatest(account.version, (select epoch from version_epoch) * 1099511627776) + wanted.n"
         " from wanted where account.id = wanted.id returning account.id, account.version, account.state_version",
-        ids,
-        [counts[account] for account in ids],
+        arrays.ids(ids),
+        arrays.numbers([counts[account] for account in ids]),
     )
     return {row["id"]: Versions(row["version"], row["state_version"]) for row in rows}
 
 
 _INTERACTIONS = (
-    "unnest($1::text[]::uuid[], $2::text[], $3::timestamptz[], $4::boolean[], $5::text[]::uuid[], $6::text[]::uuid[], $7::text[], $8::text[],"
-    " $9::text[], $10::text[], $11::boolean[], $12::boolean[], $13::text[])"
+    "unnest($1::text::uuid[], $2::text::text[], $3::text::timestamptz[], $4::text::boolean[], $5::text::uuid[], $6::text::uuid[],"
+    " $7::text::text[], $8::text::text[], $9::text::text[], $10::text::text[], $11::text::boolean[], $12::text::boolean[], $13::text::text[])"
     " as new (id, kind, occurred_at, present, parent_id, conversation_id, refs, identities, users, claimed, support_request, unmatched, state)"
 )
 
 
-def _interaction_columns(rows: Sequence[InteractionRow]) -> list[list[Any]]:
+def _interaction_columns(rows: Sequence[InteractionRow]) -> list[str]:
     readings = [row.reading for row in rows]
+    interactions = [reading.interaction for reading in readings]
     return [
-        [reading.interaction.id for reading in readings],
-        [reading.interaction.key.kind.value for reading in readings],
-        [reading.interaction.occurred_at for reading in readings],
-        [reading.interaction.present for reading in readings],
-        [reading.parent_id for reading in readings],
-        [row.conversation_id for row in rows],
-        [text_literal(reading.references) for reading in readings],
-        [text_literal(reading.keys) for reading in readings],
-        [uuid_literal(reading.users) for reading in readings],
-        [uuid_literal(reading.accounts) for reading in readings],
-        [reading.member.support_request for reading in readings],
-        [reading.unmatched for reading in readings],
-        [row.state for row in rows],
+        arrays.ids([interaction.id for interaction in interactions]),
+        arrays.ids([interaction.key.kind.value for interaction in interactions]),
+        arrays.moments([interaction.occurred_at for interaction in interactions]),
+        arrays.flags([interaction.present for interaction in interactions]),
+        arrays.ids([reading.parent_id for reading in readings]),
+        arrays.ids([row.conversation_id for row in rows]),
+        arrays.texts([arrays.texts(reading.references) for reading in readings]),
+        arrays.texts([arrays.texts(reading.keys) for reading in readings]),
+        arrays.texts([arrays.ids(reading.users) for reading in readings]),
+        arrays.texts([arrays.ids(reading.accounts) for reading in readings]),
+        arrays.flags([reading.support_request for reading in readings]),
+        arrays.flags([reading.unmatched for reading in readings]),
+        arrays.texts([row.state for row in rows]),
     ]
 
 
