@@ -3,8 +3,6 @@
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Generic
 
 import asyncpg
@@ -17,6 +15,7 @@ from services.runtime import offsets
 from services.runtime.backoff import Backoff, pause
 from services.runtime.clock import Clock
 from services.runtime.faults import Fault, judge
+from services.runtime.flow import ConsumerFlow
 from services.runtime.offsets import Partition, Position
 from services.runtime.postgres import acquire, transaction
 from services.runtime.processing import BatchProcessor, Ours, Outcome
@@ -29,24 +28,7 @@ from services.runtime.watermarks import Watermarks
 __all__ = ["BatchConsumer", "BatchHandler", "ConsumerFlow", "Received", "Record"]
 
 _log = structlog.get_logger(__name__)
-_CHECKPOINT_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class ConsumerFlow:
-    """How far a consumer group has come, for all partitions of its topics, whichever replica reads them.
-
-    `horizon`: every record accepted by ingest up to then has been processed here, as far as this consumer can tell.
-    """
-
-    status: str
-    lag: dict[str, int]
-    horizon: datetime
-
-    @property
-    def drained(self) -> bool:
-        """Whether nothing was left to process at the moment of asking."""
-        return not any(self.lag.values())
+_WATCH_SECONDS = 1.0
 
 
 class BatchConsumer(Generic[T]):
@@ -97,13 +79,14 @@ class BatchConsumer(Generic[T]):
         self._fetched_at = 0.0
         self._progress_at = time.monotonic()
         self._saved: dict[Partition, Position] = {}
-        self.status = "waiting: not started"
+        self._status = "waiting: not started"
+        self._broker_fault: str | None = None
 
     async def start(self) -> None:
         """Begin; returns at once, also while the broker or the database is away."""
         self._tasks = [
             asyncio.create_task(self._run(), name="consumer"),
-            asyncio.create_task(self._checkpoints(), name="checkpoints"),
+            asyncio.create_task(self._watch(), name="watch"),
         ]
 
     async def stop(self) -> None:
@@ -113,8 +96,15 @@ class BatchConsumer(Generic[T]):
         await self._watermarks.close()
 
     @property
+    def status(self) -> str:
+        """What the consumer does, in words for people."""
+        if self._status == "running" and self._broker_fault is not None:
+            return f"waiting: {self._broker_fault}"
+        return self._status
+
+    @property
     def ready(self) -> bool:
-        """Whether partitions are assigned and records, where there are any, are being processed."""
+        """Whether the broker answers, partitions are assigned and records, where there are any, are processed."""
         moving = time.monotonic() - self._progress_at < self._settings.stall_after
         return self.status == "running" and self._placed is not None and moving
 
@@ -126,24 +116,17 @@ class BatchConsumer(Generic[T]):
         acknowledged, and until then its records count as lag instead of being overlooked.
         """
         now = self._clock.now()
-        ends = await self._watermarks.ends(self._names)
+        bounds = await self._watermarks.ends(self._names)
         async with acquire(self._pool) as connection:
             done = await offsets.load(connection, self._group, list(self._names.values()))
         for partition, offset in self._live().items():
             known = done.get(partition)
             if known is None or known.next_offset < offset:
                 done[partition] = Position(offset, known.recordedtime if known else None)
-        lag = dict.fromkeys(self._names.values(), 0)
-        horizon = now
-        for partition, (begin, end) in ends.items():
-            position = done.get(partition, Position(0, None))
-            behind = end - max(position.next_offset, begin)
-            if behind > 0:
-                lag[partition[0]] += behind
-                horizon = min(horizon, position.recordedtime or datetime.min.replace(tzinfo=now.tzinfo))
-        for topic, records in lag.items():
+        flow = ConsumerFlow.of(self.status, now, bounds=bounds, done=done)
+        for topic, records in flow.lag.items():
             self._metrics.lag.labels(topic).set(records)
-        return ConsumerFlow(self.status, lag, horizon)
+        return flow
 
     # What the subscription asks of us (see `subscription.Keeper`).
 
@@ -179,6 +162,9 @@ class BatchConsumer(Generic[T]):
         self._fetched_at = time.monotonic()
         if not before:
             self._progress_at = self._fetched_at
+            if self._status != "running":
+                # What had failed is now somebody else's: otherwise it would have been fetched again.
+                self._set_status("running")
 
     def forget(self) -> None:
         """Place all partitions anew before anything of them is processed."""
@@ -267,37 +253,27 @@ class BatchConsumer(Generic[T]):
         await pause(self._stopping, seconds)
 
     async def _seek(self, consumer: StoredOffsetConsumer, assigned: frozenset[TopicPartition]) -> None:
+        logical = {(self._names[tp.topic], tp.partition): tp for tp in assigned}
+        bounds = await self._watermarks.ends(self._names)
         async with transaction(self._pool) as connection:
-            logical = {(self._names[tp.topic], tp.partition): tp for tp in assigned}
             stored = await offsets.lock(connection, self._group, logical)
-            bounds = await self._watermarks.ends(self._names)
             for partition, offset in stored.items():
-                begin, end = bounds.get(partition, (0, offset))
+                first, end = bounds.get(partition, (0, offset))
+                where = {"topic": partition[0], "partition": partition[1], "stored": offset, "first": first, "end": end}
                 if offset > end:
                     _log.error(
-                        "the topic ends before the stored offset: it was created anew and is read from its beginning",
-                        topic=partition[0],
-                        partition=partition[1],
-                        stored=offset,
-                        end=end,
+                        "the topic ends before the stored offset: it is new, read from its beginning", **where
                     )
-                    await offsets.rewind(connection, self._group, partition, begin)
-                    stored[partition] = begin
-                elif 0 < offset < begin:
-                    _log.error(
-                        "the topic no longer reaches back to the stored offset: records are missing",
-                        topic=partition[0],
-                        partition=partition[1],
-                        stored=offset,
-                        begin=begin,
-                    )
+                    await offsets.rewind(connection, self._group, partition, first)
+                    stored[partition] = first
+                elif offset < first:
+                    if offset > 0:
+                        _log.error(
+                            "the topic no longer reaches back to the stored offset: records are lost", **where
+                        )
+                    stored[partition] = first
         if consumer.assignment() == assigned:
-            consumer.seek_all(
-                {
-                    logical[partition]: max(offset, bounds.get(partition, (0, 0))[0])
-                    for partition, offset in stored.items()
-                }
-            )
+            consumer.seek_all({logical[partition]: offset for partition, offset in stored.items()})
 
     def _note_assignment(self, assigned: frozenset[TopicPartition]) -> None:
         if self._placed != assigned:
@@ -314,25 +290,31 @@ class BatchConsumer(Generic[T]):
         positions = {**consumer.positions(), **self._in_flight}
         return {(self._names[tp.topic], tp.partition): offset for tp, offset in positions.items() if self.is_placed(tp)}
 
-    async def _checkpoints(self) -> None:
-        """Store positions that moved without records (transaction markers), so that other replicas see no lag there."""
-        while not await pause(self._stopping, _CHECKPOINT_SECONDS):
-            moved = {
-                partition: Position(offset, None)
-                for partition, offset in self._live().items()
-                if offset > (self._saved[partition].next_offset if partition in self._saved else -1)
-            }
-            if not moved or self._in_flight:
-                continue
+    async def _watch(self) -> None:
+        """Every second: is the broker there, and did positions move without records?"""
+        while not await pause(self._stopping, _WATCH_SECONDS):
             try:
-                async with acquire(self._pool) as connection:
-                    await offsets.save(connection, self._group, moved)
-                self._saved |= moved
-            except Exception as error:  # noqa: BLE001 - the next round comes in a second, and the loop reports faults
-                _log.debug("checkpoint failed", error=type(error).__name__)
+                await self._watermarks.ends(self._names)
+                self._broker_fault = None
+                await self._checkpoint()
+            except Exception as error:  # noqa: BLE001 - the next round comes in a second
+                if isinstance(error, KafkaError | TimeoutError):
+                    self._broker_fault = f"{type(error).__name__}: {error}"[:300]
+
+    async def _checkpoint(self) -> None:
+        """Store positions that passed transaction markers, so that other replicas see no lag there."""
+        moved = {
+            partition: Position(offset, None)
+            for partition, offset in self._live().items()
+            if offset > (self._saved[partition].next_offset if partition in self._saved else -1)
+        }
+        if moved and not self._in_flight:
+            async with acquire(self._pool) as connection:
+                await offsets.save(connection, self._group, moved)
+            self._saved |= moved
 
     def _set_status(self, status: str) -> None:
-        self.status = status
+        self._status = status
         self._metrics.running.set(1 if status == "running" else 0)
         if status.startswith("stopped"):
             _log.error("consumer stopped", why=status)

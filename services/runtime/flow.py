@@ -3,15 +3,18 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import asyncpg
 
 from services.runtime import dead_letters, outbox
 from services.runtime.clock import Clock
-from services.runtime.consumer import BatchConsumer
+from services.runtime.offsets import Partition, Position
 from services.runtime.postgres import acquire
 from services.runtime.telemetry import Metrics
+
+_BEGINNING = datetime.min.replace(tzinfo=UTC)
+_NOTHING_DONE = Position(0, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,49 @@ class Part:
     drained: bool
     horizon: datetime | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerFlow:
+    """How far a consumer group has come, for all partitions of its topics, whichever replica reads them.
+
+    `lag` counts records by topic. `horizon`: every record accepted by ingest up to then has been processed here.
+    """
+
+    status: str
+    lag: Mapping[str, int]
+    horizon: datetime
+
+    @classmethod
+    def of(
+        cls,
+        status: str,
+        now: datetime,
+        *,
+        bounds: Mapping[Partition, tuple[int, int]],
+        done: Mapping[Partition, Position],
+    ) -> "ConsumerFlow":
+        """Compare the broker's (first, next) offsets, asked after `now` was read, with what is done.
+
+        A partition without lag is complete up to `now`; one with lag up to the record it processed last.
+        """
+        lag = dict.fromkeys((topic for topic, _ in bounds), 0)
+        horizon = now
+        for partition, (first, end) in bounds.items():
+            position = done.get(partition, _NOTHING_DONE)
+            behind = end - max(position.next_offset, first)
+            if behind > 0:
+                lag[partition[0]] += behind
+                horizon = min(horizon, position.recordedtime or _BEGINNING)
+        return cls(status, lag, horizon)
+
+
+class Consumer(Protocol):
+    """A `BatchConsumer`, as far as `/flow` is concerned."""
+
+    async def flow(self) -> ConsumerFlow:
+        """Say how far it has come."""
+        ...
 
 
 Probe = Callable[[datetime], Awaitable[Part]]
@@ -81,7 +127,7 @@ class Flow:
         service: str,
         clock: Clock,
         pool: asyncpg.Pool | None = None,
-        consumers: Sequence[BatchConsumer[Any]] = (),
+        consumers: Sequence[Consumer] = (),
         parts: Mapping[str, Probe] | None = None,
         metrics: Metrics | None = None,
     ) -> None:
