@@ -34,6 +34,9 @@ def one_line(text: str | None, longest: int = _LONGEST_NAME) -> str | None:
     """Return `text` as one storable line of at most `longest` characters, or None when nothing is left."""
     if not text:
         return None
+    # Nearly all are fine as they are, and this is asked several times for each report.
+    if text.isprintable() and "  " not in text and text[0] != " " and text[-1] != " " and len(text) <= longest:
+        return text
     return " ".join(_CONTROL.sub(" ", text).split())[:longest].strip() or None
 
 

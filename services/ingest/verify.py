@@ -71,7 +71,8 @@ def _write_rfc3339(seconds: int) -> str:
 
 
 def _standard_key(secret: str) -> bytes:
-    key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    encoded = secret.removeprefix("whsec_")
+    key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
     if len(key) < 16:  # noqa: PLR2004 - the specification asks for 24 to 64 bytes; shorter ones can be guessed
         raise ValueError("too short")
     return key

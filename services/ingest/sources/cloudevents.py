@@ -22,7 +22,6 @@ from services.runtime.problems import FieldError, field_errors
 
 FUTURE = timedelta(days=1)
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
-_BEYOND_MICROS = re.compile(r"(\.\d{6})\d+")
 _SEQUENCE = re.compile(r"\d{1,18}")
 _OURS = frozenset({"interaction", "report", "revision", "source", "occurred_at"})
 _LONGEST_ATTRIBUTE = 1024
@@ -122,7 +121,7 @@ class _Attributes:
         if not _TIME.fullmatch(value):
             raise _one("time", "is no RFC 3339 time with an offset", remedy)
         try:
-            moment = datetime.fromisoformat(_BEYOND_MICROS.sub(r"\1", value.upper())).astimezone(UTC)
+            moment = datetime.fromisoformat(value.upper()).astimezone(UTC)
         except (ValueError, OverflowError):
             raise _one("time", "is no moment of the calendar", remedy) from None
         if not EARLIEST <= moment < LATEST:
