@@ -1,20 +1,24 @@
 """Wires the ingest service. Run it with `python -m services.ingest.app`."""
 
-from contracts.topics import INTERACTIONS
+from contracts.topics import INBOUND, INTERACTIONS
 from services.ingest.api import build_api
 from services.ingest.identities import Directory
+from services.ingest.inbound import InboundHandler
 from services.ingest.mailbox import MailboxPoller
 from services.ingest.publisher import Publisher
 from services.ingest.reception import Reception
 from services.ingest.reporting import SourceReport
 from services.ingest.settings import IngestSettings, read_sources
 from services.ingest.statistics import Statistics
+from services.runtime import dead_letter_api
 from services.runtime.auth import TokenVerifier
 from services.runtime.clock import build_clock
+from services.runtime.consumer import BatchConsumer
 from services.runtime.flow import Flow
 from services.runtime.health import operations_app, status_check
+from services.runtime.outbox import Relay
 from services.runtime.postgres import create_pool
-from services.runtime.service import Service, run
+from services.runtime.service import Component, Service, run
 from services.runtime.telemetry import Telemetry
 
 
@@ -30,15 +34,41 @@ async def build(settings: IngestSettings) -> Service:
     reception = Reception(publisher, statistics, telemetry, clock, Directory(file.own_domains, file.default_region))
     mailboxes = MailboxPoller(reception, sources, pool)
     report = SourceReport(pool, statistics, sources, clock)
-    flow = Flow(service="ingest", clock=clock, pool=pool, parts={"sources": report.part}, metrics=telemetry.metrics)
+    consumers = [
+        BatchConsumer(
+            service="ingest",
+            topics=[INBOUND],
+            handler=InboundHandler(reception, source),
+            pool=pool,
+            settings=settings,
+            clock=clock,
+            telemetry=telemetry,
+        )
+        for source in sources.values()
+        if source.configuration.provider == "inbound"
+    ]
+    # Only what comes in by the broker goes out by the outbox; doors and mailboxes publish themselves.
+    relays = [Relay(service="ingest", dsn=settings.database_url, settings=settings, telemetry=telemetry)] * bool(
+        consumers
+    )
+    components: list[Component] = [publisher, report, mailboxes, *consumers, *relays]
+    flow = Flow(
+        service="ingest",
+        clock=clock,
+        pool=pool,
+        consumers=consumers,
+        parts={"sources": report.part},
+        metrics=telemetry.metrics,
+    )
+    letters = dead_letter_api.router(pool=pool, verifier=verifier, clock=clock) if verifier else None
     # The database is no check: without it the doors stay open, only statistics and mailboxes wait.
     checks = {"broker": status_check(lambda: publisher.connected, lambda: "waiting: the broker")}
     return Service(
         name="ingest",
         settings=settings,
         operations=operations_app(checks, flow.report, telemetry),
-        api=build_api(reception, sources, verifier),
-        components=[publisher, report, mailboxes],
+        api=build_api(reception, sources, verifier, letters),
+        components=components,
         resources=[pool.close],
     )
 

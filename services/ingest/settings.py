@@ -99,6 +99,12 @@ class SourcesFile(_Strict):
     """ISO 3166 code of the country whose national phone numbers appear without a prefix."""
     sources: dict[SourceName, SourceConfiguration] = {}
 
+    @model_validator(mode="after")
+    def _reads_the_topic_once(self) -> Self:
+        if sum(source.provider == "inbound" for source in self.sources.values()) > 1:
+            raise ValueError("only one source may have the provider inbound: there is one such topic")
+        return self
+
 
 class Source(BaseModel):
     """A configured source with its keys read."""

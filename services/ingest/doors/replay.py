@@ -1,0 +1,67 @@
+"""`POST /v1/replay/{source}`: an operator sends again what was kept raw, once the mapping understands it.
+
+The operator's token stands in for the signature, whose age is past. The body is the dead letter's value; headers that a
+provider's meaning hangs on (`x-shopify-topic` …) are sent as they were kept.
+"""
+
+import asyncio
+from collections.abc import Mapping
+
+from pydantic import ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from services.ingest.doors.bearer import operator
+from services.ingest.doors.mail import read_mail
+from services.ingest.doors.requests import answer, parse, read_body, refusal, unknown_source
+from services.ingest.doors.webhooks import mapping_of
+from services.ingest.publisher import TooLarge, Unavailable
+from services.ingest.reception import Reception
+from services.ingest.settings import WEBHOOK_SCHEMES, Source
+from services.ingest.sources.mapping import Mapped, Unmapped
+from services.runtime.auth import TokenVerifier
+from services.runtime.problems import Problem
+
+_MAIL = frozenset({"mail", "imap"})
+
+
+class Replay:
+    """The door. The same payload has the same ids as the first time, so a replay too many changes nothing."""
+
+    def __init__(self, reception: Reception, sources: Mapping[str, Source], verifier: TokenVerifier | None) -> None:
+        self._reception = reception
+        self._sources = {
+            name: source
+            for name, source in sources.items()
+            if source.configuration.provider in WEBHOOK_SCHEMES or source.configuration.provider in _MAIL
+        }
+        self._verifier = verifier
+
+    async def post(self, request: Request) -> Response:
+        """Take one payload again."""
+        operator(request, self._verifier)
+        source = self._sources.get(request.path_params["source"])
+        if source is None:
+            raise unknown_source()
+        body = await read_body(request)
+        origin = self._reception.origin(source)
+        with self._reception.telemetry.span("ingest replay", source=source.name) as trace:
+            try:
+                mapped = await self._map(source, request.headers, body)
+                if mapped.ignored is not None:
+                    return answer({"accepted": 0, "ignored": mapped.ignored})
+                await self._reception.accept(source.name, mapped.events, origin.received_at, trace.traceparent)
+            except (Unavailable, TooLarge) as error:
+                raise refusal(error) from None
+        return answer({"accepted": len(mapped.events)})
+
+    async def _map(self, source: Source, headers: Mapping[str, str], body: bytes) -> Mapped:
+        origin = self._reception.origin(source)
+        try:
+            if source.configuration.provider in _MAIL:
+                return await asyncio.to_thread(read_mail, body, source, origin)
+            return mapping_of(source)(parse(body), body, headers, origin)
+        except (Unmapped, ValidationError) as unmapped:
+            why = unmapped.reason if isinstance(unmapped, Unmapped) else "not_valid"
+            detail = f"The mapping does not understand it ({why}); it stays the dead letter that it is."
+            raise Problem(422, "Still not understood", detail, "unmapped") from None

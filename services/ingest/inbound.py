@@ -1,0 +1,81 @@
+"""`tenure.inbound`: CloudEvents that other systems put on the broker themselves; validated, then passed on.
+
+What is wrong becomes a dead letter of ingest. What is right goes through the outbox, in the transaction of its batch.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from contracts.codec import encode, event_envelope
+from contracts.envelope import Unreadable
+from contracts.events import Event
+from contracts.topics import INTERACTIONS
+from services.ingest import strict_json
+from services.ingest.reception import Reception
+from services.ingest.settings import Source
+from services.ingest.sources.cloudevents import Invalid, Reader
+from services.runtime import outbox
+from services.runtime.consumer import Received, Record
+from services.runtime.outbox import OutboxMessage
+
+_STRUCTURED = b"application/cloudevents+json"
+_LONGEST_PUBLISHER = 200
+
+
+class InboundHandler:
+    """`services.runtime.consumer.BatchHandler` of what others publish."""
+
+    def __init__(self, reception: Reception, source: Source) -> None:
+        self._reception = reception
+        self._source = source
+
+    def decode(self, record: Record) -> Received[Event]:
+        """Read one CloudEvent in binary or structured mode; raise `Unreadable` naming the field and the remedy."""
+        item = _structured(record)
+        publisher = item.get("source")
+        if not isinstance(publisher, str) or not 0 < len(publisher) <= _LONGEST_PUBLISHER:
+            raise Unreadable("bad_envelope", "source: is missing or too long; name the publisher, such as /erp")
+        origin = self._reception.origin(self._source)
+        # Everybody who publishes has a namespace: nobody can speak of another's orders.
+        origin = replace(origin, system=f"inbound:{publisher}")
+        try:
+            event = Reader(origin).read(item)
+        except Invalid as bad:
+            reason = "unknown_type" if bad.errors[0].field == "type" else "bad_data"
+            raise Unreadable(reason, "; ".join(f"{e.field}: {e.message}; {e.remedy}" for e in bad.errors)) from None
+        traceparent = item.get("traceparent")
+        traced = traceparent if isinstance(traceparent, str) else None
+        return Received(record, event, event_envelope(event, origin.received_at, traced))
+
+    async def handle(self, connection: asyncpg.Connection, batch: Sequence[Received[Event]], now: datetime) -> None:
+        """Append the batch to the outbox."""
+        messages = [
+            OutboxMessage(INTERACTIONS, one.event.interaction.id, one.envelope, encode(one.event)) for one in batch
+        ]
+        await outbox.append(connection, messages)
+        self._reception.statistics.delivered(self._source.name, now, accepted=len(messages))
+        self._reception.telemetry.metrics.accepted(self._source.name, "accepted", len(messages))
+
+
+def _structured(record: Record) -> dict[str, Any]:
+    headers = dict(record.headers)
+    if record.value is None:
+        raise Unreadable("empty", "the record has no value; send the event's fields as a JSON object")
+    try:
+        parsed = strict_json.loads(record.value)
+    except strict_json.BadJson as bad:
+        place = f"{bad.field}: " if bad.field else ""
+        raise Unreadable("bad_json", f"{place}{bad.message}; {bad.remedy}") from None
+    if headers.get("content-type", b"").startswith(_STRUCTURED):
+        if not isinstance(parsed, dict):
+            raise Unreadable("bad_envelope", "the value is no JSON object; send one CloudEvent in each record")
+        return parsed
+    try:
+        attributes = {name[3:]: str(value, "utf-8") for name, value in headers.items() if name.startswith("ce_")}
+    except (UnicodeDecodeError, TypeError):
+        raise Unreadable("bad_envelope", "a ce_ header holds bytes that are no text") from None
+    return {**attributes, "data": parsed}
