@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from contracts.activity import Version
-from contracts.values import Id, Instant, Kind, Line, Model, Text
+from contracts.values import Id, Instant, Kind, Line, Model, Text, Word
 
 Severity = Literal["info", "warn", "alert"]
 AlertState = Literal["open", "acknowledged", "snoozed", "resolved"]
@@ -53,7 +53,8 @@ class AlertEvent(Model):
     alert_id: Id
     account_id: Id
     version: Version
-    rule: RuleName
+    rule: Word
+    """One of `RuleName`; later ones may come."""
     rule_version: int
     severity: Severity
     state: AlertState

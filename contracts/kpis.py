@@ -8,7 +8,7 @@ from pydantic import Field
 
 from contracts.accounts import GroupRole
 from contracts.activity import Version
-from contracts.values import Currency, Id, Instant, Kind, Model, TouchClass
+from contracts.values import Currency, Id, Instant, Kind, Model, TouchClass, Word
 
 Kpi = Literal[
     "touches_out",
@@ -42,8 +42,10 @@ class Evidence(Model):
 class KpiValue(Model):
     """One KPI over one window, and over the window of the same length before it."""
 
-    kpi: Kpi
-    window: Window
+    kpi: Word
+    """One of `Kpi`; later ones may come."""
+    window: Annotated[int, Field(ge=1)]
+    """Days; one of `Window`."""
     currency: Currency | None = None
     value: Decimal | None = None
     """None: not defined (no order to take a rate of, no resolution to take a mean of)."""
@@ -53,13 +55,19 @@ class KpiValue(Model):
     evidence: Evidence | None = None
 
 
+TouchSort = Literal["inbound", "outbound", "connected_call", "meeting", "two_way"]
+"""inbound: mail, chat, comment or connected call from the customer. outbound: mail, chat or comment of ours.
+connected_call: a call of ours that a person answered. meeting: a meeting or visit. two_way: a mail or chat, of either
+side, that answers one from the other side within 14 days.
+"""
+OpenItemKind = Literal["unanswered_mail", "missed_call", "open_ticket"]
+
+
 class LastTouch(Model):
     """The latest touch of one sort."""
 
-    sort: Literal["inbound", "outbound", "connected_call", "meeting", "two_way"]
-    """inbound: mail, chat, comment or connected call from the customer. outbound: mail, chat or comment of ours.
-    connected_call: a call of ours that a person answered. meeting: a meeting or visit. two_way: a mail or chat, of
-    either side, that answers one from the other side within 14 days."""
+    sort: Word
+    """One of `TouchSort`; later ones may come."""
     touch_class: TouchClass
     role: GroupRole | None = None
     """Of a contact who took part, on that day; None: over all contacts."""
@@ -70,7 +78,8 @@ class LastTouch(Model):
 class OpenItem(Model):
     """Something that waits for us."""
 
-    kind: Literal["unanswered_mail", "missed_call", "open_ticket"]
+    kind: Word
+    """One of `OpenItemKind`; later ones may come."""
     interaction_id: Id
     source_kind: Kind
     since: Instant

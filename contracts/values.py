@@ -27,6 +27,8 @@ _ID_PATTERN = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 
 Id = Annotated[str, StringConstraints(pattern=_ID_PATTERN)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=_NO_NUL)]
+Word = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+"""A word of a vocabulary that grows within a version: readers pass over the words that they do not know."""
 NativeId = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=_NO_NUL)]
 Line = Annotated[str, StringConstraints(max_length=1000, pattern=_NO_NUL)]
 Text = Annotated[str, StringConstraints(max_length=20_000, pattern=_NO_NUL)]
