@@ -9,7 +9,7 @@ SOURCES := contracts services samples deploy tests
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status test check lint bench lock clean local dev
+.PHONY: help demo up down status test check lint bench lock clean local dev schemas docs
 
 help:
 	@echo "make demo    play the sample company on real Kafka and PostgreSQL, and see what comes out"
@@ -55,6 +55,15 @@ bench: dev
 	@$(BIN)/python -m tests.bench
 
 # After a change of the dependencies in pyproject.toml: the same versions where they still fit.
+# Renews the JSON Schemas and the ids in the golden examples; refuses what would break a reader or an old record.
+schemas: dev
+	@$(BIN)/python -m tests.contracts.examples
+	@$(BIN)/python -m tests.contracts.compatibility
+
+# Renews the tables in documents that say what the code says.
+docs: dev
+	@$(BIN)/python -m tests.unit.docs.tables
+
 lock: dev
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --group dev \
 	  pyproject.toml -o requirements/dev.lock
