@@ -1,7 +1,6 @@
 """What comes over Kafka: accounts, users, teams, KPIs and activity become state and due times. Nothing fires here."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -54,16 +53,18 @@ class Handlers:
         watched = await self._accounts.lock(connection, concerned | signalling | spoken_of)
         signalled = await self._accounts.save_activity(connection, attributions)
         changed = _newer(watched, states)
+        newer = _new_accounts(watched, changed)
         if changed:
             await self._accounts.save(connection, list(changed.values()))
-            await self._accounts.save_people(connection, _new_accounts(watched, changed))
-        await self._look_again(connection, {**watched, **changed}, now, signalled | changed.keys())
+            await self._accounts.save_people(connection, newer)
+        one_shot = signalled | {account.account_id for account in newer}
+        await self._look_again(connection, {**watched, **changed}, now, one_shot)
 
     async def _look_again(
         self, connection: asyncpg.Connection, watched: Mapping[str, Watched], now: datetime, one_shot: set[str]
     ) -> None:
         """Write due times: at once where something fires or an alert waits for the change, else what the rule says."""
-        known = {key: one for key, one in watched.items() if one.account is not None}
+        known = {key: one for key, one in watched.items() if one.account_json is not None}
         if not known:
             return
         versions = await self._rules.current(connection)
@@ -71,7 +72,7 @@ class Handlers:
         causes = await self._alerts.watched_causes(connection, list(known))
         looks = [Due(key, rule, AT_ONCE) for key in sorted(one_shot & known.keys()) for rule in _ONE_SHOT]
         for key, one in known.items():
-            assert one.account is not None  # noqa: S101 - filtered above
+            assert one.account is not None  # noqa: S101 - its text was there above
             view = AccountView(one.account, self._zone, one.kpis, surroundings.users)
             for rule in _LASTING:
                 at_once = (key, rule) in causes
@@ -85,27 +86,19 @@ def _due(view: AccountView, version: RuleVersion, now: datetime) -> datetime | N
 
 
 def _newer(watched: Mapping[str, Watched], states: Sequence[Received[Known]]) -> dict[str, Watched]:
-    changed: dict[str, Watched] = {}
+    """Return the accounts about which something newer was said."""
+    latest = dict(watched)
     for one in states:
-        event, trace = one.event, one.envelope.traceparent
-        if isinstance(event, Account):
-            before = changed.get(event.account_id) or watched[event.account_id]
-            if event.version > before.account_version:
-                changed[event.account_id] = replace(
-                    before, account=event, account_version=event.version, traceparent=trace or before.traceparent
-                )
-        elif isinstance(event, AccountKpis):
-            before = changed.get(event.account_id) or watched[event.account_id]
-            if event.version > before.kpis_version:
-                changed[event.account_id] = replace(
-                    before, kpis=event, kpis_version=event.version, traceparent=trace or before.traceparent
-                )
-    return changed
+        event = one.event
+        assert isinstance(event, Account | AccountKpis)  # noqa: S101 - the caller chose these
+        text = (one.record.value or b"").decode()
+        latest[event.account_id] = latest[event.account_id].told(event, text, one.envelope.traceparent)
+    return {key: one for key, one in latest.items() if one is not watched[key]}
 
 
 def _new_accounts(before: Mapping[str, Watched], after: Mapping[str, Watched]) -> list[Account]:
     return [
         one.account
         for key, one in after.items()
-        if one.account is not None and one.account_version > before[key].account_version
+        if one.account_version > before[key].account_version and one.account is not None
     ]

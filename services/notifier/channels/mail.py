@@ -12,14 +12,13 @@ from email_validator import EmailNotValidError, validate_email
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from services.notifier.domain.delivery import Attempt, Job, Notice, SmtpServer
-from services.notifier.domain.rules import RULES
+from services.notifier.domain.rules import advice
 from services.notifier.domain.wording import at_time, counted, figure
 
 _SECONDS = 20.0
 _SHOWN = 50
 """Alerts in one message; the rest is counted."""
 _WORDS: Mapping[str, str] = {"opened": "New", "escalated": "Escalated", "reopened": "Back again"}
-_ADVICE: Mapping[str, str] = {name: rule.advice for name, rule in RULES.items()}
 _RULE_NAMES = {
     "stale_touch": "stale touch",
     "ticket_volume": "ticket volume",
@@ -116,7 +115,7 @@ class MailChannel:
             "unverified": event.evidence.unverified,
             "rule": _RULE_NAMES.get(event.rule, event.rule),
             "rule_version": event.rule_version,
-            "advice": _ADVICE[event.rule],
+            "advice": advice(event.rule),
             "opened_at": at_time(event.opened_at, zone),
             "link": f"{self._console_url}/alerts/{event.alert_id}",
         }

@@ -1,8 +1,9 @@
 """What is kept of accounts, as it travels between the database and the rules."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Literal
 
 from contracts.accounts import Account, Team, User
@@ -16,17 +17,48 @@ AT_ONCE = datetime(1990, 1, 1, tzinfo=UTC)
 """A due time that has always passed."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Watched:
-    """What accounts and metrics last said of an account. Versions are -1 while nothing has come."""
+    """What accounts and metrics last said of an account. Versions are -1 while nothing has come.
+
+    Kept as the JSON text that came, read when somebody asks: most of what is locked is only replaced.
+    """
 
     account_id: str
-    account: Account | None = None
+    account_json: str | None = None
     account_version: int = -1
-    kpis: AccountKpis | None = None
+    kpis_json: str | None = None
     kpis_version: int = -1
     next_version: int = 1
     traceparent: str | None = None
+
+    @cached_property
+    def account(self) -> Account | None:
+        """The account; None until it has come."""
+        return None if self.account_json is None else Account.model_validate_json(self.account_json)
+
+    @cached_property
+    def kpis(self) -> AccountKpis | None:
+        """Its KPIs; None until they have come."""
+        return None if self.kpis_json is None else AccountKpis.model_validate_json(self.kpis_json)
+
+    def told(self, event: Account | AccountKpis, json: str, traceparent: str | None) -> "Watched":
+        """Return it with a newer state, or as it is; `json` is the text that `event` was read from."""
+        trace = traceparent or self.traceparent
+        known = vars(self)
+        if isinstance(event, Account):
+            if event.version <= self.account_version:
+                return self
+            after = replace(self, account_json=json, account_version=event.version, traceparent=trace)
+            read = {"account": event, **{name: known[name] for name in ("kpis",) if name in known}}
+        else:
+            if event.version <= self.kpis_version:
+                return self
+            after = replace(self, kpis_json=json, kpis_version=event.version, traceparent=trace)
+            read = {"kpis": event, **{name: known[name] for name in ("account",) if name in known}}
+        # What has been read already is not read again.
+        vars(after).update(read)
+        return after
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ import asyncpg
 from contracts.accounts import Account, Team, User
 from contracts.activity import Attribution
 from contracts.ids import derive_id
-from contracts.kpis import AccountKpis
 from contracts.values import Kind
 from services.notifier.domain.state import Surroundings, Watched, brief_of, evidence_ids, signal_of
 from services.notifier.domain.view import Brief, Signal
@@ -77,9 +76,9 @@ async def save(connection: asyncpg.Connection, watched: Iterable[Watched]) -> No
         *_columns(
             (
                 one.account_id,
-                one.account.model_dump_json(exclude_none=True) if one.account else None,
+                one.account_json,
                 one.account_version,
-                one.kpis.model_dump_json(exclude_none=True) if one.kpis else None,
+                one.kpis_json,
                 one.kpis_version,
                 one.traceparent,
             )
@@ -425,9 +424,9 @@ async def forget_old_briefs(connection: asyncpg.Connection, before: datetime) ->
 def _watched(row: asyncpg.Record) -> Watched:
     return Watched(
         account_id=row["account_id"],
-        account=Account.model_validate_json(row["account"]) if row["account"] else None,
+        account_json=row["account"],
         account_version=row["account_version"],
-        kpis=AccountKpis.model_validate_json(row["kpis"]) if row["kpis"] else None,
+        kpis_json=row["kpis"],
         kpis_version=row["kpis_version"],
         next_version=row["next_version"],
         traceparent=row["traceparent"],

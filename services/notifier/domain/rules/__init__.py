@@ -77,6 +77,11 @@ RULES: Mapping[RuleName, Rule] = {
 }
 
 
+def advice(rule: str) -> str:
+    """Return what the manager may do next about an alert of `rule`; empty for a rule that is not known any more."""
+    return next((one.advice for one in RULES.values() if one.name == rule), "")
+
+
 def judge(view: AccountView, version: RuleVersion, now: datetime) -> Verdict:
     """Return what one rule says now. While an account's history is incomplete its rules wait."""
     if view.account.merged_into is not None or not version.thresholds.enabled:
