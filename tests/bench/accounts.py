@@ -36,7 +36,7 @@ def measure(ground: Ground, plan: Plan, step: Step) -> list[Measured]:
     step("making the accounts")
     template = ground.database("accounts")
     blocking(_seed(ground.admin(template.name), plan.accounts))
-    evenly, hot = (_topic(ground, plan, step, hot=hot) for hot in (False, True))
+    evenly, hot = (write(ground, plan, step, hot=hot) for hot in (False, True))
     plain = ground.plain_database()
     messages = plan.share(50, at_least=200)
     name = INTERACTIONS.name
@@ -44,8 +44,8 @@ def measure(ground: Ground, plan: Plan, step: Step) -> list[Measured]:
         plan.rounds,
         step,
         baseline=lambda: copy_raw(ground, evenly + name, plan.records, plan.batch, plain),
-        evenly_spread=lambda: _consume(ground, plan, template, evenly, hot=False),
-        hot_account=lambda: _consume(ground, plan, template, hot, hot=True),
+        evenly_spread=lambda: consume(ground, plan, template, evenly, hot=False),
+        hot_account=lambda: consume(ground, plan, template, hot, hot=True),
         each_message=lambda: one_by_one(ground, evenly + name, messages, plan.accounts, plain),
     )
     return [
@@ -55,9 +55,10 @@ def measure(ground: Ground, plan: Plan, step: Step) -> list[Measured]:
     ]
 
 
-def _topic(ground: Ground, plan: Plan, step: Step, *, hot: bool) -> str:
+def write(ground: Ground, plan: Plan, step: Step, *, hot: bool) -> str:
+    """The prefix of topics that hold the orders."""
     step("writing the records" + (" with a hot account" if hot else ""))
-    prefix = ground.topics((INTERACTIONS, ACTIVITY))
+    prefix = ground.topics((INTERACTIONS, ACTIVITY), partitions=1)
     written = produce(ground.kafka, prefix + INTERACTIONS.name, map(company.record_of, _orders(plan, hot=hot)))
     expect("records written", blocking(written), plan.records)
     return prefix
@@ -92,7 +93,8 @@ async def _seed(dsn: str, accounts: int) -> None:
         await connection.close()
 
 
-def _consume(ground: Ground, plan: Plan, template: DatabaseAccess, prefix: str, *, hot: bool) -> float:
+def consume(ground: Ground, plan: Plan, template: DatabaseAccess, prefix: str, *, hot: bool) -> float:
+    """Records a second of the consumer, on a copy of `template`."""
     database = ground.copy(template)
     ground.settle()
     answer = ground.apart(

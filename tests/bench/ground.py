@@ -43,10 +43,11 @@ class Ground:
     _topics: list[str] = field(default_factory=list)
     _databases: list[str] = field(default_factory=list)
 
-    def topics(self, wanted: Iterable[Topic] = TOPICS) -> str:
+    def topics(self, wanted: Iterable[Topic] = TOPICS, *, partitions: int | None = None) -> str:
         """The prefix under which fresh topics have been created."""
         prefix = f"b{uuid.uuid4().hex[:8]}."
-        made = create_topics(self.kafka, prefix=prefix, topics=wanted, embedded=True, partitions=self.partitions)
+        count = partitions or self.partitions
+        made = create_topics(self.kafka, prefix=prefix, topics=wanted, embedded=True, partitions=count)
         self._topics += blocking(made)
         return prefix
 

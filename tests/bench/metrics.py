@@ -46,7 +46,7 @@ def measure(ground: Ground, plan: Plan, step: Step) -> list[Measured]:
 def prepare(ground: Ground, plan: Plan, step: Step) -> tuple[DatabaseAccess, str]:
     """A database that knows the accounts and nothing else, and the prefix of topics that hold the orders."""
     step("making the accounts")
-    prefix = ground.topics((ACCOUNTS, ACTIVITY, KPIS))
+    prefix = ground.topics((ACCOUNTS, ACTIVITY, KPIS), partitions=1)
     blocking(produce(ground.kafka, prefix + ACCOUNTS.name, map(company.account_record, range(plan.accounts))))
     template = ground.database("metrics")
     _run(ground, plan, template, prefix, plan.accounts)
@@ -145,6 +145,6 @@ def _recomputed(orders: list[company.Order]) -> dict[str, tuple[int, Decimal]]:
 
 def _figures(payload: bytes) -> tuple[int, Decimal]:
     values = {
-        (value["kpi"], value["window"]): Decimal(value.get("value", "0")) for value in orjson.loads(payload)["values"]
+        (value["kpi"], value["window"]): Decimal(value.get("value") or 0) for value in orjson.loads(payload)["values"]
     }
     return int(values["orders", _WINDOW]), values["net_revenue", _WINDOW]

@@ -1,0 +1,65 @@
+"""Ratios, verdicts and checks of the bench."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.bench.figures import CheckFailed, Figure, Measured, alternate, compare, expect
+from tests.bench.load import Answers
+from tests.bench.stream import Pace
+
+RATIO = Figure("relay", "the relay", "A", first=0.4, goal=0.7)
+TIME = Figure("p99", "latency", "an open loop", first=15.0, unit="ms")
+
+
+def test_every_second_round_goes_backwards() -> None:
+    took_part: list[str] = []
+
+    def contestant(name: str) -> float:
+        took_part.append(name)
+        return 1.0
+
+    alternate(2, lambda _: None, first=lambda: contestant("first"), second=lambda: contestant("second"))
+    assert took_part == ["first", "second", "second", "first"]
+
+
+def test_a_figure_is_the_median_of_ratios_taken_round_by_round() -> None:
+    measured = compare(RATIO, [10.0, 30.0, 50.0], [100.0, 100.0, 100.0])
+    assert measured.samples == (0.1, 0.3, 0.5)
+    assert measured.value == 0.3
+
+
+@pytest.mark.parametrize(
+    ("value", "verdict"), [(0.39, "falls short"), (0.4, "first mark reached"), (0.7, "goal reached")]
+)
+def test_more_is_better_of_a_ratio(value: float, verdict: str) -> None:
+    assert Measured(RATIO, (value,), {}).verdict == verdict
+
+
+@pytest.mark.parametrize(("value", "verdict"), [(15.0, "first mark reached"), (15.1, "falls short")])
+def test_less_is_better_of_a_time(value: float, verdict: str) -> None:
+    assert Measured(TIME, (value,), {}).verdict == verdict
+
+
+def test_an_end_state_that_differs_is_said_with_both_numbers() -> None:
+    with pytest.raises(CheckFailed, match="rows in the ledger: 0 instead of 400"):
+        expect("rows in the ledger", 0, 400)
+
+
+def test_the_first_batch_does_not_count_for_the_pace() -> None:
+    pace = Pace()
+    pace.committed(100)
+    with pytest.raises(ValueError, match="at least two"):
+        _ = pace.per_second
+    pace.committed(200)
+    assert pace.total == 200
+    assert pace.per_second > 0
+
+
+def test_the_first_refusal_is_kept_for_the_message() -> None:
+    answers = Answers()
+    answers.note(202, b"")
+    answers.note(401, b"The signature is missing")
+    answers.note(503, b"later")
+    assert answers.refusal == "401 The signature is missing"
+    assert answers.statuses.total() == 3
