@@ -23,6 +23,7 @@ from deploy.databases import DatabaseAccess
 from services.ingest.app import build
 from services.ingest.settings import IngestSettings
 from services.ingest.verify import SchemeName, sign
+from services.runtime.auth import Issuer
 from services.runtime.settings import load
 from tests.conftest import CreateTopics
 
@@ -70,6 +71,7 @@ class Ingest:
     http: httpx2.AsyncClient
     operations: httpx2.AsyncClient
     settings: IngestSettings
+    issuer: Issuer
 
     async def published(self, number: int) -> list[ConsumerRecord]:
         """Reads `tenure.interactions` from its beginning until `number` records have come; checks that no more came."""
@@ -104,6 +106,10 @@ class Ingest:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return await self.http.post(path, content=body, headers={"content-type": "application/json", **signed, **named})
 
+    def bearer(self, *roles: str) -> dict[str, str]:
+        """The header of somebody with these roles."""
+        return {"authorization": f"Bearer {self.issuer.issue('olga', roles)}"}
+
     async def events_door(
         self, item: Any, media: str = "application/cloudevents+json", **headers: str
     ) -> httpx2.Response:
@@ -127,11 +133,12 @@ async def start_ingest(
 ) -> AsyncIterator[StartIngest]:
     """Starts the service; keyword arguments are further settings, `sources` is further TOML."""
     make_topics()
+    issuer = Issuer(tmp_path / "issuer", "https://login.brightwell.invalid", "tenure")
     for name, secret in SECRETS.items():
         (tmp_path / name).write_text(secret)
     async with AsyncExitStack() as stack:
 
-        async def start(sources: str = "", **settings: str) -> Ingest:
+        async def start(sources: str = "", *, wait: bool = True, **settings: str) -> Ingest:
             (tmp_path / "sources.toml").write_text(SOURCES + sources)
             access = database("ingest")
             environ = {
@@ -141,6 +148,9 @@ async def start_ingest(
                 "TENURE_SOURCES_FILE": str(tmp_path / "sources.toml"),
                 "TENURE_HTTP_PORT": "0",
                 "TENURE_OPERATIONS_PORT": "0",
+                "TENURE_AUTH_JWKS_FILE": str(issuer.jwks_file),
+                "TENURE_AUTH_ISSUER": issuer.issuer,
+                "TENURE_AUTH_AUDIENCE": issuer.audience,
                 **{f"TENURE_{name.upper()}": value for name, value in settings.items()},
             }
             read = load(IngestSettings, environ)
@@ -150,8 +160,9 @@ async def start_ingest(
             operations = await stack.enter_async_context(
                 httpx2.AsyncClient(base_url=f"http://127.0.0.1:{service.operations_port}")
             )
-            ingest = Ingest(http, operations, read)
-            await ready(ingest)
+            ingest = Ingest(http, operations, read, issuer)
+            if wait:
+                await ready(ingest)
             return ingest
 
         yield start
