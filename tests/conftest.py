@@ -117,7 +117,7 @@ def kafka_bootstrap(request: pytest.FixtureRequest) -> str:
 
     def start() -> str:
         spawned = partial(instance.add, "kafka")
-        kafka = LocalKafka(instance.directory / "kafka", report=print, spawned=spawned)
+        kafka = LocalKafka(instance.directory / "kafka", short_lived=True, report=print, spawned=spawned)
         kafka.start()
         return kafka.bootstrap
 

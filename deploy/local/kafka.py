@@ -30,6 +30,7 @@ _COORDINATES = _HERE / "kafka-coordinates.txt"
 _LOGGING = _HERE / "kafka-log4j2.properties"
 _READY = "Kafka Server started"
 _JAVA_AT_LEAST = 17
+_COMPILE_LITTLE = "-XX:TieredStopAtLevel=1"
 _REPORT_EVERY = 10  # files
 _ROOM_FOR_JARS = 200 * 2**20  # bytes; the jars take 45 MB, twice while they are moved into place
 
@@ -48,13 +49,17 @@ class _Jar:
 
 
 class LocalKafka:
-    """One broker with its data in `directory`. Started again, it keeps its port, its cluster id and its records."""
+    """One broker with its data in `directory`. Started again, it keeps its port, its cluster id and its records.
+
+    `short_lived`: for minutes, not for hours or for measuring; the JVM then spends half as much on compiling itself.
+    """
 
     def __init__(
         self,
         directory: Path,
         *,
         log: Path | None = None,
+        short_lived: bool = False,
         report: Report = lambda _: None,
         spawned: Spawned = lambda _: None,
     ) -> None:
@@ -62,6 +67,7 @@ class LocalKafka:
         self.log = log or directory / "kafka.log"
         self.record: ProcessRecord | None = None
         self.port = 0
+        self._short_lived = short_lived
         self._report = report
         self._spawned = spawned
 
@@ -97,9 +103,9 @@ class LocalKafka:
         first, *others = uuid.uuid4().bytes
         # with its highest bit unset it begins with a letter; a dash would be taken for an option
         cluster_id = urlsafe_b64encode(bytes((first & 0x7F, *others))).decode().rstrip("=")
-        command = [*self._java(java, jars, heap="128m"), "kafka.tools.StorageTool", "format", "--standalone"]
+        command = [*self._java(java, jars, "-Xmx128m", _COMPILE_LITTLE), "kafka.tools.StorageTool"]
         done = subprocess.run(
-            [*command, "-t", cluster_id, "-c", str(draft)],
+            [*command, "format", "--standalone", "-t", cluster_id, "-c", str(draft)],
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
@@ -111,7 +117,8 @@ class LocalKafka:
 
     def _launch(self, java: Path, jars: Path, properties: Path) -> None:
         already = self.log.stat().st_size if self.log.exists() else 0
-        command = [*self._java(java, jars, heap="512m"), "kafka.Kafka", str(properties)]
+        options = ("-Xmx512m", _COMPILE_LITTLE) if self._short_lived else ("-Xmx512m",)
+        command = [*self._java(java, jars, *options), "kafka.Kafka", str(properties)]
         self.record = spawn(command, mark=str(properties), log=self.log)
         self._spawned(self.record)
 
@@ -122,10 +129,10 @@ class LocalKafka:
 
         wait_until(started, record=self.record, what="Kafka", log=self.log, patience=120.0)
 
-    def _java(self, java: Path, jars: Path, *, heap: str) -> list[str]:
+    def _java(self, java: Path, jars: Path, *options: str) -> list[str]:
         return [
             str(java),
-            f"-Xmx{heap}",
+            *options,
             "-XX:+UseSerialGC",  # the smallest footprint; a pause of some milliseconds does not matter here
             "-Djava.awt.headless=true",
             f"-Djava.io.tmpdir={self.directory / 'tmp'}",  # native compression libraries are unpacked there

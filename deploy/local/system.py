@@ -71,6 +71,7 @@ class System:
         self.kafka = LocalKafka(
             instance.directory / "kafka",
             log=self.log("kafka"),
+            short_lived=True,
             report=report,
             spawned=lambda record: self._started("kafka", record),
         )
