@@ -1,4 +1,4 @@
-"""What other systems put on `tenure.inbound` is validated: good events go on, bad ones are dead letters that stop nobody."""
+"""What others put on `tenure.inbound`: good events go on, bad ones are dead letters that stop nobody."""
 
 from __future__ import annotations
 
