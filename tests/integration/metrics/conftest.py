@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import asyncpg
 import orjson
 import pytest
+from hypothesis import Phase
 
 from contracts.accounts import Account, Team, User
 from contracts.activity import Attribution
@@ -20,6 +21,24 @@ from services.runtime.consumer import Record
 from services.runtime.postgres import create_pool, transaction
 from tests.unit.metrics.builders import BERLIN
 
+TABLES = (
+    "fact",
+    "bucket",
+    "account_state",
+    "account",
+    "account_owner",
+    "account_member",
+    "app_user",
+    "user_deputy",
+    "team",
+    "account_member",
+    "rollup",
+    "rollup_dirty",
+    "outbox",
+)
+"""What property tests empty between examples."""
+NO_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate)
+"""Every example plays on a database: shrinking one takes minutes, and the examples are small as they are."""
 State = Attribution | Account | User | Team
 
 

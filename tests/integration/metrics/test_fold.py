@@ -12,7 +12,7 @@ from contracts.activity import Attribution
 from deploy.databases import DatabaseAccess
 from services.metrics.domain.fold import fold_account
 from services.runtime.postgres import create_pool
-from tests.integration.metrics.conftest import Desk
+from tests.integration.metrics.conftest import NO_SHRINKING, TABLES, Desk
 from tests.unit.metrics.builders import ACCOUNT, BERLIN, MARIA, TOM, account, contact
 from tests.unit.metrics.comparison import check
 from tests.unit.metrics.histories import batches, histories
@@ -25,23 +25,13 @@ COPY = account(
         contact(TOM, "champion", since=date(2025, 12, 1)),
     ),
 )
-TABLES = (
-    "fact",
-    "bucket",
-    "account_state",
-    "account",
-    "account_owner",
-    "account_member",
-    "rollup",
-    "rollup_dirty",
-    "outbox",
-)
 
 
 def test_any_history_gives_the_figures_of_the_fold(database: Callable[[str], DatabaseAccess]) -> None:
     access = database("metrics")
 
     @settings(
+        phases=NO_SHRINKING,
         max_examples=int(os.environ.get("TENURE_EXAMPLES", "60")),
         deadline=None,
         suppress_health_check=list(HealthCheck),

@@ -99,6 +99,13 @@ def histories(draw: st.DrawFn, accounts: int = 1) -> list[Attribution]:
         owner = draw(st.sampled_from([ACCOUNT, OTHER])) if accounts > 1 else ACCOUNT
         given = state.model_copy(update={"account_id": owner})
         distinct.setdefault((owner, given.interaction_id, given.version), given)
+    if accounts > 1:
+        # In the end both accounts know the same of an interaction, if not that it is theirs.
+        for state in states:
+            for owner in (ACCOUNT, OTHER):
+                present = state.present and draw(st.booleans())
+                final = {"account_id": owner, "version": 9, "present": present}
+                distinct[owner, state.interaction_id, 9] = state.model_copy(update=final)
     said = list(distinct.values())
     repeated = draw(st.lists(st.sampled_from(said), max_size=5))
     return draw(st.permutations(said + repeated))
