@@ -14,7 +14,7 @@ from tests.integration.runtime.harness import REPORTS, RESULTS, Rig, rig
 
 @pytest.fixture(scope="session", autouse=True)
 def _plain_logs() -> None:
-    """As in a service: one JSON line per event. structlog's default prints tracebacks in colour, which takes seconds."""
+    """As in a service: one JSON line per event. structlog's default colours tracebacks, for seconds."""
     logs.configure("probe")
 
 

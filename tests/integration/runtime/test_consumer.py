@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncpg
 
-from contracts.envelope import Envelope
 from services.runtime import offsets
+from services.runtime.postgres import acquire, transaction
+from services.runtime.processing import BatchProcessor
+from services.runtime.records import Record
+from services.runtime.telemetry import Telemetry
 from tests.integration.runtime.harness import REPORTS, Message, Probe, Rig, eventually, message, running
 
 
@@ -39,19 +42,44 @@ async def test_a_restored_database_reads_again_from_its_own_offsets(one_rig: Rig
 
 
 async def test_records_that_another_process_has_done_are_skipped(one_rig: Rig) -> None:
-    await one_rig.produce(message(number, partition=0) for number in range(50))
-    probe = Probe()
-    consumer = one_rig.consumer(probe)
-    # Somebody else has processed thirty of them after this one, a zombie, was assigned its partitions.
-    records = [  # the batch that the zombie still holds
-        probe.decode(_record(number)).record for number in range(50)
-    ]
-    async with one_rig.pool.acquire() as connection:
-        await offsets.lock(connection, consumer._group, [(REPORTS.name, 0)])
-        await offsets.save(connection, consumer._group, {(REPORTS.name, 0): offsets.Position(30, None)})
-    outcome = await consumer._processor.process(records, {(REPORTS.name, 0): 50})
+    settings = one_rig.settings()
+    zombie = BatchProcessor(
+        service="probe",
+        group="probe",
+        topics=(REPORTS,),
+        handler=Probe(),
+        pool=one_rig.pool,
+        clock=one_rig.clock,
+        telemetry=Telemetry("probe", settings),
+        fault_threshold=settings.fault_threshold,
+    )
+    held = [message(number) for number in range(50)]
+    records = [Record(REPORTS.name, 0, n, one.key, one.value, one.headers) for n, one in enumerate(held)]
+    # After a rebalance somebody else has processed thirty of the records that the zombie still holds.
+    async with transaction(one_rig.pool) as connection:
+        await offsets.save(connection, "probe", {(REPORTS.name, 0): offsets.Position(30, None)})
+    outcome = await zombie.process(records, {(REPORTS.name, 0): 50})
     assert (outcome.repeated, outcome.processed) == (30, 20)
     assert set(await one_rig.effects()) == set(range(30, 50))
+    again = await zombie.process(records, {(REPORTS.name, 0): 50})
+    assert (again.repeated, again.processed) == (50, 0)
+    assert again.positions[REPORTS.name, 0].next_offset == 50
+
+
+async def test_a_zombie_that_holds_a_partition_makes_the_new_owner_wait_and_then_skip(one_rig: Rig) -> None:
+    await one_rig.produce(message(number, partition=0) for number in range(40))
+    async with acquire(one_rig.pool) as connection:
+        zombie = connection.transaction()
+        await zombie.start()
+        group = one_rig.prefix + "probe"
+        await offsets.lock(connection, group, [(REPORTS.name, number) for number in range(3)])
+        await connection.execute("insert into effect (number) select generate_series(0, 24)")
+        await offsets.save(connection, group, {(REPORTS.name, 0): offsets.Position(25, None)})
+        async with running(one_rig.consumer(Probe())):
+            await eventually(lambda: _somebody_waits(one_rig), "the new owner waits for the row")
+            await zombie.commit()
+            await one_rig.has_effects(range(40))
+    assert set((await one_rig.effects()).values()) == {1}
 
 
 async def test_poison_in_the_middle_is_set_aside_and_its_neighbours_go_on(one_rig: Rig) -> None:
@@ -166,9 +194,8 @@ async def _some(one: Rig) -> bool:
     return bool(await one.effects())
 
 
-def _record(number: int) -> object:
-    from services.runtime.records import Record  # noqa: PLC0415
-
-    one = message(number)
-    assert Envelope.from_headers(one.headers)
-    return Record(REPORTS.name, 0, number, one.key, one.value, one.headers)
+async def _somebody_waits(one: Rig) -> bool:
+    rows = await one.pool.fetchval(
+        "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+    )
+    return bool(rows)

@@ -16,7 +16,7 @@ class _Bytes(str):
 
     __slots__ = ()
 
-    def encode(self, *_arguments: object) -> bytes:  # type: ignore[override]
+    def encode(self, *_arguments: object) -> bytes:
         """The bytes."""
         return _STRANGE
 
@@ -27,7 +27,7 @@ async def _produce_strangely(bootstrap: str, topic: str, messages: list[Message]
     try:
         batch = producer.create_batch()
         # aiokafka's Python builder asks a name for its bytes; the compiled one, which is used otherwise, does not.
-        batch._builder = _DefaultRecordBatchBuilderPy(2, codec, 0, -1, -1, -1, 100_000)
+        batch._builder = _DefaultRecordBatchBuilderPy(2, codec, 0, -1, -1, -1, 100_000)  # noqa: SLF001 - see above
         for one in messages:
             batch.append(key=one.key, value=one.value, timestamp=None, headers=list(one.headers))
         await (await producer.send_batch(batch, topic, partition=0))

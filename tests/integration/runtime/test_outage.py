@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from urllib.parse import urlsplit
 
 import asyncpg
 
-from services.runtime.health import operations_app, postgres_check, status_check
 from services.runtime.flow import Flow
+from services.runtime.health import operations_app, postgres_check, status_check
 from services.runtime.postgres import create_pool
 from services.runtime.telemetry import Telemetry
 from tests.integration.runtime.harness import Door, Probe, Rig, eventually, message, running
@@ -32,23 +31,25 @@ async def test_with_both_away_at_start_it_waits_and_begins_once_they_are_there(o
     outside, one_rig.pool = one_rig.pool, pool
     consumer = one_rig.consumer(Probe(), kafka_bootstrap=f"127.0.0.1:{kafka.port}")
     one_rig.pool = outside
-    waited = asyncio.Event()
 
     async def waiting() -> bool:
-        return consumer.status.startswith("waiting: ConnectionRefusedError") or waited.is_set()
+        return consumer.status.startswith("waiting: ConnectionRefusedError")
 
     async def waiting_for_kafka() -> bool:
         return "Kafka" in consumer.status
 
+    async def ready() -> bool:
+        return consumer.ready
+
     async with running(consumer):
         await eventually(waiting, "it waits for the database")
-        assert not consumer.ready
+        assert not await ready()
         await postgres.open()
         await eventually(waiting_for_kafka, "it waits for the broker")
-        assert not consumer.ready
+        assert not await ready()
         await kafka.open()
         await one_rig.has_effects(range(30))
-        assert consumer.ready
+        await eventually(ready, "it is ready")
     await pool.close()
     await postgres.shut()
     await kafka.shut()

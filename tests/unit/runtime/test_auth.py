@@ -47,6 +47,7 @@ class Forge:
         self.verifier = TokenVerifier(self.issuer.jwks_file, ISSUER, AUDIENCE)
 
     def claims(self, **changes: Any) -> dict[str, Any]:
+        """The claims of a good token; `...` leaves one out."""
         now = int(time.time())
         given = {
             "iss": ISSUER,
