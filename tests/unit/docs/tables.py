@@ -12,7 +12,7 @@ from services.runtime.telemetry import Metrics
 
 ROOT = Path(__file__).parents[3]
 OPERATIONS = ROOT / "docs" / "operations.md"
-_SERVICES = {
+_SERVICES: dict[str, type[RuntimeSettings]] = {
     "ingest": IngestSettings,
     "accounts": AccountsSettings,
     "metrics": MetricsSettings,
@@ -56,7 +56,8 @@ def with_tables(document: str) -> str:
     """Return the document with each table, between its two markers, as the code says it is."""
     for name, table in TABLES.items():
         between = re.compile(f"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-        document = between.sub(lambda found, table=table: f"{found[1]}\n{table()}\n\n{found[2]}", document)
+        inner = table().replace("\\", r"\\")
+        document = between.sub(rf"\g<1>\n{inner}\n\n\g<2>", document)
     return document
 
 
