@@ -22,6 +22,7 @@ def register(app: typer.Typer) -> None:
     alerts = typer.Typer(help="The alerts that are there, and what fired each of them.", no_args_is_help=True)
     alerts.command(name="list")(list_alerts)
     alerts.command(name="show")(show_alert)
+    alerts.command(name="deliveries")(list_deliveries)
     app.add_typer(alerts, name="alerts")
 
 
@@ -63,6 +64,29 @@ def show_alert(
         return
     for line in told(found):
         typer.echo(line)
+
+
+def list_deliveries(
+    state: Annotated[str, typer.Option(help="waiting, delivered, dead (given up after 72 hours) or any")] = "dead",
+    url: Url = None,
+    token_file: TokenFile = None,
+    *,
+    instance: InstanceName = None,
+    as_json: AsJson = False,
+) -> None:
+    """List deliveries, by default those that were given up; exit with 1 when there are any of these."""
+    notifier = Remote("notifier", "operator", url, token_file, instance)
+    found: list[Mapping[str, Any]] = notifier.call("GET", "/v1/deliveries", {"state": state, "limit": "500"})["items"]
+    if as_json:
+        typer.echo(json.dumps(found))
+    for one in () if as_json else found:
+        attempts = f"{one['attempts']} attempt{'' if one['attempts'] == 1 else 's'}"
+        said = one["last_outcome"] or "not tried yet"
+        typer.echo(f"{one['delivery_id']} {one['state']} {one['kind']} {one['name']}: {attempts}, {said}")
+    if not found and not as_json:
+        typer.echo("no deliveries" if state == "any" else f"no deliveries that are {state}")
+    if any(one["state"] == "dead" for one in found):
+        raise typer.Exit(1)
 
 
 def told(alert: Mapping[str, Any]) -> list[str]:

@@ -11,7 +11,7 @@ from services.notifier.domain.ports import Channel
 from services.notifier.handlers import Handlers
 from services.notifier.poller import Poller
 from services.notifier.settings import NotifierSettings
-from services.notifier.store import accounts, alerts, deliveries, destinations, rules
+from services.notifier.store import accounts, alerts, deliveries, destinations, people, rules
 from services.notifier.upstream import UpstreamFlow
 from services.runtime.auth import TokenVerifier
 from services.runtime.clock import build_clock
@@ -37,7 +37,7 @@ async def build(settings: NotifierSettings) -> Service:
     consumer = BatchConsumer(
         service=NAME,
         topics=(ACCOUNTS, ACTIVITY, KPIS),
-        handler=Handlers(accounts=accounts, rules=rules, alerts=alerts, zone=zone),
+        handler=Handlers(accounts=accounts, people=people, rules=rules, alerts=alerts, zone=zone),
         pool=pool,
         settings=settings,
         clock=clock,

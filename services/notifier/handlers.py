@@ -12,7 +12,7 @@ from contracts.alerts import RuleName
 from contracts.codec import decode
 from contracts.envelope import Envelope
 from contracts.kpis import AccountKpis
-from services.notifier.domain.ports import AccountTables, AlertTables, RuleTables
+from services.notifier.domain.ports import AccountTables, AlertTables, PeopleTables, RuleTables
 from services.notifier.domain.rules import RULES, RuleVersion, judge
 from services.notifier.domain.state import AT_ONCE, Due, Watched
 from services.notifier.domain.view import AccountView
@@ -27,8 +27,11 @@ _LASTING: tuple[RuleName, ...] = tuple(name for name, rule in RULES.items() if n
 class Handlers:
     """Applies batches. Whole states: a version that is not greater than the known one changes nothing."""
 
-    def __init__(self, *, accounts: AccountTables, rules: RuleTables, alerts: AlertTables, zone: ZoneInfo) -> None:
+    def __init__(
+        self, *, accounts: AccountTables, people: PeopleTables, rules: RuleTables, alerts: AlertTables, zone: ZoneInfo
+    ) -> None:
         self._accounts = accounts
+        self._people = people
         self._rules = rules
         self._alerts = alerts
         self._zone = zone
@@ -44,9 +47,9 @@ class Handlers:
         """Keep what is newer, then say when each rule of the touched accounts is to be looked at."""
         attributions = [one.event for one in batch if isinstance(one.event, Attribution)]
         users = [one.event for one in batch if isinstance(one.event, User)]
-        await self._accounts.save_teams(connection, [one.event for one in batch if isinstance(one.event, Team)])
-        changed_users = await self._accounts.save_users(connection, users) if users else set()
-        concerned = await self._accounts.accounts_of(connection, changed_users) if changed_users else set()
+        await self._people.save_teams(connection, [one.event for one in batch if isinstance(one.event, Team)])
+        changed_users = await self._people.save_users(connection, users) if users else set()
+        concerned = await self._people.accounts_of(connection, changed_users) if changed_users else set()
         states = [one for one in batch if isinstance(one.event, Account | AccountKpis)]
         signalling = {one.account_id for one in attributions if one.kind == "contact"}
         spoken_of = {one.event.account_id for one in states if isinstance(one.event, Account | AccountKpis)}
@@ -56,7 +59,7 @@ class Handlers:
         newer = _new_accounts(watched, changed)
         if changed:
             await self._accounts.save(connection, list(changed.values()))
-            await self._accounts.save_people(connection, newer)
+            await self._people.save_people(connection, newer)
         one_shot = signalled | {account.account_id for account in newer}
         await self._look_again(connection, {**watched, **changed}, now, one_shot)
 

@@ -31,7 +31,7 @@ class Row(Protocol):
 
 
 class AccountTables(Protocol):
-    """Watched accounts, people, activity."""
+    """Watched accounts and activity."""
 
     async def lock(self, connection: Any, account_ids: Iterable[str]) -> dict[str, Watched]:
         """Lock accounts in order, making missing rows."""
@@ -44,6 +44,24 @@ class AccountTables(Protocol):
     async def save(self, connection: Any, watched: Sequence[Watched]) -> None:
         """Write locked accounts."""
         ...
+
+    async def save_activity(self, connection: Any, attributions: Sequence[Attribution]) -> set[str]:
+        """Take newer attributions; return accounts whose signals changed."""
+        ...
+
+    async def surroundings(
+        self, connection: Any, watched: Iterable[Watched], now: datetime, *, evidence: bool
+    ) -> Surroundings:
+        """Return what rules need beside the accounts' rows; briefs, sources and alerts only with `evidence`."""
+        ...
+
+    async def forget_old_briefs(self, connection: Any, before: datetime) -> None:
+        """Drop lines that are too old for evidence."""
+        ...
+
+
+class PeopleTables(Protocol):
+    """Users, teams, who works on which account."""
 
     async def save_people(self, connection: Any, accounts: Sequence[Account]) -> None:
         """Replace who works on accounts."""
@@ -59,20 +77,6 @@ class AccountTables(Protocol):
 
     async def accounts_of(self, connection: Any, user_ids: Collection[str]) -> set[str]:
         """Return the accounts that users work on."""
-        ...
-
-    async def save_activity(self, connection: Any, attributions: Sequence[Attribution]) -> set[str]:
-        """Take newer attributions; return accounts whose signals changed."""
-        ...
-
-    async def surroundings(
-        self, connection: Any, watched: Iterable[Watched], now: datetime, *, evidence: bool
-    ) -> Surroundings:
-        """Return what rules need beside the accounts' rows; briefs, sources and alerts only with `evidence`."""
-        ...
-
-    async def forget_old_briefs(self, connection: Any, before: datetime) -> None:
-        """Drop lines that are too old for evidence."""
         ...
 
 

@@ -79,8 +79,6 @@ async def enqueue(connection: asyncpg.Connection, deliveries: Iterable[Enqueued]
             one.alert_id,
             one.version,
         )
-    # Wakes the dispatcher when the transaction commits.
-    await connection.execute("select pg_notify('notifier_delivery', '')")
 
 
 async def _storms(connection: asyncpg.Connection, destination_id: str) -> bool:
@@ -311,8 +309,6 @@ async def retry(connection: asyncpg.Connection, delivery_id: str) -> bool:
         """,
         delivery_id,
     )
-    if found is not None:
-        await connection.execute("select pg_notify('notifier_delivery', '')")
     return found is not None
 
 

@@ -7,7 +7,7 @@ import email
 import email.policy
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.message import EmailMessage
@@ -88,6 +88,8 @@ class House:
         self._dsn = dsn
         self._issuer = issuer
         self._number = 0
+        self._settings: dict[str, str] = {}
+        self._running = AsyncExitStack()
         self.producer: AIOKafkaProducer | None = None
         self.http = httpx2.AsyncClient(trust_env=False)
         write_moment(clock, self.now)
@@ -233,15 +235,25 @@ class House:
     @asynccontextmanager
     async def running(self, settings: dict[str, str]) -> AsyncIterator[House]:
         """Run the notifier inside the block."""
+        self._settings = settings
         self.producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap)
         await self.producer.start()
         try:
-            self.service = await build(load(NotifierSettings, settings))
-            async with self.service.running():
-                yield self
+            await self._start()
+            yield self
         finally:
+            await self._running.aclose()
             await self.producer.stop()
             await self.http.aclose()
+
+    async def restart(self) -> None:
+        """Stop the notifier and start another on the same database and topics."""
+        await self._running.aclose()
+        await self._start()
+
+    async def _start(self) -> None:
+        self.service = await build(load(NotifierSettings, self._settings))
+        await self._running.enter_async_context(self.service.running())
 
 
 @asynccontextmanager

@@ -40,9 +40,21 @@ async def test_alerts_are_listed_and_shown_with_what_fired_them(house: House, tm
     assert (await tenure(house, tmp_path, "list", "--state", "resolved")).stdout == "no alerts\n"
 
 
+async def test_deliveries_that_were_given_up_are_seen(house: House, tmp_path: Path) -> None:
+    house.mailbox.answer = "550 nobody here"
+    await house.say(team(), anna(), lena(), account(), touched(days_ago=15))
+    await house.drained()
+    assert (await tenure(house, tmp_path, "deliveries")).stdout == "no deliveries that are dead\n"
+    waiting = (await tenure(house, tmp_path, "deliveries", "--state", "waiting")).stdout
+    assert "waiting mail Anna Berg: " in waiting
+    assert "the server answered 550" in waiting
+    await house.execute("update delivery set state = 'dead'")
+    assert (await tenure(house, tmp_path, "deliveries")).exit_code == 1
+
+
 async def test_what_is_wrong_is_one_plain_sentence(house: House, tmp_path: Path) -> None:
     unknown = await tenure(house, tmp_path, "show", "00000000-0000-7000-8000-000000000000")
     assert isinstance(unknown.exception, CommandFault)
-    assert str(unknown.exception) == "The notifier says: There is no such alert, or you may not see it."
+    assert str(unknown.exception) == "notifier says: There is no such alert, or you may not see it."
     misspelt = await tenure(house, tmp_path, "list", "--state", "opne")
     assert "state" in str(misspelt.exception)

@@ -197,3 +197,26 @@ async def test_an_alert_continues_the_trace_of_the_record_that_caused_it(house: 
     await house.say(touched(days_ago=15), traceparent=trace)
     await house.drained()
     assert trace.split("-")[1] in (house.envelopes(await house.said_records())[0].traceparent or "")
+
+
+async def test_an_account_that_a_rule_cannot_bear_stops_no_other_and_is_shown(house: House) -> None:
+    other = "00000000-0000-8000-8000-000000000001"
+    await house.say(team(), anna(), lena(), account(), touched(days_ago=13))
+    await house.say(account(account_id=other, name="Acme"), touched(13).model_copy(update={"account_id": other}))
+    await house.drained()
+    await house.execute("""update watched_account set kpis = '{"nonsense": 1}' where account_id = $1""", other)
+    house.step(NOON + timedelta(days=2))
+    (event,) = await house.said()
+    assert event.account_id == account().account_id
+    (hold,) = (await house.report())["parts"]["poller"]["held"]
+    assert (hold["by"], hold["why"]) == ("broken", "the rule failed with ValidationError; see the log")
+
+
+async def test_a_restart_in_the_middle_says_nothing_twice(house: House) -> None:
+    await house.say(team(), anna(), lena(), account(), touched(days_ago=15))
+    await house.mailed(1)
+    await house.restart()
+    await house.say(touched(days_ago=15, version=2), tickets(12, version=3))
+    await house.drained()
+    assert await house.steps() == ["opened", "resolved", "opened"]
+    assert len(house.mailbox.messages) == 2
