@@ -1,1 +1,1 @@
-"""Whose is it, and what is the account now? Owns accounts, people, identities, the ledger, attributions, conversations."""
+"""Whose is it, and what is the account now? Owns accounts, people, identities, ledger, attributions, conversations."""

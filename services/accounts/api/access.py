@@ -187,7 +187,7 @@ class Desk:
             )
 
 
-class _NothingKept(Exception):  # noqa: N818 - ends a dry run by rolling it back
+class _NothingKept(Exception):
     """A dry run is over."""
 
 

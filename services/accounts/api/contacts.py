@@ -1,5 +1,6 @@
 """`/v1/contacts`: people at the customer, where they are and were."""
 
+from collections.abc import Sequence
 from datetime import date
 from typing import Annotated
 
@@ -18,7 +19,7 @@ from services.accounts.domain.matching import Link, Serving
 from services.runtime.auth import Caller
 from services.runtime.problems import Problem, not_found
 
-_Values = Annotated[list[Annotated[str, Field(min_length=1, max_length=1024)]], Field(max_length=50)]
+_Values = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=1024)], ...], Field(max_length=50)]
 
 
 class ContactBody(Body):
@@ -26,9 +27,9 @@ class ContactBody(Body):
 
     name: Annotated[str, Field(min_length=1, max_length=1000)]
     key: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    addresses: _Values = []
-    phones: _Values = []
-    persons: _Values = []
+    addresses: _Values = ()
+    phones: _Values = ()
+    persons: _Values = ()
     since: date | None = None
     """The first day at the account; None: always."""
     until: date | None = None
@@ -45,12 +46,12 @@ class ContactPatch(Body):
     until: date | None = None
     """The day from which the person is no longer at the present account."""
     change: Change | None = None
-    """With `account`: whether the person changed accounts (move, needs `since`) or never was at the other (correction)."""
+    """With `account`: the person changed accounts (move, needs `since`) or never was at the other (correction)."""
     also: bool = False
     """With `account`: the person serves it beside the present one, which stays the primary one."""
 
 
-def router(desk: Desk) -> APIRouter:
+def router(desk: Desk) -> APIRouter:  # noqa: C901 - one closure for each endpoint
     """Return the resource."""
     routes = APIRouter(prefix="/v1", tags=["contacts"])
     caller_of = Annotated[Caller, Depends(desk.caller)]
@@ -126,7 +127,7 @@ def router(desk: Desk) -> APIRouter:
     return routes
 
 
-def _identities(body: ContactBody) -> list[tuple[IdentityKind, str, list[str]]]:
+def _identities(body: ContactBody) -> list[tuple[IdentityKind, str, Sequence[str]]]:
     return [
         ("address", "addresses", body.addresses),
         ("phone", "phones", body.phones),

@@ -1,5 +1,6 @@
 """The decision group: buying centres, members, roles; and people who are seen but in no group."""
 
+from collections.abc import Sequence
 from datetime import date
 from typing import Annotated, Any
 
@@ -40,7 +41,7 @@ class MemberBody(Body):
     influence: Annotated[int, Field(ge=1, le=5)] | None = None
     attitude: Annotated[int, Field(ge=-2, le=2)] | None = None
     reports_to: Line | None = None
-    roles: Annotated[list[RoleBody], Field(max_length=12)] = []
+    roles: Annotated[tuple[RoleBody, ...], Field(max_length=12)] = ()
 
 
 def router(desk: Desk) -> APIRouter:
@@ -147,7 +148,7 @@ async def _centre(edit: Edit, account: str, centre: str) -> tuple[str, str]:
     return id_, whose
 
 
-async def change_roles(edit: Edit, centre: str, contact: str, roles: list[RoleBody]) -> None:
+async def change_roles(edit: Edit, centre: str, contact: str, roles: Sequence[RoleBody]) -> None:
     """Give a member roles, or end them; rules may ask for the sender's role, so what they wrote is read again."""
     before = await edit.tables.roles(centre, contact)
     after: list[Interval[str]] = before

@@ -1,4 +1,4 @@
-"""How accounts and contacts are known: domains, provider ids, addresses, phones; each edit is a correction or a move."""
+"""How accounts and contacts are known: domains, provider ids, addresses, phones. Each edit: a correction or a move."""
 
 from datetime import date
 from typing import Annotated, Literal
@@ -45,7 +45,7 @@ class DomainBody(Body):
     change: Change | None = None
 
 
-def router(desk: Desk) -> APIRouter:
+def router(desk: Desk) -> APIRouter:  # noqa: C901 - one closure for each endpoint
     """Return the resource."""
     routes = APIRouter(prefix="/v1", tags=["identities"])
     caller_of = Annotated[Caller, Depends(desk.caller)]
@@ -179,7 +179,10 @@ async def link(edit: Edit, kind: IdentityKind, value: str, to: Link, change: Cha
         try:
             after = assign(before, to)
         except Taken:
-            detail = f"{kind}: it names somebody else already. Send change=correction if that was wrong, or change=move with since if it changed."
+            detail = (
+                f"{kind}: it names somebody else already. Send change=correction if that was wrong,"
+                " or change=move with since if it changed."
+            )
             raise Problem(409, "Taken already", detail, "taken") from None
     if after != before:
         await edit.tables.set_links(kind, key, after)

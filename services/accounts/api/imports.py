@@ -1,4 +1,7 @@
-"""`/v1/imports/{table}`: CSV tables of users, accounts, contacts, domains. Good rows go in, bad ones come back with line and reason."""
+"""`/v1/imports/{table}`: CSV tables of users, accounts, contacts, domains.
+
+Good rows go in, bad ones come back with line and reason; each row is taken whole or not at all.
+"""
 
 from collections.abc import Sequence
 from datetime import tzinfo

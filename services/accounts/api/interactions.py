@@ -41,7 +41,7 @@ def router(desk: Desk) -> APIRouter:
     caller_of = Annotated[Caller, Depends(desk.caller)]
 
     @routes.get("/accounts/{account}/interactions")
-    async def list_interactions(
+    async def list_interactions(  # noqa: PLR0917 - query parameters
         caller: caller_of,
         account: str,
         kind: Kind | None = None,
@@ -61,7 +61,7 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/interactions/{interaction}")
     async def show_interaction(caller: caller_of, interaction: str) -> Response:
-        """Show an interaction: what it adds up to, its text where that may be shown, its reports, whose it is and why."""
+        """Show an interaction: what it adds up to, its text where it may be shown, its reports, whose it is and why."""
         id_ = _id(interaction)
         async with desk.view(caller) as views:
             row = await views.interaction(id_)
@@ -121,7 +121,7 @@ def _id(interaction: str) -> str:
 
 
 async def _editable(edit: Edit, interaction: str) -> tuple[str, Any]:
-    """Return an interaction that the caller sees, with what is decided about it; taking it from others needs their sight."""
+    """Return an interaction that the caller may decide about: all of its accounts must be visible."""
     id_ = _id(interaction)
     row = await edit.tables.interaction_scope(id_)
     if row is None or not row["visible"]:

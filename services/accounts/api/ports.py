@@ -186,7 +186,7 @@ class Edits(People, Protocol):
         """Publish what changed of these; return how many states were said."""
         ...
 
-    async def audit(
+    async def audit(  # noqa: PLR0917 - one argument for each column
         self, now: datetime, issuer: str, subject: str, what: str, entity: str, account_id: str | None, detail: Any
     ) -> None:
         """Remember who changed what."""

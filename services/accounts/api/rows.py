@@ -13,6 +13,8 @@ from services.accounts.domain.identities import BadIdentity, IdentityKind, ident
 from services.accounts.domain.intervals import FOREVER, Interval, Taken, assign, change, include
 from services.accounts.domain.matching import Link, Serving
 
+_NAMED = True
+
 
 async def apply_row(edit: Edit, row: UserRow | AccountRow | ContactRow | DomainRow, region: str) -> None:
     """Apply one row; raises `BadCell` where it contradicts what is known or names somebody unknown."""
@@ -85,7 +87,7 @@ async def _account(edit: Edit, row: AccountRow, region: str) -> None:
     if row.stage is not None:
         await _hold(edit, account, "stage", row.stage, row.stage_since, first)
     if row.key_since is not None:
-        await _hold(edit, account, "key", True, row.key_since, first)
+        await _hold(edit, account, "key", _NAMED, row.key_since, first)
     if row.parent is not None:
         parent = await _known_account(edit, row.parent, "parent")
         if account in await edit.tables.ancestors(parent):
@@ -102,7 +104,7 @@ async def _account(edit: Edit, row: AccountRow, region: str) -> None:
         await edit.tables.set_history_complete([account], edit.now)
 
 
-async def _hold(edit: Edit, account: str, sort: str, value: Any, since: date | None, first: date) -> None:
+async def _hold(edit: Edit, account: str, sort: str, value: Any, since: date | None, first: date) -> None:  # noqa: PLR0917 - private, called by this module only
     """Let a value hold; without a day, only when it does not hold now."""
     before = await edit.tables.intervals(account, sort)
     if since is None and any(entry.value == value and entry.holds_on(edit.today) for entry in before):
@@ -168,7 +170,7 @@ async def _member(edit: Edit, row: ContactRow, account: str, contact: str) -> No
         edit.keys.update(await edit.tables.keys_of_contact(contact))
 
 
-async def _link(edit: Edit, kind: IdentityKind, value: str, to: Link, column: str, region: str) -> None:
+async def _link(edit: Edit, kind: IdentityKind, value: str, to: Link, column: str, region: str) -> None:  # noqa: PLR0917 - private, called by this module only
     key = identity_key(kind, _normal(kind, value, column, region))
     before = (await edit.tables.links([key])).get(key, [])
     try:

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from contracts.accounts import AccountClass, GroupRole, Stage
 from contracts.currencies import CURRENCIES
+from contracts.values import EARLIEST, LATEST
 
 _LONGEST = 1000
 
@@ -26,7 +27,7 @@ class _Reader(Protocol):
     def __next__(self) -> list[str]: ...
 
 
-class BadCell(ValueError):  # noqa: N818 - a verdict about what somebody typed
+class BadCell(ValueError):
     """A cell that cannot be taken: which column, what is wrong, what to write."""
 
     def __init__(self, column: str, reason: str, remedy: str) -> None:
@@ -36,7 +37,7 @@ class BadCell(ValueError):  # noqa: N818 - a verdict about what somebody typed
         self.remedy = remedy
 
 
-class BadFile(ValueError):  # noqa: N818 - a verdict about what somebody sent
+class BadFile(ValueError):
     """A file that cannot be read at all; `column` where a heading is to blame."""
 
     def __init__(self, column: str, reason: str, remedy: str) -> None:
@@ -87,7 +88,7 @@ class Cells:
             day = date.fromisoformat(value)
         except ValueError:
             raise BadCell(column, f"is no day: {value[:40]}", "write it like 2026-03-02") from None
-        if not 1990 <= day.year < 2200:  # noqa: PLR2004 - contracts.values.EARLIEST, LATEST
+        if not EARLIEST.year <= day.year < LATEST.year:
             raise BadCell(column, f"lies in the year {day.year}", "write a day between 1990 and 2199")
         return day
 
@@ -103,7 +104,7 @@ class Cells:
             moment = datetime.fromisoformat(value)
         except ValueError:
             moment = None
-        if moment is None or moment.tzinfo is None or not 1990 <= moment.year < 2200:  # noqa: PLR2004 - as above
+        if moment is None or moment.tzinfo is None or not EARLIEST.year <= moment.year < LATEST.year:
             raise BadCell(column, f"is no moment: {value[:40]}", "write 2026-03-02 or 2026-03-02T09:30:00Z")
         return moment
 
@@ -275,7 +276,7 @@ def user_row(cells: Cells, zone: tzinfo) -> UserRow:  # noqa: ARG001 - every row
     if time_zone is not None:
         try:
             ZoneInfo(time_zone)
-        except (ValueError, OSError):
+        except (KeyError, ValueError, OSError):
             raise BadCell("time_zone", f"is no time zone: {time_zone[:40]}", "write one like Europe/Berlin") from None
     since, until = cells.span("deputy_since", "deputy_until")
     deputy = cells.text("deputy_email")
@@ -377,9 +378,10 @@ _NEEDED = {
 }
 _HEADINGS = {
     "users": "email,name,role,team,issuer,subject,time_zone,holidays,mailboxes,deputy_email,deputy_since,deputy_until",
-    "accounts": "account,name,class,key_since,stage,stage_since,owner_email,owner_since,team_emails,parent,parent_since,currency,"
-    "created_at,domains,organisations,history_complete",
-    "contacts": "contact,account,name,addresses,phones,persons,buying_centre,roles,role_since,influence,attitude,since,until",
+    "accounts": "account,name,class,key_since,stage,stage_since,owner_email,owner_since,team_emails,parent,"
+    "parent_since,currency,created_at,domains,organisations,history_complete",
+    "contacts": "contact,account,name,addresses,phones,persons,buying_centre,roles,role_since,influence,attitude,"
+    "since,until",
     "domains": "account,domain,since",
 }
 COLUMNS: Mapping[str, Mapping[str, bool]] = {

@@ -34,7 +34,7 @@ def collapse(reports: Iterable[Report]) -> dict[str, dict[str, Report]]:
 
 
 def news(fresh: Mapping[str, Report], stored: Iterable[StoredReport]) -> dict[str, Report]:
-    """Return those of one interaction's reports that say more than the ledger; an equal or lower revision is a duplicate."""
+    """Return those of one interaction's reports that say more than the ledger; the others are duplicates."""
     known = {report.event_id: report.revision for report in stored}
     return {
         event_id: report

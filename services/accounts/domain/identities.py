@@ -17,26 +17,27 @@ OF_CONTACTS = frozenset({"address", "phone", "person"})
 OF_ACCOUNTS = frozenset({"domain", "organisation", "address", "phone"})
 
 # Who carries or answers mail for others: the domain says nothing about whose mail it is.
-_PROVIDERS = frozenset(
+_PROVIDER_NAMES = """
+    aircall.io amazonses.com atlassian.net bounces.google.com constantcontact.com exacttarget.com
+    facebookmail.com freshdesk.com googlegroups.com helpscout.net hubspot.com hubspotemail.net icloud.com
+    intercom-mail.com intercom.io linkedin.com mailchimp.com mailchimpapp.net mailgun.org mailgun.net
+    mailjet.com mandrillapp.com mcsv.net office365.com onmicrosoft.com outlook.com postmarkapp.com
+    privaterelay.appleid.com rsgsv.net salesforce.com sendgrid.net shopify.com shopifyemail.com
+    sparkpostmail.com zendesk.com zoom.us
     """
-    aircall.io amazonses.com atlassian.net bounces.google.com constantcontact.com exacttarget.com facebookmail.com freshdesk.com
-    googlegroups.com helpscout.net hubspot.com hubspotemail.net icloud.com intercom-mail.com intercom.io linkedin.com mailchimp.com
-    mailchimpapp.net mailgun.org mailgun.net mailjet.com mandrillapp.com mcsv.net office365.com onmicrosoft.com outlook.com
-    postmarkapp.com privaterelay.appleid.com rsgsv.net salesforce.com sendgrid.net shopify.com shopifyemail.com sparkpostmail.com
-    zendesk.com zoom.us
-    """.split()
-)
+_PROVIDERS = frozenset(_PROVIDER_NAMES.split())
 _FREE = frozenset(whitelist)
+_LONGEST = 1024  # contracts.values.NativeId
 _SUFFIXES = PublicSuffixList()
 
 
-class BadIdentity(ValueError):  # noqa: N818 - a verdict about what somebody typed
+class BadIdentity(ValueError):
     """The value cannot be an identity of that kind; the text says what to write instead."""
 
 
 @lru_cache(maxsize=65_536)
 def company_domain(domain: str) -> str | None:
-    """Return the registered domain of a lower-case host name, or None where it names no company (free mail, providers)."""
+    """Return the registered domain of a lower-case host name; None where it names no company (free mail, providers)."""
     registered = _SUFFIXES.privatesuffix(domain)
     if registered is None or domain in _FREE or registered in _FREE or domain in _PROVIDERS or registered in _PROVIDERS:
         return None
@@ -95,7 +96,7 @@ def normalise(kind: str, value: str, *, region: str | None = None) -> str:
     `region` (ISO 3166) reads phone numbers that are written without a country code.
     """
     value = value.strip()
-    if not value or "\x00" in value or len(value) > 1024:  # noqa: PLR2004 - contracts.values.NativeId
+    if not value or "\x00" in value or len(value) > _LONGEST:
         raise BadIdentity(f"is no {kind}; write 1 to 1024 characters")
     if kind == "address":
         return _address(value)
@@ -123,7 +124,7 @@ def _phone(value: str, region: str | None) -> str:
         number = phonenumbers.parse(value, region)
     except phonenumbers.NumberParseException:
         raise BadIdentity("is no phone number; write it with its country code, like +49 30 901820") from None
-    if not phonenumbers.is_possible_number(number):
+    if phonenumbers.is_possible_number_with_reason(number) != phonenumbers.ValidationResult.IS_POSSIBLE:
         raise BadIdentity("has too few or too many digits for a phone number; write it like +49 30 901820")
     return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
 

@@ -29,7 +29,7 @@ class Interval(Generic[V]):
 def change(history: Sequence[Interval[V]], value: V | None, since: date) -> list[Interval[V]]:
     """Let `value` hold from `since` on, and nothing else from then (one value at a time); None: nothing holds.
 
-    What the history says already is left alone, later entries included, so that the same statement twice changes nothing.
+    What the history says already is left alone, later entries included: the same statement twice changes nothing.
     """
     if value is not None and any(entry.value == value and entry.since == since for entry in history):
         return list(history)
@@ -71,7 +71,7 @@ def _meet(since: date, until: date | None, other_since: date, other_until: date 
     return (other_until is None or since < other_until) and (until is None or other_since < until)
 
 
-class Taken(ValueError):  # noqa: N818 - a verdict about an edit
+class Taken(ValueError):
     """The identity names somebody else; an edit must say whether that was wrong or has changed."""
 
     def __init__(self, holder: Link) -> None:

@@ -91,7 +91,7 @@ def parent_of(interaction: Interaction) -> str | None:
     return parent.id
 
 
-def read(
+def read(  # noqa: PLR0917 - what it depends on, nothing more
     interaction: Interaction,
     parties: Sequence[Keyed],
     hand: Hand,
@@ -100,7 +100,10 @@ def read(
     parents: Sequence[str] | None,
     zone: tzinfo,
 ) -> Reading:
-    """Say what an interaction is by itself. `parties` are its own, with their keys. `parents` are the accounts of its parent; None or empty: not known."""
+    """Say what an interaction is by itself.
+
+    `parties` are its own, with their keys; `parents` the accounts of its parent (None or empty: not known).
+    """
     day = interaction.occurred_at.astimezone(zone).date()
     matched = match(parties, interaction.kind, day, directory)
     claims = whose(interaction.kind, matched, day, directory, by_hand=hand.accounts, parents=parents)
@@ -112,7 +115,7 @@ def read(
         claims=tuple(claims),
         own_class=touch_class,
         class_is_by_hand=hand.touch_class is not None,
-        reply_expected=reply_expected(interaction, hand.reply_expected),
+        reply_expected=reply_expected(interaction, by_hand=hand.reply_expected),
         users=_users(interaction, directory),
         keys=tuple(interaction_keys(parties)),
         references=tuple(references_of(interaction)),

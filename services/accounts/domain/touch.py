@@ -17,7 +17,7 @@ RuleField = Literal["words", "label", "mailbox", "address", "call_tag", "sender_
 
 @dataclass(frozen=True, slots=True)
 class TouchRule:
-    """One rule of the company: a touch that fits one of `patterns` is of `touch_class`. Lower positions are asked first."""
+    """One rule: a touch that fits one of `patterns` is of `touch_class`. Lower positions are asked first."""
 
     touch_class: TouchClass
     position: int
@@ -94,7 +94,7 @@ _CUT = re.compile(
 
 
 def written(text: str | None) -> str:
-    """Return what the sender wrote: without quoted lines, and nothing below a signature mark or the original message."""
+    """Return what the sender wrote: no quoted lines, nothing below a signature mark or the original message."""
     if not text:
         return ""
     lines = []
@@ -107,21 +107,23 @@ def written(text: str | None) -> str:
     return "\n".join(lines).strip()
 
 
-_THANKS = frozenset("thanks thank thx cheers danke dankeschön dank gracias obrigado obrigada merci".split())
-_COURTESY = frozenset(
-    """
-    a again all alles appreciate appreciated beste besten bien de dear e ein eine everything fine for für good got great greetings grüße
-    grüssen gruß hallo hello herzlichen hi hola i it kind lg lieben liebe lot many mfg mit mucho much muchas muito noted o ok okay oi olá
-    para perfect perfekt por prima quick received regards response reply schöne schönen so super sehr tag that the this todo top tudo
-    und update very viele vielen we well y you your
-    """.split()
+_THANKS = frozenset(
+    ("thanks", "thank", "thx", "cheers", "danke", "dankeschön", "dank", "gracias", "obrigado", "obrigada", "merci")
 )
+_COURTESY_WORDS = """
+    a again all alles appreciate appreciated beste besten bien de dear e ein eine everything fine for für good
+    got great greetings gut grüße grüssen gruß hallo hello herzlichen hi hola i it kind lg lieben liebe lot many mfg
+    mit mucho much muchas muito noted o ok okay oi olá para perfect perfekt por prima quick received regards
+    response reply schöne schönen so super sehr tag that the this todo top tudo und update very viele vielen we
+    well y you your
+    """
+_COURTESY = frozenset(_COURTESY_WORDS.split())
 _LONGEST_THANKS = 16
 _WORD = re.compile(r"[^\W\d_]+")
 
 
 def only_thanks(text: str | None) -> bool:
-    """Say whether a mail says thank you and nothing else (English, German, Spanish, Portuguese), so that nobody waits for an answer."""
+    """Say whether a text says thank you and nothing else (English, German, Spanish, Portuguese): nobody waits then."""
     said = written(text)
     if not said or "?" in said or len(said) > 400:  # noqa: PLR2004 - longer ones say something
         return False
@@ -135,7 +137,7 @@ def only_thanks(text: str | None) -> bool:
     return all(word in names for word in unknown) and len(unknown) <= 3  # noqa: PLR2004 - greeting and signature
 
 
-def reply_expected(interaction: Interaction, by_hand: bool | None) -> bool:
+def reply_expected(interaction: Interaction, *, by_hand: bool | None) -> bool:
     """Say whether an answer is owed: not to machines, newsletters and invitations, nor to a mere thank you."""
     if by_hand is not None:
         return by_hand

@@ -1,1 +1,1 @@
-"""What accounts does with events and jobs: `batch` receives records, `fold` applies them, `jobs` reads again after edits."""
+"""Events and jobs: `batch` receives records, `fold` applies them, `jobs` reads interactions again after edits."""

@@ -25,7 +25,8 @@ class InteractionsHandler:
         if envelope.type == UNMAPPED_TYPE:
             raise Unreadable(
                 "unmapped",
-                "the source is authentic, but what it sent cannot be mapped to an event; mend the mapping and fetch again, or drop it",
+                "the source is authentic, but what it sent cannot be mapped to an event; mend the mapping and"
+                " fetch again, or drop it",
             )
         event = decode(envelope, record.value, BY_TYPE)
         assert isinstance(event, Event)  # noqa: S101 - BY_TYPE holds nothing else

@@ -1,4 +1,4 @@
-"""One transaction over interactions: lock, load with one query per table, decide purely, save with one statement per table.
+"""One transaction over interactions: lock, load by one query per table, decide purely, save by one statement per table.
 
 The same fold serves fresh events and jobs that read again, so both give the same result. Locks, always in this order:
 identities, interactions (sorted), conversations (sorted), accounts (sorted).
@@ -46,7 +46,7 @@ class _Work:
 
 
 class Fold:
-    """Applies events, and reads interactions again. `tables` opens the tables of a transaction; `zone` is the company's."""
+    """Applies events, and reads interactions again. `tables` opens those of a transaction; `zone` is the company's."""
 
     def __init__(self, tables: Callable[[asyncpg.Connection], Tables], zone: tzinfo) -> None:
         self._tables = tables
@@ -177,7 +177,7 @@ class Fold:
     async def _read_others_again(
         self, tables: Tables, work: _Work, readings: Mapping[str, Reading], grouping: Regrouping
     ) -> None:
-        """Leave a job for what now reads differently but is not locked: siblings in conversations, children of parents."""
+        """Leave a job for what now reads differently but is not locked: siblings, children."""
         earliest = min(recorded_at for recorded_at, _ in work.causes.values())
         if grouping.to_read_again:
             await tables.add_job("conversations", grouping.to_read_again, earliest)

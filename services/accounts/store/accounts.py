@@ -60,8 +60,8 @@ async def _accounts(
     versions = await draw_versions(connection, {account.account_id: 1 for account in changed})
     # The version under which attributions are read from now on.
     await connection.execute(
-        "update account set state_version = version, state_digest = new.digest from unnest($1::text[]::uuid[], $2::bytea[]) as new (id, digest)"
-        " where account.id = new.id",
+        "update account set state_version = version, state_digest = new.digest from unnest($1::text[]::uuid[],"
+        " $2::bytea[]) as new (id, digest) where account.id = new.id",
         [account.account_id for account in changed],
         [digests[account.account_id] for account in changed],
     )
@@ -90,7 +90,8 @@ async def _people(
         id_ = one.user_id if isinstance(one, User) else one.team_id
         # The row is locked by this update, so versions follow the order of commits; 1099511627776 is 2^40.
         version = await connection.fetchval(
-            f"update {table} set state_digest = $2, version = greatest(version, (select epoch from version_epoch) * 1099511627776) + 1"  # noqa: S608 - one of two names of ours
+            f"update {table} set state_digest = $2, version = greatest(version, (select epoch from"  # noqa: S608 - names of our own; values are parameters
+            f" version_epoch) * 1099511627776) + 1"
             " where id = $1::text::uuid and ($3 or state_digest is distinct from $2) returning version",
             id_,
             _digest(one),
@@ -116,7 +117,8 @@ async def load_accounts(connection: asyncpg.Connection, ids: Collection[str]) ->
     """Return accounts with version 0, in order of id."""
     # One query per table.
     rows = await connection.fetch(
-        "select id, name, created_at, account_class, currency, history_complete_at from account where id = any($1::text[]::uuid[]) order by id",
+        "select id, name, created_at, account_class, currency, history_complete_at from account where id ="
+        " any($1::text[]::uuid[]) order by id",
         list(ids),
     )
     intervals = await _intervals(connection, ids)
@@ -173,7 +175,8 @@ async def _contacts(connection: asyncpg.Connection, ids: Collection[str]) -> dic
     for row in await connection.fetch(
         "select centre.account_id, role.contact_id, centre.name, role.group_role, role.since, role.until"
         " from contact_role as role join buying_centre as centre on centre.id = role.buying_centre_id"
-        " where centre.account_id = any($1::text[]::uuid[]) order by centre.account_id, role.contact_id, role.since, centre.name, role.group_role",
+        " where centre.account_id = any($1::text[]::uuid[]) order by centre.account_id, role.contact_id,"
+        " role.since, centre.name, role.group_role",
         list(ids),
     ):
         value = RoleInGroup(buying_centre=row["name"], role=row["group_role"])
@@ -208,7 +211,8 @@ async def load_users(connection: asyncpg.Connection, ids: Collection[str]) -> li
     deputies: dict[str, list[Deputy]] = defaultdict(list)
     # Who stands in for them.
     for row in await connection.fetch(
-        "select user_id, for_user_id, since, until from deputy where for_user_id = any($1::text[]::uuid[]) order by for_user_id, since, user_id",
+        "select user_id, for_user_id, since, until from deputy where for_user_id = any($1::text[]::uuid[]) order"
+        " by for_user_id, since, user_id",
         list(ids),
     ):
         deputies[row["for_user_id"]].append(
@@ -216,8 +220,8 @@ async def load_users(connection: asyncpg.Connection, ids: Collection[str]) -> li
         )
     # The users themselves.
     rows = await connection.fetch(
-        "select id, email, name, user_role, team_id, issuer, subject, time_zone, holidays, mailboxes, active from app_user"
-        " where id = any($1::text[]::uuid[]) order by id",
+        "select id, email, name, user_role, team_id, issuer, subject, time_zone, holidays, mailboxes, active from"
+        " app_user where id = any($1::text[]::uuid[]) order by id",
         list(ids),
     )
     return [

@@ -1,7 +1,7 @@
 """Arrays as PostgreSQL array literals, to be cast in the statement: `$1::text::uuid[]`.
 
 asyncpg looks at every element of an array three times before it writes it; for thousands of rows of a dozen columns
-that costs more than everything else in a batch. And `unnest` flattens arrays of arrays, so these travel as literals too.
+that costs more than all else in a batch. And `unnest` flattens arrays of arrays, so these travel as literals too.
 """
 
 from collections.abc import Iterable

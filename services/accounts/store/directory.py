@@ -15,8 +15,8 @@ async def load(connection: asyncpg.Connection, keys: Collection[str]) -> Directo
     """Return who is known under the identity keys `keys`, and all users of ours by address."""
     # What each identity names, over all time.
     rows = await connection.fetch(
-        "select identity_key, account_id, contact_id, since, until from identity where identity_key = any($1::text::text[])"
-        " order by identity_key, since nulls first, id",
+        "select identity_key, account_id, contact_id, since, until from identity where identity_key ="
+        " any($1::text::text[]) order by identity_key, since nulls first, id",
         arrays.texts(keys),
     )
     links: dict[str, list[Link]] = {}
@@ -29,8 +29,8 @@ async def load(connection: asyncpg.Connection, keys: Collection[str]) -> Directo
     if contacts:
         # The accounts at which those people are or were.
         for contact_id, account_id, since, until, primary in await connection.fetch(
-            "select contact_id, account_id, since, until, is_primary from contact_account where contact_id = any($1::text::uuid[])"
-            " order by contact_id, since, account_id",
+            "select contact_id, account_id, since, until, is_primary from contact_account where contact_id ="
+            " any($1::text::uuid[]) order by contact_id, since, account_id",
             arrays.ids(contacts),
         ):
             servings.setdefault(contact_id, []).append(Serving(account_id, since, until, primary))

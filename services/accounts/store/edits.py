@@ -40,7 +40,7 @@ class EditTables(PeopleTables):
         """Lock identities against batches and other edits; raises `LockNotAvailableError` when that takes too long."""
         for attempt in range(_LOCK_ATTEMPTS):
             try:
-                # Under a savepoint, so that a time-out does not end the transaction. Whoever matches waits from here on.
+                # Under a savepoint, so that a time-out does not end the transaction. From here on batches wait.
                 async with self._connection.transaction():
                     await self._connection.execute("select pg_advisory_xact_lock($1)", IDENTITY_LOCK)
             except asyncpg.LockNotAvailableError:
@@ -95,8 +95,8 @@ class EditTables(PeopleTables):
         """Set name, account_class, currency, created_at; what is not given stays."""
         # Locked first by `publish` order: one account at a time here, in the caller's order.
         await self._connection.execute(
-            "update account set name = coalesce($2, name), account_class = coalesce($3, account_class), currency = coalesce($4, currency),"
-            " created_at = coalesce($5, created_at) where id = $1",
+            "update account set name = coalesce($2, name), account_class = coalesce($3, account_class), currency ="
+            " coalesce($4, currency), created_at = coalesce($5, created_at) where id = $1",
             account_id,
             fields.get("name"),
             fields.get("account_class"),
@@ -107,8 +107,9 @@ class EditTables(PeopleTables):
     async def set_history_complete(self, ids: Collection[str], at: datetime | None) -> None:
         """Declare the import of history finished (or, with None, not finished); the first declaration stands."""
         await self._connection.execute(
-            "update account set history_complete_at = case when $2::timestamptz is null then null else coalesce(history_complete_at, $2) end"
-            " where id in (select id from account where id = any($1::text[]::uuid[]) order by id for update)",
+            "update account set history_complete_at = case when $2::timestamptz is null then null else"
+            " coalesce(history_complete_at, $2) end where id in (select id from account where id ="
+            " any($1::text[]::uuid[]) order by id for update)",
             list(ids),
             at,
         )
@@ -116,7 +117,8 @@ class EditTables(PeopleTables):
     async def intervals(self, account_id: str, sort: str) -> list[Interval[Any]]:
         """Return the history of one sort; a team member's value is (user, role)."""
         rows = await self._connection.fetch(
-            f"select {_VALUE[sort]} as value, team_role, since, until from account_interval where account_id = $1 and sort = $2 order by since",  # noqa: S608 - a column of ours
+            f"select {_VALUE[sort]} as value, team_role, since, until from account_interval where account_id ="  # noqa: S608 - names of our own; values are parameters
+            f" $1 and sort = $2 order by since",
             account_id,
             sort,
         )
@@ -132,7 +134,8 @@ class EditTables(PeopleTables):
         )
         # A handful of rows, written one by one.
         await self._connection.executemany(
-            f"insert into account_interval (account_id, sort, {_VALUE[sort]}, team_role, since, until) values ($1, $2, $3, $4, $5, $6)",  # noqa: S608 - a column of ours
+            f"insert into account_interval (account_id, sort, {_VALUE[sort]}, team_role, since, until) values"  # noqa: S608 - names of our own; values are parameters
+            f" ($1, $2, $3, $4, $5, $6)",
             [
                 (account_id, sort, *(entry.value if sort == "team" else (entry.value, None)), entry.since, entry.until)
                 for entry in history
@@ -143,8 +146,8 @@ class EditTables(PeopleTables):
         """Return every account above `account_id` at any time, itself included."""
         # A tree: a parent must not be below its child.
         rows = await self._connection.fetch(
-            "with recursive above as (select $1::text::uuid as id union select parent_id from account_interval join above on account_id = above.id"
-            " where sort = 'parent') select id from above",
+            "with recursive above as (select $1::text::uuid as id union select parent_id from account_interval join"
+            " above on account_id = above.id where sort = 'parent') select id from above",
             account_id,
         )
         return {row["id"] for row in rows}
@@ -152,8 +155,8 @@ class EditTables(PeopleTables):
     async def links(self, keys: Collection[str]) -> dict[str, list[Link]]:
         """Return what identities name, over all time."""
         rows = await self._connection.fetch(
-            "select identity_key, account_id, contact_id, since, until from identity where identity_key = any($1::text[])"
-            " order by identity_key, since nulls first",
+            "select identity_key, account_id, contact_id, since, until from identity where identity_key ="
+            " any($1::text[]) order by identity_key, since nulls first",
             list(keys),
         )
         found: dict[str, list[Link]] = {}
@@ -168,7 +171,8 @@ class EditTables(PeopleTables):
         await self._connection.execute("delete from identity where identity_key = $1", key)
         # Seldom more than two rows.
         await self._connection.executemany(
-            "insert into identity (kind, identity_key, account_id, contact_id, since, until) values ($1, $2, $3, $4, $5, $6)",
+            "insert into identity (kind, identity_key, account_id, contact_id, since, until) values ($1, $2, $3,"
+            " $4, $5, $6)",
             [(kind, key, link.account_id, link.contact_id, link.since, link.until) for link in links],
         )
 
@@ -184,7 +188,7 @@ class EditTables(PeopleTables):
         assert column in {"hand_accounts", "hand_class", "hand_reply_expected"}  # noqa: S101 - from our own code only
         # The row's lock orders this before the job that reads it again.
         done = await self._connection.execute(
-            f"update interaction set {column} = $2 where id = $1 and state is not null",  # noqa: S608 - one of three columns
+            f"update interaction set {column} = $2 where id = $1 and state is not null",  # noqa: S608 - names of our own; values are parameters
             interaction_id,
             value,
         )
@@ -211,7 +215,7 @@ class EditTables(PeopleTables):
         """Publish what changed of these; return how many states were said."""
         return await accounts.publish(self._connection, now, accounts=accounts_, users=users, teams=teams)
 
-    async def audit(
+    async def audit(  # noqa: PLR0917 - one argument for each column
         self, now: datetime, issuer: str, subject: str, what: str, entity: str, account_id: str | None, detail: Any
     ) -> None:
         """Remember who changed what."""
@@ -231,7 +235,8 @@ class EditTables(PeopleTables):
     async def servings(self, contact_id: str) -> list[Serving]:
         """Return where a contact is and was."""
         rows = await self._connection.fetch(
-            "select account_id, since, until, is_primary from contact_account where contact_id = $1 order by since, account_id",
+            "select account_id, since, until, is_primary from contact_account where contact_id = $1 order by"
+            " since, account_id",
             contact_id,
         )
         return [Serving(row["account_id"], row["since"], row["until"], row["is_primary"]) for row in rows]
@@ -241,6 +246,7 @@ class EditTables(PeopleTables):
         await self._connection.execute("delete from contact_account where contact_id = $1", contact_id)
         # Seldom more than two rows.
         await self._connection.executemany(
-            "insert into contact_account (contact_id, account_id, since, until, is_primary) values ($1, $2, $3, $4, $5)",
+            "insert into contact_account (contact_id, account_id, since, until, is_primary) values ($1, $2, $3,"
+            " $4, $5)",
             [(contact_id, one.account_id, one.since, one.until, one.primary) for one in servings],
         )

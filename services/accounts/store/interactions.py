@@ -44,7 +44,8 @@ class InteractionTables:
         """Make sure that each of `ids` (sorted) has a row, so that it can be locked."""
         # A parent that nobody has reported: whoever reports it meets this row and knows that there are children.
         await self._connection.execute(
-            "insert into interaction (id) select id from unnest($1::text::uuid[]) as place (id) order by id on conflict (id) do nothing",
+            "insert into interaction (id) select id from unnest($1::text::uuid[]) as place (id) order by id on"
+            " conflict (id) do nothing",
             arrays.ids(ids),
         )
 
@@ -52,8 +53,9 @@ class InteractionTables:
         """Lock and return those of `ids` (sorted) that exist."""
         # Sorted, so that two transactions that lock some of the same rows wait for each other in one order only.
         rows = await self._connection.fetch(
-            "select id, state is not null as known, conversation_id, refs, identities, claimed, hand_accounts, hand_class, hand_reply_expected"
-            " from interaction where id = any($1::text::uuid[]) order by id for update",
+            "select id, state is not null as known, conversation_id, refs, identities, claimed, hand_accounts,"
+            " hand_class, hand_reply_expected from interaction where id = any($1::text::uuid[]) order by id for"
+            " update",
             arrays.ids(ids),
         )
         return {row["id"]: _stored(row) for row in rows}
@@ -100,7 +102,8 @@ class InteractionTables:
         )
         # The conversation that each belongs to now; locked, so that it stays there.
         rows = await self._connection.fetch(
-            "select reference, conversation_id from conversation_ref where reference = any($1::text::text[]) order by reference for update",
+            "select reference, conversation_id from conversation_ref where reference = any($1::text::text[])"
+            " order by reference for update",
             arrays.texts(references),
         )
         return {row["reference"]: row["conversation_id"] for row in rows}
@@ -109,7 +112,8 @@ class InteractionTables:
         """Lock conversations (sorted), creating those that do not exist."""
         # New conversations.
         await self._connection.execute(
-            "insert into conversation (id) select id from unnest($1::text::uuid[]) as new (id) order by id on conflict (id) do nothing",
+            "insert into conversation (id) select id from unnest($1::text::uuid[]) as new (id) order by id on"
+            " conflict (id) do nothing",
             arrays.ids(ids),
         )
         # Whoever adds to a conversation waits here for whoever is adding to it.
@@ -121,8 +125,8 @@ class InteractionTables:
         """Return (conversation, member) of everything in the conversations `ids`."""
         # What each member means to its conversation, without its state.
         rows = await self._connection.fetch(
-            "select conversation_id, id, occurred_at, refs, kind = 'ticket' and present as ticket, support_request, claimed"
-            " from interaction where conversation_id = any($1::text::uuid[])",
+            "select conversation_id, id, occurred_at, refs, kind = 'ticket' and present as ticket, support_request,"
+            " claimed from interaction where conversation_id = any($1::text::uuid[])",
             arrays.ids(ids),
         )
         return [
@@ -146,7 +150,8 @@ class InteractionTables:
         # Only where they belong; what follows from it is read again by a job.
         await self._connection.execute(
             "update interaction set conversation_id = moved.conversation_id"
-            " from unnest($1::text::uuid[], $2::text::uuid[]) as moved (id, conversation_id) where interaction.id = moved.id",
+            " from unnest($1::text::uuid[], $2::text::uuid[]) as moved (id, conversation_id) where"
+            " interaction.id = moved.id",
             arrays.ids(moved),
             arrays.ids(moved.values()),
         )
@@ -155,7 +160,8 @@ class InteractionTables:
         """Return by interaction and account what was last said."""
         # To say only what is new, and to tell former accounts.
         rows = await self._connection.fetch(
-            "select interaction_id, account_id, digest, present, reason from attribution where interaction_id = any($1::text::uuid[])",
+            "select interaction_id, account_id, digest, present, reason from attribution where interaction_id ="
+            " any($1::text::uuid[])",
             arrays.ids(ids),
         )
         loaded: dict[str, dict[str, StoredAttribution]] = {}
@@ -167,16 +173,17 @@ class InteractionTables:
         """Keep events; of one event the greatest revision stays."""
         # The comparison stands here once more, so that no path into the ledger can replace a greater revision.
         await self._connection.execute(
-            "insert into ledger (event_id, interaction_id, event_type, occurred_at, authority, revision_order, mapper, digest, source, imported,"
-            " recordedtime, body)"
-            " select event_id, interaction_id, event_type, occurred_at, authority, revision_order, mapper, digest, source, imported, recordedtime, body"
-            " from unnest($1::text::uuid[], $2::text::uuid[], $3::text::text[], $4::text::timestamptz[], $5::text::smallint[],"
-            " $6::text::bigint[], $7::text::integer[],"
-            " $8::text::text[], $9::text::text[], $10::text::boolean[], $11::text::timestamptz[], $12::bytea[])"
-            " as new (event_id, interaction_id, event_type, occurred_at, authority, revision_order, mapper, digest, source, imported, recordedtime, body)"
-            " on conflict (event_id) do update set occurred_at = excluded.occurred_at, authority = excluded.authority,"
-            " revision_order = excluded.revision_order, mapper = excluded.mapper, digest = excluded.digest, source = excluded.source,"
-            " imported = excluded.imported, recordedtime = excluded.recordedtime, body = excluded.body"
+            "insert into ledger (event_id, interaction_id, event_type, occurred_at, authority, revision_order,"
+            " mapper, digest, source, imported, recordedtime, body) select event_id, interaction_id, event_type,"
+            " occurred_at, authority, revision_order, mapper, digest, source, imported, recordedtime, body from"
+            " unnest($1::text::uuid[], $2::text::uuid[], $3::text::text[], $4::text::timestamptz[],"
+            " $5::text::smallint[], $6::text::bigint[], $7::text::integer[], $8::text::text[], $9::text::text[],"
+            " $10::text::boolean[], $11::text::timestamptz[], $12::bytea[]) as new (event_id, interaction_id,"
+            " event_type, occurred_at, authority, revision_order, mapper, digest, source, imported, recordedtime,"
+            " body) on conflict (event_id) do update set occurred_at = excluded.occurred_at, authority ="
+            " excluded.authority, revision_order = excluded.revision_order, mapper = excluded.mapper, digest ="
+            " excluded.digest, source = excluded.source, imported = excluded.imported, recordedtime ="
+            " excluded.recordedtime, body = excluded.body"
             ' where (ledger.authority, ledger.revision_order, ledger.mapper, ledger.digest collate "C")'
             ' < (excluded.authority, excluded.revision_order, excluded.mapper, excluded.digest collate "C")',
             arrays.ids([row.event_id for row in rows]),
@@ -195,11 +202,11 @@ class InteractionTables:
 
     async def insert_interactions(self, rows: Sequence[InteractionRow]) -> None:
         """Add interactions that were not there; a transient error when one has come meanwhile."""
-        # One that exists by now was added as a place for a parent: its children would be missed, so the batch is tried again.
+        # One that exists by now was added as a place for a parent: without it, its children would be missed.
         done = await self._connection.execute(
-            "insert into interaction (id, kind, occurred_at, present, parent_id, conversation_id, refs, identities, users, claimed,"
-            " support_request, unmatched, state)"
-            " select id, kind, occurred_at, present, parent_id, conversation_id, refs::text[], identities::text[], users::uuid[], claimed::uuid[],"
+            "insert into interaction (id, kind, occurred_at, present, parent_id, conversation_id, refs, identities,"  # noqa: S608 - names of our own; values are parameters
+            " users, claimed, support_request, unmatched, state) select id, kind, occurred_at, present, parent_id,"
+            " conversation_id, refs::text[], identities::text[], users::uuid[], claimed::uuid[],"
             f" support_request, unmatched, state::json from {_INTERACTIONS} order by id on conflict (id) do nothing",
             *_interaction_columns(rows),
         )
@@ -210,9 +217,10 @@ class InteractionTables:
         """Overwrite interactions that are locked."""
         # What people decided by hand stands in columns of its own and is not touched.
         await self._connection.execute(
-            "update interaction set kind = new.kind, occurred_at = new.occurred_at, present = new.present, parent_id = new.parent_id,"
-            " conversation_id = new.conversation_id, refs = new.refs::text[], identities = new.identities::text[], users = new.users::uuid[],"
-            " claimed = new.claimed::uuid[], support_request = new.support_request, unmatched = new.unmatched, state = new.state::json"
+            "update interaction set kind = new.kind, occurred_at = new.occurred_at, present = new.present,"  # noqa: S608 - names of our own; values are parameters
+            " parent_id = new.parent_id, conversation_id = new.conversation_id, refs = new.refs::text[], identities"
+            " = new.identities::text[], users = new.users::uuid[], claimed = new.claimed::uuid[], support_request ="
+            " new.support_request, unmatched = new.unmatched, state = new.state::json"
             f" from {_INTERACTIONS} where interaction.id = new.id",
             *_interaction_columns(rows),
         )
@@ -222,8 +230,9 @@ class InteractionTables:
         if gone:
             # Parties that a later report no longer names.
             await self._connection.execute(
-                "delete from interaction_party using unnest($1::text::text[], $2::text::uuid[]) as gone (identity_key, interaction_id)"
-                " where interaction_party.identity_key = gone.identity_key and interaction_party.interaction_id = gone.interaction_id",
+                "delete from interaction_party using unnest($1::text::text[], $2::text::uuid[]) as gone"
+                " (identity_key, interaction_id) where interaction_party.identity_key = gone.identity_key and"
+                " interaction_party.interaction_id = gone.interaction_id",
                 arrays.texts(key for key, _ in gone),
                 arrays.ids(interaction for _, interaction in gone),
             )
@@ -231,7 +240,8 @@ class InteractionTables:
             # Parties that are named for the first time.
             await self._connection.execute(
                 "insert into interaction_party (identity_key, interaction_id) select identity_key, interaction_id"
-                " from unnest($1::text::text[], $2::text::uuid[]) as new (identity_key, interaction_id) on conflict do nothing",
+                " from unnest($1::text::text[], $2::text::uuid[]) as new (identity_key, interaction_id) on"
+                " conflict do nothing",
                 arrays.texts(key for key, _ in new),
                 arrays.ids(interaction for _, interaction in new),
             )
@@ -244,16 +254,16 @@ class InteractionTables:
         """Remember what is said now."""
         # The account is locked, so a lower version cannot overtake.
         await self._connection.execute(
-            "insert into attribution (interaction_id, account_id, version, digest, present, reason, touch_class, conversation_id, contacts, occurred_at)"
-            " select interaction_id, account_id, version, digest, present, reason, touch_class, conversation_id, contacts::uuid[], occurred_at"
-            " from unnest($1::text::uuid[], $2::text::uuid[], $3::text::bigint[], $4::bytea[], $5::text::boolean[], $6::text::text[],"
-            " $7::text::text[], $8::text::uuid[],"
-            " $9::text::text[], $10::text::timestamptz[])"
-            " as new (interaction_id, account_id, version, digest, present, reason, touch_class, conversation_id, contacts, occurred_at)"
-            " on conflict (interaction_id, account_id) do update set version = excluded.version, digest = excluded.digest,"
-            " present = excluded.present, reason = excluded.reason, touch_class = excluded.touch_class,"
-            " conversation_id = excluded.conversation_id, contacts = excluded.contacts, occurred_at = excluded.occurred_at"
-            " where attribution.version < excluded.version",
+            "insert into attribution (interaction_id, account_id, version, digest, present, reason, touch_class,"
+            " conversation_id, contacts, occurred_at) select interaction_id, account_id, version, digest, present,"
+            " reason, touch_class, conversation_id, contacts::uuid[], occurred_at from unnest($1::text::uuid[],"
+            " $2::text::uuid[], $3::text::bigint[], $4::bytea[], $5::text::boolean[], $6::text::text[],"
+            " $7::text::text[], $8::text::uuid[], $9::text::text[], $10::text::timestamptz[]) as new"
+            " (interaction_id, account_id, version, digest, present, reason, touch_class, conversation_id,"
+            " contacts, occurred_at) on conflict (interaction_id, account_id) do update set version ="
+            " excluded.version, digest = excluded.digest, present = excluded.present, reason = excluded.reason,"
+            " touch_class = excluded.touch_class, conversation_id = excluded.conversation_id, contacts ="
+            " excluded.contacts, occurred_at = excluded.occurred_at where attribution.version < excluded.version",
             arrays.ids([row.interaction_id for row in rows]),
             arrays.ids([row.account_id for row in rows]),
             arrays.numbers([row.version for row in rows]),
@@ -279,14 +289,15 @@ class InteractionTables:
 
 
 async def draw_versions(connection: asyncpg.Connection, counts: Mapping[str, int]) -> dict[str, Versions]:
-    """Lock accounts in order and draw so many versions of each. After a restore the epoch lifts them above all earlier ones."""
+    """Lock accounts in order and draw so many versions of each; a new epoch lifts them above all earlier ones."""
     ids = sorted(counts)
     # The inner query locks in order; 1099511627776 is 2^40.
     rows = await connection.fetch(
-        "with locked as (select id from account where id = any($1::text::uuid[]) order by id for update),"
-        " wanted as (select locked.id, counted.n from locked join unnest($1::text::uuid[], $2::text::bigint[]) as counted (id, n) on counted.id = locked.id)"
-        " update account set version = greatest(account.version, (select epoch from version_epoch) * 1099511627776) + wanted.n"
-        " from wanted where account.id = wanted.id returning account.id, account.version, account.state_version",
+        "with locked as (select id from account where id = any($1::text::uuid[]) order by id for update), wanted as"
+        " (select locked.id, counted.n from locked join unnest($1::text::uuid[], $2::text::bigint[]) as counted"
+        " (id, n) on counted.id = locked.id) update account set version = greatest(account.version, (select epoch"
+        " from version_epoch) * 1099511627776) + wanted.n from wanted where account.id = wanted.id returning"
+        " account.id, account.version, account.state_version",
         arrays.ids(ids),
         arrays.numbers([counts[account] for account in ids]),
     )
@@ -294,9 +305,10 @@ async def draw_versions(connection: asyncpg.Connection, counts: Mapping[str, int
 
 
 _INTERACTIONS = (
-    "unnest($1::text::uuid[], $2::text::text[], $3::text::timestamptz[], $4::text::boolean[], $5::text::uuid[], $6::text::uuid[],"
-    " $7::text::text[], $8::text::text[], $9::text::text[], $10::text::text[], $11::text::boolean[], $12::text::boolean[], $13::text::text[])"
-    " as new (id, kind, occurred_at, present, parent_id, conversation_id, refs, identities, users, claimed, support_request, unmatched, state)"
+    "unnest($1::text::uuid[], $2::text::text[], $3::text::timestamptz[], $4::text::boolean[], $5::text::uuid[],"
+    " $6::text::uuid[], $7::text::text[], $8::text::text[], $9::text::text[], $10::text::text[],"
+    " $11::text::boolean[], $12::text::boolean[], $13::text::text[]) as new (id, kind, occurred_at, present,"
+    " parent_id, conversation_id, refs, identities, users, claimed, support_request, unmatched, state)"
 )
 
 

@@ -51,7 +51,8 @@ async def take(connection: asyncpg.Connection) -> Job | None:
     """Lock and return the oldest job that is due and that no other replica works on."""
     # Its lock is held until the chunk is committed.
     row = await connection.fetchrow(
-        "select id, selector, selected, position, recordedtime from job where not_before <= now() order by not_before, id limit 1 for update skip locked"
+        "select id, selector, selected, position, recordedtime from job where not_before <= now() order by"
+        " not_before, id limit 1 for update skip locked"
     )
     if row is None:
         return None
@@ -62,7 +63,8 @@ async def next_chunk(connection: asyncpg.Connection, job: Job, size: int) -> lis
     """Return the next `size` interactions of a job, sorted by id; fewer at its end."""
     # One of the fixed queries above, from where the last chunk ended; places kept for parents have nothing to read.
     rows = await connection.fetch(
-        f"select chosen.id from ({SELECTORS[job.selector]}) as chosen join interaction on interaction.id = chosen.id and interaction.state is not null"  # noqa: S608 - one of our own texts
+        f"select chosen.id from ({SELECTORS[job.selector]}) as chosen join interaction on interaction.id ="  # noqa: S608 - names of our own; values are parameters
+        f" chosen.id and interaction.state is not null"
         " where $2::text::uuid is null or chosen.id > $2::text::uuid order by chosen.id limit $3",
         list(job.selected),
         job.position,
@@ -75,7 +77,8 @@ async def advance(connection: asyncpg.Connection, job: Job, chunk: Sequence[str]
     """Remember that a chunk was read again."""
     # Written with the chunk's own changes: a killed process repeats nothing and leaves nothing out.
     await connection.execute(
-        "update job set position = $2::text::uuid, processed = processed + $3, failures = 0, last_error = null where id = $1",
+        "update job set position = $2::text::uuid, processed = processed + $3, failures = 0, last_error = null"
+        " where id = $1",
         job.id,
         chunk[-1],
         len(chunk),
@@ -91,7 +94,8 @@ async def postpone(connection: asyncpg.Connection, job_id: int, error: str) -> N
     """Try a failed job again later: after 1, 2, 4 … up to 256 seconds of real time."""
     # It stays open, so it keeps holding the horizon and shows in /flow.
     await connection.execute(
-        "update job set failures = failures + 1, last_error = $2, not_before = now() + make_interval(secs => 2 ^ least(failures, 8)) where id = $1",
+        "update job set failures = failures + 1, last_error = $2, not_before = now() + make_interval(secs => 2 ^"
+        " least(failures, 8)) where id = $1",
         job_id,
         error[:300],
     )

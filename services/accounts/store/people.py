@@ -8,6 +8,20 @@ import asyncpg
 
 from services.accounts.domain.intervals import Interval
 
+_USER_COLUMNS = (
+    "id",
+    "email",
+    "name",
+    "user_role",
+    "team_id",
+    "issuer",
+    "subject",
+    "time_zone",
+    "holidays",
+    "mailboxes",
+    "active",
+)
+
 
 class PeopleTables:
     """Part of `EditTables`: one or two statements for each method."""
@@ -41,7 +55,8 @@ class PeopleTables:
         """Return the buying centre of that name, made under `new_id` when there is none."""
         # The name is unique within the account.
         await self._people.execute(
-            "insert into buying_centre (id, account_id, name) values ($1, $2, $3) on conflict (account_id, name) do nothing",
+            "insert into buying_centre (id, account_id, name) values ($1, $2, $3) on conflict (account_id, name)"
+            " do nothing",
             new_id,
             account_id,
             name,
@@ -62,9 +77,10 @@ class PeopleTables:
     ) -> None:
         """Add a member of a buying centre or change what is known; what is not given stays."""
         await self._people.execute(
-            "insert into group_member (buying_centre_id, contact_id, influence, attitude, reports_to) values ($1, $2, $3, $4, $5)"
-            " on conflict (buying_centre_id, contact_id) do update set influence = coalesce(excluded.influence, group_member.influence),"
-            " attitude = coalesce(excluded.attitude, group_member.attitude), reports_to = coalesce(excluded.reports_to, group_member.reports_to)",
+            "insert into group_member (buying_centre_id, contact_id, influence, attitude, reports_to) values ($1,"
+            " $2, $3, $4, $5) on conflict (buying_centre_id, contact_id) do update set influence ="
+            " coalesce(excluded.influence, group_member.influence), attitude = coalesce(excluded.attitude,"
+            " group_member.attitude), reports_to = coalesce(excluded.reports_to, group_member.reports_to)",
             centre_id,
             contact_id,
             influence,
@@ -75,7 +91,8 @@ class PeopleTables:
     async def roles(self, centre_id: str, contact_id: str) -> list[Interval[str]]:
         """Return the roles of a member, over all time."""
         rows = await self._people.fetch(
-            "select group_role, since, until from contact_role where buying_centre_id = $1 and contact_id = $2 order by since, group_role",
+            "select group_role, since, until from contact_role where buying_centre_id = $1 and contact_id = $2"
+            " order by since, group_role",
             centre_id,
             contact_id,
         )
@@ -87,7 +104,8 @@ class PeopleTables:
             "delete from contact_role where buying_centre_id = $1 and contact_id = $2", centre_id, contact_id
         )
         await self._people.executemany(
-            "insert into contact_role (buying_centre_id, contact_id, group_role, since, until) values ($1, $2, $3, $4, $5)",
+            "insert into contact_role (buying_centre_id, contact_id, group_role, since, until) values ($1, $2,"
+            " $3, $4, $5)",
             [(centre_id, contact_id, role.value, role.since, role.until) for role in roles],
         )
 
@@ -108,7 +126,8 @@ class PeopleTables:
     async def user(self, user_id: str) -> Mapping[str, Any] | None:
         """Return a user's own row."""
         row = await self._people.fetchrow(
-            "select id, email, name, user_role, team_id, issuer, subject, time_zone, holidays, mailboxes, active from app_user where id = $1",
+            "select id, email, name, user_role, team_id, issuer, subject, time_zone, holidays, mailboxes, active"
+            " from app_user where id = $1",
             user_id,
         )
         return None if row is None else dict(row)
@@ -124,18 +143,14 @@ class PeopleTables:
         """Add a user or change all fields of one; `user` holds every column."""
         # Changed only where something differs, so that a repeated import writes nothing.
         await self._people.execute(
-            "insert into app_user (id, email, name, user_role, team_id, issuer, subject, time_zone, holidays, mailboxes, active)"
-            " values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
-            " on conflict (id) do update set email = excluded.email, name = excluded.name, user_role = excluded.user_role, team_id = excluded.team_id,"
-            " issuer = excluded.issuer, subject = excluded.subject, time_zone = excluded.time_zone, holidays = excluded.holidays,"
-            " mailboxes = excluded.mailboxes, active = excluded.active",
-            *(
-                user[column]
-                for column in (
-                    "id", "email", "name", "user_role", "team_id", "issuer", "subject", "time_zone", "holidays", "mailboxes", "active",
-                )
-            ),
-        )  # fmt: skip
+            "insert into app_user (id, email, name, user_role, team_id, issuer, subject, time_zone, holidays,"
+            " mailboxes, active) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict (id) do update"
+            " set email = excluded.email, name = excluded.name, user_role = excluded.user_role, team_id ="
+            " excluded.team_id, issuer = excluded.issuer, subject = excluded.subject, time_zone ="
+            " excluded.time_zone, holidays = excluded.holidays, mailboxes = excluded.mailboxes, active ="
+            " excluded.active",
+            *[user[column] for column in _USER_COLUMNS],
+        )
 
     async def team(self, name: str, new_id: str) -> str:
         """Return the team of that name, made under `new_id` when there is none."""
@@ -178,9 +193,10 @@ class PeopleTables:
     async def save_rule(self, rule: Mapping[str, Any]) -> None:
         """Add a touch class rule or change all fields of one."""
         await self._people.execute(
-            "insert into touch_class_rule (id, name, touch_class, position, field, patterns, active) values ($1, $2, $3, $4, $5, $6, $7)"
-            " on conflict (id) do update set name = excluded.name, touch_class = excluded.touch_class, position = excluded.position,"
-            " field = excluded.field, patterns = excluded.patterns, active = excluded.active",
+            "insert into touch_class_rule (id, name, touch_class, position, field, patterns, active) values ($1,"
+            " $2, $3, $4, $5, $6, $7) on conflict (id) do update set name = excluded.name, touch_class ="
+            " excluded.touch_class, position = excluded.position, field = excluded.field, patterns ="
+            " excluded.patterns, active = excluded.active",
             rule["id"],
             rule["name"],
             rule["touch_class"],

@@ -55,17 +55,15 @@ class Views:
         name, id_ = after if after is not None else (None, None)
         return _rows(
             await self._connection.fetch(
-                "select account.id, account.external_key as key, account.name, account.account_class, account.currency,"
-                " account.history_complete_at, owner.user_id as owner_id, app_user.name as owner_name, stage.stage"
-                " from account"
-                " left join account_interval as owner on owner.account_id = account.id and owner.sort = 'owner' and owner.since <= $1"
-                " and (owner.until is null or $1 < owner.until)"
-                " left join app_user on app_user.id = owner.user_id"
-                " left join account_interval as stage on stage.account_id = account.id and stage.sort = 'stage' and stage.since <= $1"
-                " and (stage.until is null or $1 < stage.until)"
-                " where ($2::text is null or account.name ilike '%' || $2 || '%' or account.external_key = $2)"
-                " and ($3::text is null or (account.name, account.id) > ($3, $4::text::uuid))"
-                " order by account.name, account.id limit $5",
+                "select account.id, account.external_key as key, account.name, account.account_class,"
+                " account.currency, account.history_complete_at, owner.user_id as owner_id, app_user.name as"
+                " owner_name, stage.stage from account left join account_interval as owner on owner.account_id ="
+                " account.id and owner.sort = 'owner' and owner.since <= $1 and (owner.until is null or $1 <"
+                " owner.until) left join app_user on app_user.id = owner.user_id left join account_interval as"
+                " stage on stage.account_id = account.id and stage.sort = 'stage' and stage.since <= $1 and"
+                " (stage.until is null or $1 < stage.until) where ($2::text is null or account.name ilike '%' || $2"
+                " || '%' or account.external_key = $2) and ($3::text is null or (account.name, account.id) > ($3,"
+                " $4::text::uuid)) order by account.name, account.id limit $5",
                 day,
                 search,
                 name,
@@ -92,8 +90,8 @@ class Views:
         """Return how the organisation is known: domains, provider ids, shared addresses and phones."""
         return _rows(
             await self._connection.fetch(
-                "select kind, substr(identity_key, length(kind) + 2) as value, since, until from identity where account_id = $1"
-                " order by kind, identity_key, since nulls first",
+                "select kind, substr(identity_key, length(kind) + 2) as value, since, until from identity where"
+                " account_id = $1 order by kind, identity_key, since nulls first",
                 account_id,
             )
         )
@@ -102,9 +100,9 @@ class Views:
         """Return the contacts of an account with how they are known and their roles."""
         people = _rows(
             await self._connection.fetch(
-                "select contact.id, contact.external_key as key, contact.name, there.since, there.until, there.is_primary"
-                " from contact_account as there join contact on contact.id = there.contact_id where there.account_id = $1"
-                " order by contact.name, contact.id, there.since",
+                "select contact.id, contact.external_key as key, contact.name, there.since, there.until,"
+                " there.is_primary from contact_account as there join contact on contact.id = there.contact_id"
+                " where there.account_id = $1 order by contact.name, contact.id, there.since",
                 account_id,
             )
         )
@@ -148,9 +146,10 @@ class Views:
     async def _roles_of(self, contacts: Sequence[str]) -> dict[str, list[Row]]:
         grouped: dict[str, list[Row]] = {}
         for row in await self._connection.fetch(
-            "select role.contact_id, centre.account_id, centre.id as buying_centre_id, centre.name as buying_centre, role.group_role as role,"
-            " role.since, role.until from contact_role as role join buying_centre as centre on centre.id = role.buying_centre_id"
-            " where role.contact_id = any($1::text[]::uuid[]) order by role.contact_id, centre.name, role.since",
+            "select role.contact_id, centre.account_id, centre.id as buying_centre_id, centre.name as"
+            " buying_centre, role.group_role as role, role.since, role.until from contact_role as role join"
+            " buying_centre as centre on centre.id = role.buying_centre_id where role.contact_id ="
+            " any($1::text[]::uuid[]) order by role.contact_id, centre.name, role.since",
             contacts,
         ):
             one = dict(row)
@@ -166,9 +165,10 @@ class Views:
         )
         members: dict[str, list[Row]] = {}
         for row in await self._connection.fetch(
-            "select member.buying_centre_id, member.contact_id, contact.name, member.influence, member.attitude, member.reports_to"
-            " from group_member as member join buying_centre as centre on centre.id = member.buying_centre_id"
-            " join contact on contact.id = member.contact_id where centre.account_id = $1 order by contact.name, contact.id",
+            "select member.buying_centre_id, member.contact_id, contact.name, member.influence, member.attitude,"
+            " member.reports_to from group_member as member join buying_centre as centre on centre.id ="
+            " member.buying_centre_id join contact on contact.id = member.contact_id where centre.account_id = $1"
+            " order by contact.name, contact.id",
             account_id,
         ):
             one = dict(row)
@@ -190,7 +190,8 @@ class Views:
         """Return users with their deputies."""
         users = _rows(
             await self._connection.fetch(
-                "select id, email, name, user_role as role, team_id, time_zone, holidays, mailboxes, active from app_user order by name, id"
+                "select id, email, name, user_role as role, team_id, time_zone, holidays, mailboxes, active from"
+                " app_user order by name, id"
             )
         )
         deputies: dict[str, list[Row]] = {}
@@ -209,7 +210,8 @@ class Views:
         """Return the touch class rules in the order in which they are asked."""
         return _rows(
             await self._connection.fetch(
-                "select id, name, touch_class, position, field, patterns, active from touch_class_rule order by position, id"
+                "select id, name, touch_class, position, field, patterns, active from touch_class_rule order by"
+                " position, id"
             )
         )
 
@@ -217,8 +219,9 @@ class Views:
         """Return who changed what of an account, latest first."""
         return _rows(
             await self._connection.fetch(
-                "select edit.edited_at, edit.what, edit.entity_id, edit.detail, coalesce(app_user.name, edit.subject) as by"
-                " from edit left join app_user on app_user.id = edit.user_id where edit.account_id = $1 order by edit.id desc limit $2",
+                "select edit.edited_at, edit.what, edit.entity_id, edit.detail, coalesce(app_user.name,"
+                " edit.subject) as by from edit left join app_user on app_user.id = edit.user_id where"
+                " edit.account_id = $1 order by edit.id desc limit $2",
                 account_id,
                 limit,
             )
@@ -231,12 +234,12 @@ class Views:
         moment, id_ = before if before is not None else (None, None)
         return _rows(
             await self._connection.fetch(
-                "select said.interaction_id as id, interaction.kind, said.occurred_at, said.present, said.reason, said.touch_class,"
-                " said.conversation_id, said.contacts, said.version, interaction.state, interaction.hand_class, interaction.hand_accounts"
-                " from attribution as said join interaction on interaction.id = said.interaction_id"
-                " where said.account_id = $1 and ($2::text is null or interaction.kind = $2)"
-                " and ($3::timestamptz is null or (said.occurred_at, said.interaction_id) < ($3, $4::text::uuid))"
-                " order by said.occurred_at desc, said.interaction_id desc limit $5",
+                "select said.interaction_id as id, interaction.kind, said.occurred_at, said.present, said.reason,"
+                " said.touch_class, said.conversation_id, said.contacts, said.version, interaction.state,"
+                " interaction.hand_class, interaction.hand_accounts from attribution as said join interaction on"
+                " interaction.id = said.interaction_id where said.account_id = $1 and ($2::text is null or"
+                " interaction.kind = $2) and ($3::timestamptz is null or (said.occurred_at, said.interaction_id) <"
+                " ($3, $4::text::uuid)) order by said.occurred_at desc, said.interaction_id desc limit $5",
                 account_id,
                 kind,
                 moment,
@@ -248,8 +251,8 @@ class Views:
     async def interaction(self, interaction_id: str) -> Row | None:
         """Return one interaction with its state."""
         row = await self._connection.fetchrow(
-            "select id, kind, occurred_at, present, unmatched, conversation_id, hand_accounts, hand_class, hand_reply_expected, state"
-            " from interaction where id = $1 and state is not null",
+            "select id, kind, occurred_at, present, unmatched, conversation_id, hand_accounts, hand_class,"
+            " hand_reply_expected, state from interaction where id = $1 and state is not null",
             interaction_id,
         )
         return None if row is None else dict(row)
@@ -258,8 +261,8 @@ class Views:
         """Return what was said about an interaction, to the accounts that the caller may see."""
         return _rows(
             await self._connection.fetch(
-                "select account_id, version, present, reason, touch_class, conversation_id, contacts from attribution where interaction_id = $1"
-                " order by account_id",
+                "select account_id, version, present, reason, touch_class, conversation_id, contacts from"
+                " attribution where interaction_id = $1 order by account_id",
                 interaction_id,
             )
         )
@@ -268,8 +271,9 @@ class Views:
         """Return everything reported about an interaction, with the bodies."""
         return _rows(
             await self._connection.fetch(
-                "select event_id, event_type, occurred_at, authority, revision_order, mapper, digest, source, imported, recordedtime, body"
-                " from ledger where interaction_id = $1 order by authority, revision_order, mapper, digest",
+                "select event_id, event_type, occurred_at, authority, revision_order, mapper, digest, source,"
+                " imported, recordedtime, body from ledger where interaction_id = $1 order by authority,"
+                " revision_order, mapper, digest",
                 interaction_id,
             )
         )
@@ -287,9 +291,10 @@ class Views:
         """Return identities that nobody knows, those seen most first."""
         return _rows(
             await self._connection.fetch(
-                "select party.identity_key, count(*) as interactions, min(interaction.occurred_at) as first_at, max(interaction.occurred_at) as last_at"
-                " from interaction join interaction_party as party on party.interaction_id = interaction.id"
-                " where interaction.unmatched and party.identity_key not like 'ours:%' group by party.identity_key order by count(*) desc, party.identity_key limit $1",
+                "select party.identity_key, count(*) as interactions, min(interaction.occurred_at) as first_at,"
+                " max(interaction.occurred_at) as last_at from interaction join interaction_party as party on"
+                " party.interaction_id = interaction.id where interaction.unmatched and party.identity_key not like"
+                " 'ours:%' group by party.identity_key order by count(*) desc, party.identity_key limit $1",
                 limit,
             )
         )
@@ -301,10 +306,10 @@ class Views:
         moment, id_ = before if before is not None else (None, None)
         return _rows(
             await self._connection.fetch(
-                "select id, kind, occurred_at, present, state from interaction where unmatched"
-                " and ($1::text is null or id in (select interaction_id from interaction_party where identity_key = $1))"
-                " and ($2::timestamptz is null or (occurred_at, id) < ($2, $3::text::uuid))"
-                " order by occurred_at desc, id desc limit $4",
+                "select id, kind, occurred_at, present, state from interaction where unmatched and ($1::text is"
+                " null or id in (select interaction_id from interaction_party where identity_key = $1)) and"
+                " ($2::timestamptz is null or (occurred_at, id) < ($2, $3::text::uuid)) order by occurred_at desc,"
+                " id desc limit $4",
                 key,
                 moment,
                 id_,
@@ -315,8 +320,8 @@ class Views:
     async def grouped_contacts(self, account_id: str) -> set[str]:
         """Return the contacts that are in some buying centre of an account."""
         rows = await self._connection.fetch(
-            "select distinct member.contact_id from group_member as member join buying_centre as centre on centre.id = member.buying_centre_id"
-            " where centre.account_id = $1",
+            "select distinct member.contact_id from group_member as member join buying_centre as centre on"
+            " centre.id = member.buying_centre_id where centre.account_id = $1",
             account_id,
         )
         return {row["contact_id"] for row in rows}
@@ -324,7 +329,8 @@ class Views:
     async def known_keys(self, keys: Sequence[str]) -> dict[str, str]:
         """Return by identity the contact that it names now, for those that the caller may see."""
         rows = await self._connection.fetch(
-            "select identity_key, contact_id from identity where identity_key = any($1::text[]) and contact_id is not null and until is null",
+            "select identity_key, contact_id from identity where identity_key = any($1::text[]) and contact_id"
+            " is not null and until is null",
             keys,
         )
         return {row["identity_key"]: row["contact_id"] for row in rows}

@@ -69,7 +69,9 @@ class Company:
 
 
 @asynccontextmanager
-async def opened(access: DatabaseAccess, folder: Path, wake: Callable[[], None] = lambda: None) -> AsyncIterator[Company]:
+async def opened(
+    access: DatabaseAccess, folder: Path, wake: Callable[[], None] = lambda: None
+) -> AsyncIterator[Company]:
     """The API on a test's database."""
     issuer = Issuer(folder, "test", "tenure")
     clock = StandingClock()

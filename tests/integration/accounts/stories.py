@@ -14,6 +14,7 @@ from contracts.activity import Attribution
 from contracts.events import Event
 from services.accounts.handlers.fold import Fold
 from services.accounts.handlers.jobs import JobRunner
+from services.runtime.postgres import transaction
 from tests.unit.accounts.events import report
 
 EARLY = date(2020, 1, 1)
@@ -34,7 +35,7 @@ class Office:
 
     async def receive_only(self, *events: Event) -> None:
         """One batch in one transaction, without the jobs."""
-        async with self.pool.acquire() as connection, connection.transaction():
+        async with transaction(self.pool) as connection:
             await self._fold.apply(connection, [report(one) for one in events])
 
     async def run_jobs(self) -> None:
@@ -91,7 +92,8 @@ class Office:
         user = str(uuid7())
         async with self.pool.acquire() as connection:
             await connection.execute(
-                "insert into app_user (id, email, name, user_role, time_zone, issuer, subject) values ($1, $2, $2, 'manager', 'Europe/Berlin', 'test', $2)",
+                "insert into app_user (id, email, name, user_role, time_zone, issuer, subject) values ($1, $2,"
+                " $2, 'manager', 'Europe/Berlin', 'test', $2)",
                 user,
                 email,
             )

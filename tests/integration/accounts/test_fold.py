@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.integration.accounts.stories import Office
-from tests.unit.accounts.events import at, event, mail, order, refund, ticket, withdrawn
+from tests.unit.accounts.events import at, event, mail, order, person, refund, ticket, withdrawn
 
 
 async def test_a_mail_from_a_contact_is_kept_and_attributed_to_the_contacts_account(office: Office) -> None:
@@ -52,7 +52,7 @@ async def test_a_refund_that_comes_before_its_order_follows_it_as_soon_as_it_is_
         early.interaction.id
     ]
     await office.receive(order("1", "maria@acme.example"))
-    said = {one.kind: one for one in await office.said()}
+    said = {one.kind.value: one for one in await office.said()}
     assert said["refund"].account_id == acme
     assert said["refund"].reason == "parent"
     assert await office.rows("select id from interaction where unmatched") == []
@@ -75,8 +75,6 @@ async def test_a_withdrawal_leaves_a_tombstone_and_one_that_comes_first_says_not
 async def test_a_mail_to_people_of_two_customers_concerns_both(office: Office) -> None:
     acme, nordic = await office.account("acme"), await office.account("nordic", domains=["nordic.example"])
     await office.contact(acme, "maria@acme.example")
-    from tests.unit.accounts.events import person
-
     parties = [
         person("from", "anna@brightwell.example", ours=True),
         person("to", "maria@acme.example"),

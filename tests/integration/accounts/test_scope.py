@@ -35,10 +35,17 @@ async def world(company: Company, office: Office) -> dict[str, str]:
     unknown = mail("<2>", "who@unknown.example", "ben@brightwell.example")
     await office.run_jobs()
     await office.receive(ours, theirs, unknown)
-    found = {"own_interaction": ours.interaction.id, "other_interaction": theirs.interaction.id, "unknown": unknown.interaction.id}
+    found = {
+        "own_interaction": ours.interaction.id,
+        "other_interaction": theirs.interaction.id,
+        "unknown": unknown.interaction.id,
+    }
     for row in await office.rows("select external_key, id from account union all select external_key, id from contact"):
         found[row["external_key"]] = row["id"]
-    for row in await office.rows("select account.external_key as key, centre.id from buying_centre as centre join account on account.id = account_id"):
+    for row in await office.rows(
+        "select account.external_key as key, centre.id from buying_centre as centre"
+        " join account on account.id = account_id"
+    ):
         found[f"{row['key']} centre"] = row["id"]
     for row in await office.rows("select email, id from app_user"):
         found[row["email"].partition("@")[0]] = row["id"]
@@ -65,7 +72,11 @@ def _requests(account: str, contact: str, centre: str, interaction: str) -> list
         ("POST", f"/v1/accounts/{account}/identities", {"kind": "organisation", "value": f"desk:{account}"}),
         ("DELETE", f"/v1/accounts/{account}/identities/organisation?value=desk:{account}", None),
         ("POST", f"/v1/accounts/{account}/groups", {"name": "Purchasing"}),
-        ("PUT", f"/v1/accounts/{account}/groups/{centre}/members/{contact}", {"influence": 3, "roles": [{"role": "user"}]}),
+        (
+            "PUT",
+            f"/v1/accounts/{account}/groups/{centre}/members/{contact}",
+            {"influence": 3, "roles": [{"role": "user"}]},
+        ),
         ("PATCH", f"/v1/contacts/{contact}", {"name": "Renamed"}),
         ("POST", f"/v1/contacts/{contact}/identities", {"kind": "phone", "value": "+49 30 901820"}),
         ("DELETE", f"/v1/contacts/{contact}/identities/phone?value=%2B4930901820", None),
@@ -101,12 +112,21 @@ async def test_nothing_of_another_shows_in_lists(company: Company, world: dict[s
     assert (await anna.get("/v1/unmatched")).json()["items"] == []
     assert (await anna.get("/v1/unmatched/interactions")).json()["items"] == []
     # Ben received it himself.
-    assert [one["id"] for one in (await company.caller("ben").get("/v1/unmatched/interactions")).json()["items"]] == [world["unknown"]]
+    assert [one["id"] for one in (await company.caller("ben").get("/v1/unmatched/interactions")).json()["items"]] == [
+        world["unknown"]
+    ]
 
 
 async def test_a_token_of_nobody_sees_nothing_and_changes_nothing(company: Company, world: dict[str, str]) -> None:
     stranger = company.caller("stranger")
-    for path in ("/v1/accounts", "/v1/users", "/v1/teams", "/v1/unmatched", "/v1/unmatched/interactions", "/v1/touch-class-rules"):
+    for path in (
+        "/v1/accounts",
+        "/v1/users",
+        "/v1/teams",
+        "/v1/unmatched",
+        "/v1/unmatched/interactions",
+        "/v1/touch-class-rules",
+    ):
         assert (await stranger.get(path)).json()["items"] == [], path
     for method, path, body in _requests(world["acme"], world["maria"], world["acme centre"], world["own_interaction"]):
         assert (await stranger.request(method, path, json=body)).status_code in {403, 404}, path
@@ -115,7 +135,9 @@ async def test_a_token_of_nobody_sees_nothing_and_changes_nothing(company: Compa
 async def test_no_token_or_a_wrong_one_is_refused(company: Company, world: dict[str, str]) -> None:
     client = company.caller("anna")
     for headers in ({"Authorization": ""}, {"Authorization": "Bearer x.y.z"}):
-        for method, path, body in _requests(world["acme"], world["maria"], world["acme centre"], world["own_interaction"]):
+        for method, path, body in _requests(
+            world["acme"], world["maria"], world["acme centre"], world["own_interaction"]
+        ):
             assert (await client.request(method, path, json=body, headers=headers)).status_code == 401, path
 
 
@@ -126,7 +148,9 @@ async def test_a_lead_sees_the_teams_accounts_and_an_admin_all(company: Company,
     assert everything == {world["acme"], world["nordic"]}
 
 
-async def test_a_deputy_sees_the_accounts_on_the_days_of_the_absence_only(company: Company, world: dict[str, str]) -> None:
+async def test_a_deputy_sees_the_accounts_on_the_days_of_the_absence_only(
+    company: Company, world: dict[str, str]
+) -> None:
     ben = company.caller("ben")
     body = {"user": "ben@brightwell.example", "since": "2026-03-03", "until": "2026-03-05"}
     assert (await company.caller("anna").post(f"/v1/users/{world['anna']}/deputies", json=body)).status_code == 201
@@ -141,21 +165,25 @@ async def test_a_change_of_owner_takes_effect_at_once(company: Company, world: d
     change = {"owner": {"user": "ben@brightwell.example", "since": "2026-03-02"}}
     assert (await company.caller("anna").patch(f"/v1/accounts/{world['acme']}", json=change)).status_code == 403
     response = await company.caller("lea").patch(f"/v1/accounts/{world['acme']}", json=change)
-    assert response.status_code == 200 or response.status_code == 404
+    assert response.status_code == 200
     assert (await company.caller("anna").get(f"/v1/accounts/{world['acme']}")).status_code == 404
     assert (await company.caller("ben").get(f"/v1/accounts/{world['acme']}")).status_code == 200
 
 
-async def test_without_a_context_the_reading_role_sees_no_row_of_any_table(access: DatabaseAccess, world: dict[str, str]) -> None:
+async def test_without_a_context_the_reading_role_sees_no_row_of_any_table(
+    access: DatabaseAccess, world: dict[str, str]
+) -> None:
     connection = await asyncpg.connect(access.api)
     try:
         tables = [
             row["relname"]
-            for row in await connection.fetch("select relname from pg_class where relrowsecurity and relkind = 'r' order by relname")
+            for row in await connection.fetch(
+                "select relname from pg_class where relrowsecurity and relkind = 'r' order by relname"
+            )
         ]
         assert len(tables) == 18
         for table in tables:
-            assert await connection.fetchval(f"select count(*) from {table}") == 0, table
+            assert await connection.fetchval(f"select count(*) from {table}") == 0, table  # noqa: S608 - a name of the catalogue
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await connection.execute("delete from account")
         with pytest.raises(asyncpg.InsufficientPrivilegeError):

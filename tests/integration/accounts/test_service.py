@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -83,7 +83,7 @@ async def _all(bootstrap: str, topic: str, count: int) -> list[Attribution]:
 
 
 async def test_an_event_on_interactions_comes_out_as_an_attribution_on_activity(
-    service: Service, office: Office, kafka_bootstrap: str, topic_prefix: str, make_topics: Callable[..., object]
+    service: Service, office: Office, kafka_bootstrap: str, topic_prefix: str
 ) -> None:
     acme = await office.account("acme")
     await office.contact(acme, "maria@acme.example")

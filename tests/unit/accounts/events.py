@@ -45,7 +45,11 @@ def event(
     body = {
         "interaction": {"kind": kind, "system": system, "native_id": native_id},
         "report": report or f"{name}-{order}",
-        "revision": {"authority": authority, "order": order, "digest": digest(f"{name} {order} {when} {fields}".encode())},
+        "revision": {
+            "authority": authority,
+            "order": order,
+            "digest": digest(f"{name} {order} {when} {fields}".encode()),
+        },
         "source": source,
         "occurred_at": when,
         **fields,
@@ -95,7 +99,7 @@ def refund(native_id: str, order_id: str, *, when: datetime = MONDAY, **fields: 
 
 
 def ticket(name: str, native_id: str, requester: str = "", *, when: datetime = MONDAY, **fields: Any) -> Event:
-    """A step in a ticket's life: opened, resolved …"""
+    """A step in a ticket's life, such as opened or resolved."""
     if requester:
         fields.setdefault("parties", [person("requester", requester)])
     return event(f"ticket.{name}", "ticket", native_id, when=when, **fields)

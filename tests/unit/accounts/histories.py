@@ -23,7 +23,12 @@ def _order(draw: st.DrawFn) -> Event:
     revision = draw(st.integers(1, 3))
     kind = draw(st.sampled_from(["order.placed", "order.changed", "order.cancelled"]))
     authority = draw(st.sampled_from([Authority.IMPORT, Authority.LIVE]))
-    fields: dict[str, Any] = {"order": revision, "authority": authority, "when": at(hours=draw(_hours)), "report": f"{kind}-{draw(st.integers(1, 2))}"}
+    fields: dict[str, Any] = {
+        "order": revision,
+        "authority": authority,
+        "when": at(hours=draw(_hours)),
+        "report": f"{kind}-{draw(st.integers(1, 2))}",
+    }
     if draw(st.booleans()):
         fields["parties"] = [person("customer", draw(st.sampled_from(PEOPLE)))]
     return event(kind, "order", number, **fields)
@@ -34,7 +39,9 @@ def _refund(draw: st.DrawFn) -> Event:
     fields: dict[str, Any] = {"when": at(hours=draw(_hours))}
     if draw(st.booleans()):
         fields["parties"] = [person("customer", draw(st.sampled_from(PEOPLE)))]
-    return refund(draw(st.sampled_from(["r1", "r2"])), draw(_orders), order=draw(st.integers(1, 2)), report="only", **fields)
+    return refund(
+        draw(st.sampled_from(["r1", "r2"])), draw(_orders), order=draw(st.integers(1, 2)), report="only", **fields
+    )
 
 
 @st.composite
@@ -55,7 +62,15 @@ def _ticket(draw: st.DrawFn) -> Event:
 @st.composite
 def _comment(draw: st.DrawFn) -> Event:
     parent = {"kind": "ticket", "system": "test:acme", "native_id": draw(st.sampled_from(["1", "2"]))}
-    return event("ticket.commented", "comment", draw(st.sampled_from(["c1", "c2"])), report="only", when=at(hours=1), parent=parent, direction="out")
+    return event(
+        "ticket.commented",
+        "comment",
+        draw(st.sampled_from(["c1", "c2"])),
+        report="only",
+        when=at(hours=1),
+        parent=parent,
+        direction="out",
+    )
 
 
 @st.composite
@@ -87,7 +102,18 @@ def _mail(draw: st.DrawFn) -> Event:
 
 @st.composite
 def _lifecycle(draw: st.DrawFn) -> Event:
-    of = draw(st.sampled_from([order("1", US), order("2", US), ticket("opened", "1"), mail("<1>", US, US), mail("<2>", US, US), refund("r1", "1")]))
+    of = draw(
+        st.sampled_from(
+            [
+                order("1", US),
+                order("2", US),
+                ticket("opened", "1"),
+                mail("<1>", US, US),
+                mail("<2>", US, US),
+                refund("r1", "1"),
+            ]
+        )
+    )
     number = draw(st.integers(1, 4))
     if draw(st.booleans()):
         return withdrawn(of, order=number)
@@ -95,7 +121,9 @@ def _lifecycle(draw: st.DrawFn) -> Event:
     return event("interaction.restored", key.kind.value, key.native_id, system=key.system, order=number)
 
 
-histories = st.lists(st.one_of(_order(), _refund(), _ticket(), _comment(), _mail(), _lifecycle()), min_size=1, max_size=14)
+histories = st.lists(
+    st.one_of(_order(), _refund(), _ticket(), _comment(), _mail(), _lifecycle()), min_size=1, max_size=14
+)
 
 
 @st.composite
@@ -106,7 +134,8 @@ def deliveries(draw: st.DrawFn) -> tuple[list[Event], list[list[Event]]]:
     shuffled = draw(st.permutations(repeated))
     batches: list[list[Event]] = [[]]
     for one in shuffled:
-        if batches[-1] and draw(st.booleans()):
+        cut: bool = draw(st.booleans())
+        if cut and batches[-1]:
             batches.append([])
         batches[-1].append(one)
     return history, batches

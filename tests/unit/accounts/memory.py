@@ -1,4 +1,4 @@
-"""The tables of accounts in memory: for properties over thousands of histories. `test_fold` runs the same stories on PostgreSQL."""
+"""The tables of accounts in memory, for properties over thousands of histories."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from services.accounts.domain.ports import (
 )
 from services.accounts.domain.reading import NOBODY_DECIDED, Hand, Rules
 from services.accounts.handlers.fold import Fold
-from tests.unit.accounts.events import report
+from tests.unit.accounts.events import MONDAY, report
 
 
 @dataclass
@@ -61,9 +61,19 @@ class MemoryTables:
         row = self.interactions[id_]
         hand = self.hands.get(id_, NOBODY_DECIDED)
         if row is None:
-            return StoredInteraction(id_, False, None, (), (), (), hand)
+            return StoredInteraction(
+                id_, known=False, conversation_id=None, references=(), keys=(), claimed=(), hand=hand
+            )
         reading = row.reading
-        return StoredInteraction(id_, True, self.conversations.get(id_), reading.references, reading.keys, reading.accounts, hand)
+        return StoredInteraction(
+            id_,
+            known=True,
+            conversation_id=self.conversations.get(id_),
+            references=reading.references,
+            keys=reading.keys,
+            claimed=reading.accounts,
+            hand=hand,
+        )
 
     async def load_reports(self, ids: Sequence[str]) -> list[StoredReport]:
         """Scans the ledger."""
@@ -80,9 +90,11 @@ class MemoryTables:
 
     async def load_directory(self, keys: Collection[str]) -> Directory:
         """The directory, as far as it was asked for: what is not asked for must not be needed."""
-        return replace(self.directory, links={key: self.directory.links[key] for key in keys if key in self.directory.links})
+        return replace(
+            self.directory, links={key: self.directory.links[key] for key in keys if key in self.directory.links}
+        )
 
-    async def load_rules(self, directory: Directory) -> Rules:
+    async def load_rules(self, directory: Directory) -> Rules:  # noqa: ARG002 - the rules of a test know no roles
         """The rules."""
         return self.rules
 
@@ -95,7 +107,11 @@ class MemoryTables:
 
     async def load_members(self, ids: Sequence[str]) -> list[tuple[str, Member]]:
         """Scans the interactions."""
-        rows = [(id_, row) for id_, row in self.interactions.items() if row is not None and self.conversations.get(id_) in set(ids)]
+        rows = [
+            (id_, row)
+            for id_, row in self.interactions.items()
+            if row is not None and self.conversations.get(id_) in set(ids)
+        ]
         return [(self.conversations[id_], row.reading.member) for id_, row in rows]
 
     async def move_references(self, moved: Mapping[str, str]) -> None:
@@ -190,7 +206,7 @@ class MemoryOffice:
     async def edit(self, directory: Directory, keys: Sequence[str]) -> None:
         """Identities change."""
         self.tables.directory = directory
-        await self.tables.add_job("identities", keys, datetime.max)
+        await self.tables.add_job("identities", keys, MONDAY)
 
     async def run_jobs(self) -> None:
         """Everything that is left, a few interactions at a time."""
@@ -198,7 +214,7 @@ class MemoryOffice:
             selector, selected, recorded_at = self.tables.jobs.pop(0)
             ids = self.tables.selected(selector, selected)
             for start in range(0, len(ids), 2):
-                await self._fold.read_again(None, ids[start : start + 2], recorded_at.replace(year=2026))  # type: ignore[arg-type]
+                await self._fold.read_again(None, ids[start : start + 2], recorded_at)  # type: ignore[arg-type]
             self.jobs_run += 1
             assert self.jobs_run < 1000, "jobs cause one another without an end"
 

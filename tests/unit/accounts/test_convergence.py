@@ -27,7 +27,10 @@ DIRECTORY = Directory(
     links={
         "domain:acme.example": [Link(ACME, None)],
         "address:maria@acme.example": [Link(None, MARIA)],
-        "address:nils@nordic.example": [Link(None, NILS, None, at(days=1).date()), Link(None, MARIA, at(days=1).date())],
+        "address:nils@nordic.example": [
+            Link(None, NILS, None, at(days=1).date()),
+            Link(None, MARIA, at(days=1).date()),
+        ],
     },
     servings={MARIA: [Serving(ACME, at(days=-900).date())], NILS: [Serving(NORDIC, at(days=-900).date())]},
     users={f"address:{US}": ANNA},
