@@ -53,10 +53,14 @@ class Desk:
 
     async def apply(self, states: Iterable[State], now: datetime) -> list[AccountKpis]:
         """Handle one batch at `now` and return what it publishes."""
+        await self.handle(states, now)
+        return await self.collect()
+
+    async def handle(self, states: Iterable[State], now: datetime) -> None:
+        """Handle one batch at `now`."""
         batch = [self.handlers.decode(record(state)) for state in states]
         async with transaction(self.pool) as connection:
             await self.handlers.handle(connection, batch, now)
-        return await self._drain()
 
     async def slide(self, now: datetime) -> list[AccountKpis]:
         """Wake the accounts that are due at `now`."""
@@ -64,14 +68,15 @@ class Desk:
             restatement = Restatement(connection, BERLIN, "EUR", now)
             while await restatement.begin_due(100):
                 await rollups.mark(connection, await restatement.finish(now, {}))
-        return await self._drain()
+        return await self.collect()
 
     async def roll_up(self) -> None:
         """Compute dirty roll-ups."""
         async with transaction(self.pool) as connection:
             await rollups.recompute(connection, await rollups.take_dirty(connection))
 
-    async def _drain(self) -> list[AccountKpis]:
+    async def collect(self) -> list[AccountKpis]:
+        """Return what was published since the last time, in order."""
         rows = await self.pool.fetch("delete from outbox returning id, payload")
         states = [AccountKpis.model_validate_json(row["payload"]) for row in sorted(rows, key=lambda row: row["id"])]
         for state in states:

@@ -9,7 +9,7 @@ import pytest
 from contracts.accounts import Deputy, Team, TeamMember
 from contracts.values import Dated
 from services.runtime.postgres import create_pool
-from tests.integration.metrics.conftest import Desk
+from tests.integration.metrics.conftest import Desk, State
 from tests.integration.metrics.front import Front, values
 from tests.unit.metrics.builders import ACCOUNT, OTHER, account, at, mail, order, refund, ticket, uid, user
 
@@ -30,7 +30,7 @@ async def front(desk: Desk, tmp_path: Path) -> AsyncIterator[Front]:
     """A company: anna owns the account, ben owned it before, cleo leads their team, dora works elsewhere."""
     owners = ((BEN, LONG_AGO, date(2026, 3, 1)), (ANNA, date(2026, 3, 1), None))
     absent = Deputy(user_id=DORA, for_user_id=ANNA, since=date(2026, 3, 10), until=date(2026, 3, 20))
-    people = [
+    people: list[State] = [
         user(ANNA, "anna", team_id=TEAM, deputies=(absent,)),
         user(BEN, "ben", team_id=TEAM),
         user(CLEO, "cleo", "lead", TEAM),

@@ -1,6 +1,7 @@
 """Questions, answers and two-way touches: by hand, and against the fold for any neighbourhood that is read again."""
 
 from datetime import timedelta
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -60,7 +61,7 @@ def test_an_unconnected_call_answers_nothing_and_a_connected_one_or_a_meeting_do
 
 
 def test_automatic_copied_and_unasking_mail_never_opens_an_item() -> None:
-    quiet = [{"automatic": "newsletter"}, {"cc_only": True}, {"reply_expected": False}]
+    quiet: list[dict[str, Any]] = [{"automatic": "newsletter"}, {"cc_only": True}, {"reply_expected": False}]
     assert all(read(mail(1, NOON, **said), BERLIN).answered_at is None for said in quiet)
 
 
