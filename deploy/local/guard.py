@@ -9,6 +9,7 @@ from pathlib import Path
 from deploy.local.instance import Instance
 
 _LOOK_EVERY = 0.5  # seconds
+_PATIENCE = 10.0  # seconds; whoever started all this was killed, so an unclean end of the rest is no surprise
 
 
 def watch(directory: Path) -> None:
@@ -19,7 +20,7 @@ def watch(directory: Path) -> None:
         if state.owner is None:
             return
         if state.owner.find() is None:
-            instance.stop_all()
+            instance.stop_all(patience=_PATIENCE)
             return
         time.sleep(_LOOK_EVERY)
 

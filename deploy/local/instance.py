@@ -136,7 +136,7 @@ class Instance:
         if guard is not None:
             stop(guard)
 
-    def stop_all(self, report: Callable[[str], None] = lambda _: None) -> None:
+    def stop_all(self, report: Callable[[str], None] = lambda _: None, *, patience: float = 30.0) -> None:
         """Stops everything in the reverse order of its start and forgets it; with its data where it is ephemeral."""
         state = self.state()
         for name, record in in_stopping_order(state.processes):
@@ -144,7 +144,7 @@ class Instance:
                 continue
             report(f"stopping {name}")
             # SIGINT is PostgreSQL's fast shutdown: with SIGTERM it waits for its clients
-            stop(record, gently=signal.SIGINT if name == "postgres" else signal.SIGTERM)
+            stop(record, gently=signal.SIGINT if name == "postgres" else signal.SIGTERM, patience=patience)
         self._file.unlink(missing_ok=True)
         if state.facts.get("ephemeral"):
             self.remove()
