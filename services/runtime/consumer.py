@@ -8,7 +8,7 @@ from typing import Generic
 import asyncpg
 import structlog
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from contracts.topics import Topic
 from services.runtime import offsets
@@ -261,16 +261,12 @@ class BatchConsumer(Generic[T]):
                 first, end = bounds.get(partition, (0, offset))
                 where = {"topic": partition[0], "partition": partition[1], "stored": offset, "first": first, "end": end}
                 if offset > end:
-                    _log.error(
-                        "the topic ends before the stored offset: it is new, read from its beginning", **where
-                    )
+                    _log.error("the topic ends before the stored offset: it is new, read from its beginning", **where)
                     await offsets.rewind(connection, self._group, partition, first)
                     stored[partition] = first
                 elif offset < first:
                     if offset > 0:
-                        _log.error(
-                            "the topic no longer reaches back to the stored offset: records are lost", **where
-                        )
+                        _log.error("the topic no longer reaches back to the stored offset: records are lost", **where)
                     stored[partition] = first
         if consumer.assignment() == assigned:
             consumer.seek_all({logical[partition]: offset for partition, offset in stored.items()})
@@ -298,8 +294,10 @@ class BatchConsumer(Generic[T]):
                 self._broker_fault = None
                 await self._checkpoint()
             except Exception as error:  # noqa: BLE001 - the next round comes in a second
-                if isinstance(error, KafkaError | TimeoutError):
-                    self._broker_fault = f"{type(error).__name__}: {error}"[:300]
+                if isinstance(error, UnknownTopicOrPartitionError):
+                    self._broker_fault = str(error)
+                elif isinstance(error, KafkaError | TimeoutError):
+                    self._broker_fault = f"the broker does not answer ({type(error).__name__})"
 
     async def _checkpoint(self) -> None:
         """Store positions that passed transaction markers, so that other replicas see no lag there."""

@@ -2,11 +2,13 @@
 
 import logging
 import sys
+import time
 
 import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+_REPEAT_SECONDS = 10.0
 _QUIET = {
     "aiokafka": logging.WARNING,
     "faststream": logging.WARNING,
@@ -48,11 +50,31 @@ def configure(service: str, level: str = "info") -> None:
             ],
         )
     )
+    handler.addFilter(_OncePerWhile(("aiokafka",)))
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
     for name, least in _QUIET.items():
         logging.getLogger(name).setLevel(least)
+
+
+class _OncePerWhile(logging.Filter):
+    """Lets the same message of the given loggers pass once in ten seconds: a broker that is away is said, not sung."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self._names = names
+        self._last: dict[tuple[str, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.name.startswith(self._names):
+            return True
+        now = time.monotonic()
+        said = (record.name, str(record.msg))
+        if now - self._last.get(said, -_REPEAT_SECONDS) < _REPEAT_SECONDS:
+            return False
+        self._last[said] = now
+        return True
 
 
 def _dumps(event: object, **_options: object) -> str:

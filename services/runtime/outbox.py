@@ -4,6 +4,7 @@ The columns are those of Debezium's EventRouter, so that a log-based relay can t
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,6 +30,7 @@ _CHANNEL = "tenure_outbox"
 # Advisory locks are per database, so every service may use the same key.
 _LEASE_KEY = 0x54454E555245
 _POLL_SECONDS = 1.0
+_SLOW_SECONDS = 3.0
 _ROUND_BYTES = 16 * 1024 * 1024
 _log = structlog.get_logger(__name__)
 
@@ -131,7 +133,16 @@ class Relay:
         self._stopping = asyncio.Event()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self.status = "waiting: not started"
+        self._status = "waiting: not started"
+        self._sending_since: float | None = None
+
+    @property
+    def status(self) -> str:
+        """What the relay does, in words for people: "running", "waiting: …" or "stopped: …"."""
+        since = self._sending_since
+        if since is not None and time.monotonic() - since > _SLOW_SECONDS:
+            return f"waiting: the broker has not acknowledged for {time.monotonic() - since:.0f} s"
+        return self._status
 
     async def start(self) -> None:
         """Begin; returns at once, also while the broker or the database is away."""
@@ -156,16 +167,16 @@ class Relay:
                 raise
             except Fenced:
                 # Somebody else began publishing. Ask for the lease again, and only its holder builds a producer.
-                self.status = "waiting: fenced by another relay"
+                self._status = "waiting: fenced by another relay"
                 _log.warning("fenced by another relay, asking for the lease again", service=self._service)
             except Exception as error:  # noqa: BLE001 - the relay outlives every fault of broker and database
                 self._metrics.relay_faults.labels(type(error).__name__).inc()
-                self.status = f"waiting: {type(error).__name__}: {error}"[:300]
-                _log.warning("publishing interrupted", error=self.status, attempt=backoff.attempts)
+                self._status = f"waiting: {type(error).__name__}: {error}"[:300]
+                _log.warning("publishing interrupted", error=self._status, attempt=backoff.attempts)
             finally:
                 self._metrics.relay_lease.set(0)
             await pause(self._stopping, backoff.next())
-        self.status = "stopped: asked to"
+        self._status = "stopped: asked to"
 
     async def _hold_lease(self, backoff: Backoff) -> None:
         connection = await asyncpg.connect(
@@ -175,7 +186,7 @@ class Relay:
         try:
             # One relay per service; the lock goes with the connection, however that ends.
             while not await connection.fetchval("select pg_try_advisory_lock($1)", _LEASE_KEY):
-                self.status = "waiting: another replica publishes"
+                self._status = "waiting: another replica publishes"
                 if await pause(self._stopping, _POLL_SECONDS):
                     return
             await self._publish(connection, backoff)
@@ -192,7 +203,7 @@ class Relay:
         try:
             await connection.add_listener(_CHANNEL, lambda *_: self._wake.set())
             self._metrics.relay_lease.set(1)
-            self.status = "running"
+            self._status = "running"
             _log.info("relay holds the lease", service=self._service)
             while not self._stopping.is_set():
                 self._wake.clear()
@@ -201,7 +212,7 @@ class Relay:
                 if connection.is_closed():
                     message = "the connection that holds the lease is lost"
                     raise ConnectionError(message)
-                self.status = "running"
+                self._status = "running"
                 backoff.reset()
         finally:
             await publisher.close()
@@ -227,7 +238,11 @@ class Relay:
             (physical(topic), Outgoing(None if key is None else key.encode(), payload, headers))
             for _, topic, key, payload, headers in rows
         ]
-        await publisher.publish(outgoing)
+        self._sending_since = time.monotonic()
+        try:
+            await publisher.publish(outgoing)
+        finally:
+            self._sending_since = None
         # Exactly the rows that were read; what was committed meanwhile between their ids stays.
         await connection.execute("delete from outbox where id = any($1::bigint[])", [row["id"] for row in rows])
         for topic, count in _counts(rows).items():

@@ -140,6 +140,7 @@ class Subscription:
             graceful_timeout=15.0,
             metadata_max_age_ms=10_000,
             request_timeout_ms=20_000,
+            retry_backoff_ms=250,
         )
         self._keeper = keeper
         self._subscriber = self._broker.subscriber(
