@@ -148,7 +148,8 @@ class Player:
         deadline = time.monotonic() + _PATIENCE
         while True:
             try:
-                status, text = self._send(delivery)
+                answer = self.attempt(delivery)
+                status, text = answer.status_code, answer.text
             except httpx2.TransportError as error:
                 status, text = 0, str(error)
             if delivery.forged:
@@ -188,13 +189,12 @@ class Player:
         """The answer of an API to somebody; by default to an administrator."""
         return self._call("GET", service, path, subject=subject, roles=roles)
 
-    def _played(self, items: Sequence[Any]) -> list[Any]:
-        played = [item for item in items for _ in range(self._times)]
-        if self._shuffle is not None:
-            self._shuffle.shuffle(played)
-        return played
+    def post(self, service: str, path: str, body: Any, *, subject: str = OPERATOR) -> Any:
+        """Post JSON as an operator."""
+        return self._call("POST", service, path, subject=subject, json=body)
 
-    def _send(self, delivery: Delivery) -> tuple[int, str]:
+    def attempt(self, delivery: Delivery) -> httpx2.Response:
+        """Send a delivery once, signed now, and return the door's answer."""
         body = delivery.body
         headers = dict(delivery.headers)
         if delivery.signature == "token":
@@ -202,8 +202,13 @@ class Player:
             body = body.replace(TOKEN, token.encode())
         else:
             headers |= self._signature(delivery)
-        answer = self.client.post(f"{self.stage.url('ingest')}{delivery.path}", content=body, headers=headers)
-        return answer.status_code, answer.text
+        return self.client.post(f"{self.stage.url('ingest')}{delivery.path}", content=body, headers=headers)
+
+    def _played(self, items: Sequence[Any]) -> list[Any]:
+        played = [item for item in items for _ in range(self._times)]
+        if self._shuffle is not None:
+            self._shuffle.shuffle(played)
+        return played
 
     def _signature(self, delivery: Delivery) -> dict[str, str]:
         file = {"mail": "mail.secret", "events": "crm.secret"}.get(delivery.door, f"{delivery.source}.secret")

@@ -1,27 +1,61 @@
-"""One played scene for all tests that only look; scenes of their own for those that break something."""
+"""One played scene for all tests that only look; scenes of their own for those that break something.
+
+All tests live in one module on purpose: workers of xdist take modules whole, and a scene costs half a minute.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import base64
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.e2e.receiver import Receiver
 from tests.e2e.scene import Scene, scene
 
+HOOK_SECRET = f"whsec_{base64.b64encode(b'only for this machine, 32 bytes!').decode()}"
 
-@pytest.fixture(scope="session")
-def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    """The story, played once as it is told."""
-    with scene(_directory(tmp_path_factory, "played")) as ready:
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A folder for a scene."""
+
+    def make(name: str) -> Path:
+        folder = tmp_path_factory.mktemp("e2e")
+        if os.geteuid() == 0:
+            # root's PostgreSQL runs as another user, who must be able to walk through
+            for parent in (folder, *folder.parents[:2]):
+                parent.chmod(parent.stat().st_mode | 0o011)
+        return folder / name
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def receiver() -> Iterator[Receiver]:
+    """A web hook receiver on loopback."""
+    listening = Receiver(HOOK_SECRET)
+    yield listening
+    listening.close()
+
+
+@pytest.fixture(scope="module")
+def played(directory: Callable[[str], Path], receiver: Receiver) -> Iterator[Scene]:
+    """The story, played once as it is told, every alert also going to `receiver`."""
+    with scene(directory("played"), more_secrets={"hook.secret": HOOK_SECRET}) as ready:
+        player = ready.theatre.player
+        hook = {"kind": "webhook", "name": "CRM", "address": receiver.url, "secret_file": "hook.secret"}
+        destination = player.post("notifier", "/v1/destinations", hook)["destination_id"]
+        player.post("notifier", "/v1/routes", {"destination_id": destination})
         ready.begin()
         ready.play_all()
         yield ready
 
 
-def _directory(factory: pytest.TempPathFactory, name: str) -> Path:
-    directory = factory.mktemp("e2e") / name
-    # root's PostgreSQL runs as another user, who must be able to walk through
-    for parent in (directory.parent, directory.parent.parent, directory.parent.parent.parent):
-        parent.chmod(parent.stat().st_mode | 0o011)
-    return directory
+@pytest.fixture(scope="module")
+def plain(played: Scene) -> dict[str, Any]:
+    """Everything that the story led to, before any test has done something of its own."""
+    return played.fingerprint()

@@ -21,7 +21,7 @@ from tests.e2e.oracle import Finding, World
 
 WINDOWS = (7, 30, 90, 365)
 ACCOUNTS = ("nordlicht", "hansepumpen", "lindenhof", "vierlanden", "elbmetall", "sonnenfeld", "tessin", "rheinwerk")
-MANAGERS = ("anna", "bruno", "clara")
+MANAGERS = ("anna", "bruno", "clara", "david", "eva")
 RANK = {"warn": 1, "alert": 2}
 
 

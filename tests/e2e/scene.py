@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ from random import Random
 from typing import Any
 from urllib.parse import quote
 
+import httpx2
+
 from contracts.ids import derive_id, interaction_id
 from samples.calendar import LIVE_DAY
 from samples.company import CRM, DESK, FOLDER, PHONES, SHOP
@@ -20,6 +23,7 @@ from samples.facts import Call, Departure, Mail, OrderStep, TicketStep
 from samples.history_lines import SHOP_DOMAIN, instant
 from samples.script import Step
 from samples.theatre import Theatre, open_theatre
+from samples.webhooks import Delivery
 
 RULES_OF_EACH = {"unanswered_mail", "champion_left"}
 """Rules whose alerts are about one interaction each."""
@@ -95,6 +99,30 @@ class Scene:
                     named[interaction_id("contact", CRM, fact.number)] = f"contact {fact.number}"
         return named
 
+    @cached_property
+    def users(self) -> dict[str, str]:
+        """User ids by first name, in lower case."""
+        return {user["email"].split(".")[0]: user["id"] for user in self.get("accounts", "/v1/users")["items"]}
+
+    def send_signed(self, path: str, body: bytes, headers: dict[str, str]) -> httpx2.Response:
+        """Send what the CRM would send."""
+        player = self.theatre.player
+        return player.attempt(Delivery("events", "crm", path, body, "standard-webhooks", headers))
+
+    def token_file(self) -> Path:
+        """A file with an operator's token, for the command line."""
+        file = self.theatre.system.instance.directory / "operator.token"
+        file.touch(mode=0o600)
+        file.write_text(self.theatre.system.token("jonas.weber", ["operator"]))
+        return file
+
+    def eventually(self, find: Callable[[], Any]) -> Any:
+        """What `find` gives as soon as it gives something; after a generous while, what it gives then."""
+        deadline = time.monotonic() + 60
+        while not (found := find()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return found
+
     def alerts(self) -> list[dict[str, Any]]:
         """Every alert in any state."""
         return list(self.get("notifier", "/v1/alerts?state=any&limit=500")["items"])
@@ -120,7 +148,7 @@ class Scene:
             "alerts": sorted((self._alert(alert) for alert in self.alerts()), key=json.dumps),
             "kpis": {key: self._kpi_state(id_) for key, id_ in sorted(self.accounts.items())},
             "ledger": {key: self._ledger(key) for key in sorted(self.accounts)},
-            "unmatched": self.get("accounts", "/v1/unmatched"),
+            "unmatched": self.get("accounts", "/v1/unmatched")["items"],
         }
 
     def _alert(self, alert: dict[str, Any]) -> dict[str, Any]:
