@@ -1,6 +1,7 @@
 """The routes of the public port, and the limits around them."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from fastapi import APIRouter, FastAPI
 from starlette.exceptions import HTTPException
@@ -8,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from services.ingest.domain.mapping import MapMail, MapWebhook, ReadCloudEvent
 from services.ingest.doors.events import Events
 from services.ingest.doors.hot import HotDoors
 from services.ingest.doors.imports import Imports
@@ -21,19 +23,35 @@ from services.runtime.auth import TokenVerifier
 from services.runtime.limits import Limits
 
 
+@dataclass(frozen=True, slots=True)
+class Mappings:
+    """How the doors read what comes in."""
+
+    webhooks: Mapping[str, MapWebhook]
+    mails: Mapping[str, MapMail]
+    cloudevent: ReadCloudEvent
+
+
 def build_api(
-    reception: Reception, sources: Mapping[str, Source], verifier: TokenVerifier | None, dead_letters: APIRouter | None
+    reception: Reception,
+    sources: Mapping[str, Source],
+    mappings: Mappings,
+    verifier: TokenVerifier | None,
+    dead_letters: APIRouter | None,
 ) -> ASGIApp:
     """Return the public ASGI app. Without a `verifier` the doors for operators stay shut."""
     hot = {
-        "/v1/webhooks/": Webhooks(reception, sources).take,
-        "/v1/events": Events(reception, sources).take,
+        "/v1/webhooks/": Webhooks(reception, sources, mappings.webhooks).take,
+        "/v1/events": Events(reception, sources, mappings.cloudevent).take,
     }
+    mail = MailDoor(reception, sources, mappings.mails)
+    imports = Imports(reception, sources, mappings.cloudevent, verifier)
+    replay = Replay(reception, sources, mappings.webhooks, mappings.mails, verifier)
     app = FastAPI(title="Tenure ingest", version="1", docs_url=None, redoc_url=None, openapi_url=None)
     # Plain routes: FastAPI's own would parse bodies that are ours to read.
-    app.add_route("/v1/mail/{mailbox}", MailDoor(reception, sources).post, methods=["POST"])
-    app.add_route("/v1/imports/{source}", Imports(reception, sources, verifier).post, methods=["POST"])
-    app.add_route("/v1/replay/{source}", Replay(reception, sources, verifier).post, methods=["POST"])
+    app.add_route("/v1/mail/{mailbox}", mail.post, methods=["POST"])
+    app.add_route("/v1/imports/{source}", imports.post, methods=["POST"])
+    app.add_route("/v1/replay/{source}", replay.post, methods=["POST"])
     # POST to these two never comes this far; they stand here so that another method is answered with 405.
     app.add_route("/v1/webhooks/{source}", _only_post, methods=["POST"])
     app.add_route("/v1/events", _only_post, methods=["POST"])

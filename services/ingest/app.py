@@ -1,14 +1,16 @@
 """Wires the ingest service. Run it with `python -m services.ingest.app`."""
 
 from contracts.topics import INBOUND, INTERACTIONS
-from services.ingest.api import build_api
-from services.ingest.identities import Directory
+from services.ingest.api import Mappings, build_api
+from services.ingest.domain.identities import Directory
 from services.ingest.inbound import InboundHandler
 from services.ingest.mailbox import MailboxPoller
 from services.ingest.publisher import Publisher
 from services.ingest.reception import Reception
 from services.ingest.reporting import SourceReport
 from services.ingest.settings import IngestSettings, read_sources
+from services.ingest.sources.cloudevents import read_cloudevent
+from services.ingest.sources.registry import mail_mappings, webhook_mappings
 from services.ingest.statistics import Statistics
 from services.runtime import dead_letter_api
 from services.runtime.auth import TokenVerifier
@@ -32,13 +34,14 @@ async def build(settings: IngestSettings) -> Service:
     publisher = Publisher(settings.physical(INTERACTIONS.name), settings)
     statistics = Statistics(sources)
     reception = Reception(publisher, statistics, telemetry, clock, Directory(file.own_domains, file.default_region))
-    mailboxes = MailboxPoller(reception, sources, pool)
+    mappings = Mappings(webhook_mappings(sources), mail_mappings(sources), read_cloudevent)
+    mailboxes = MailboxPoller(reception, sources, mappings.mails, pool)
     report = SourceReport(pool, statistics, sources, clock)
     consumers = [
         BatchConsumer(
             service="ingest",
             topics=[INBOUND],
-            handler=InboundHandler(reception, source),
+            handler=InboundHandler(reception, source, read_cloudevent),
             pool=pool,
             settings=settings,
             clock=clock,
@@ -67,7 +70,7 @@ async def build(settings: IngestSettings) -> Service:
         name="ingest",
         settings=settings,
         operations=operations_app(checks, flow.report, telemetry),
-        api=build_api(reception, sources, verifier, letters),
+        api=build_api(reception, sources, mappings, verifier, letters),
         components=components,
         resources=[pool.close],
     )

@@ -15,9 +15,9 @@ from contracts.envelope import Unreadable
 from contracts.events import Event
 from contracts.topics import INTERACTIONS
 from services.ingest import strict_json
+from services.ingest.domain.mapping import Invalid, ReadCloudEvent
 from services.ingest.reception import Reception
 from services.ingest.settings import Source
-from services.ingest.sources.cloudevents import Invalid, Reader
 from services.runtime import outbox
 from services.runtime.consumer import Received, Record
 from services.runtime.outbox import OutboxMessage
@@ -29,7 +29,8 @@ _LONGEST_PUBLISHER = 200
 class InboundHandler:
     """`services.runtime.consumer.BatchHandler` of what others publish."""
 
-    def __init__(self, reception: Reception, source: Source) -> None:
+    def __init__(self, reception: Reception, source: Source, read: ReadCloudEvent) -> None:
+        self._read = read
         self._reception = reception
         self._source = source
 
@@ -43,7 +44,7 @@ class InboundHandler:
         # Everybody who publishes has a namespace: nobody can speak of another's orders.
         origin = replace(origin, system=f"inbound:{publisher}")
         try:
-            event = Reader(origin).read(item)
+            event = self._read(item, origin, frozenset())
         except Invalid as bad:
             reason = "unknown_type" if bad.errors[0].field == "type" else "bad_data"
             raise Unreadable(reason, "; ".join(f"{e.field}: {e.message}; {e.remedy}" for e in bad.errors)) from None

@@ -10,12 +10,11 @@ import structlog
 from pydantic import ValidationError
 
 from services.ingest import store
-from services.ingest.doors.mail import read_mail
+from services.ingest.domain.mapping import MapMail, Unmapped
 from services.ingest.imap import IMAP_FAULTS, Fetched, FetchedMail, ImapSession
 from services.ingest.publisher import TooLarge, Unavailable
 from services.ingest.reception import Reception
 from services.ingest.settings import Source
-from services.ingest.sources.mapping import Unmapped
 from services.runtime.postgres import acquire
 
 _LOOK_SECONDS = 0.2
@@ -28,8 +27,15 @@ _log = structlog.get_logger(__name__)
 class MailboxPoller:
     """One task per mailbox, its blocking part in a thread; they do not wait for one another."""
 
-    def __init__(self, reception: Reception, sources: Mapping[str, Source], pool: asyncpg.Pool) -> None:
+    def __init__(
+        self,
+        reception: Reception,
+        sources: Mapping[str, Source],
+        mappings: Mapping[str, MapMail],
+        pool: asyncpg.Pool,
+    ) -> None:
         self._reception = reception
+        self._mappings = mappings
         self._sources = [source for source in sources.values() if source.configuration.provider == "imap"]
         self._pool = pool
         self._tasks: list[asyncio.Task[None]] = []
@@ -113,7 +119,7 @@ class MailboxPoller:
         at = origin.received_at
         with self._reception.telemetry.span("ingest mailbox", source=source.name) as trace:
             try:
-                mapped = await asyncio.to_thread(read_mail, mail.raw, source, origin)
+                mapped = await asyncio.to_thread(self._mappings[source.name], mail.raw, origin)
                 if mapped.ignored is None:
                     await self._reception.accept(source.name, mapped.events, at, trace.traceparent)
                 else:

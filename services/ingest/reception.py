@@ -8,10 +8,10 @@ from contracts.codec import encode, event_envelope
 from contracts.envelope import Envelope
 from contracts.events import UNMAPPED_TYPE, Event
 from contracts.ids import derive_id, digest
-from services.ingest.identities import Directory
+from services.ingest.domain.identities import Directory
+from services.ingest.domain.mapping import Origin
 from services.ingest.publisher import Outgoing, Publisher
 from services.ingest.settings import Source
-from services.ingest.sources.mapping import Origin
 from services.ingest.statistics import Statistics
 from services.runtime.clock import Clock
 from services.runtime.telemetry import Telemetry

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from services.ingest.identities import normalise_address
+from services.ingest.domain.identities import normalise_address
 from services.ingest.verify import SchemeName, read_key
 from services.runtime.settings import RuntimeSettings, SettingsError
 

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from contracts.events import Event
+from services.ingest.domain.mapping import Invalid, ReadCloudEvent
 from services.ingest.doors.hot import Answer
 from services.ingest.doors.requests import check_media, parse, refusal, unsigned
 from services.ingest.publisher import TooLarge, Unavailable
 from services.ingest.reception import Reception
 from services.ingest.settings import Source
-from services.ingest.sources.cloudevents import Invalid, Reader
 from services.ingest.verify import SchemeName, Unverified, verify
 from services.runtime.problems import FieldError, Problem, invalid
 
@@ -23,8 +23,9 @@ LARGEST_BATCH = 500
 class Events:
     """The door."""
 
-    def __init__(self, reception: Reception, sources: Mapping[str, Source]) -> None:
+    def __init__(self, reception: Reception, sources: Mapping[str, Source], read: ReadCloudEvent) -> None:
         self._reception = reception
+        self._read = read
         self._sources = {
             name: source for name, source in sources.items() if source.configuration.provider == "cloudevents"
         }
@@ -63,13 +64,12 @@ class Events:
 
     async def _take(self, source: Source, items: Sequence[Any], traceparent: str | None, *, batch: bool) -> Answer:
         origin = self._reception.origin(source)
-        reader = Reader(origin)
         events: list[Event] = []
         results: list[dict[str, Any]] = []
         wrong: list[FieldError] = []
         for position, item in enumerate(items):
             try:
-                event = reader.read(item)
+                event = self._read(item, origin, frozenset())
             except Invalid as bad:
                 path = f"{position}." if batch else ""
                 errors = [

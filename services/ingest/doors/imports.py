@@ -1,22 +1,23 @@
 """`POST /v1/imports/{source}`: history as NDJSON, a CloudEvent a line. Good lines go in, bad ones come back."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from contracts.events import Event
+from contracts.values import Authority
 from services.ingest import strict_json
+from services.ingest.domain.mapping import Invalid, ReadCloudEvent, WrongField
 from services.ingest.doors.bearer import operator
 from services.ingest.doors.requests import answer, check_media, read_body, refusal, unknown_source
 from services.ingest.publisher import TooLarge, Unavailable
 from services.ingest.reception import Reception
 from services.ingest.settings import Source
-from services.ingest.sources.cloudevents import Invalid, Reader, import_origin
 from services.runtime.auth import TokenVerifier
-from services.runtime.problems import FieldError, Problem
+from services.runtime.problems import Problem
 
 MOST_LINES = 500
 _MEDIA = frozenset({"application/x-ndjson", "application/ndjson"})
@@ -25,8 +26,15 @@ _MEDIA = frozenset({"application/x-ndjson", "application/ndjson"})
 class Imports:
     """The door. What comes in here has the lowest authority: a live report of the same thing stands above it."""
 
-    def __init__(self, reception: Reception, sources: Mapping[str, Source], verifier: TokenVerifier | None) -> None:
+    def __init__(
+        self,
+        reception: Reception,
+        sources: Mapping[str, Source],
+        read: ReadCloudEvent,
+        verifier: TokenVerifier | None,
+    ) -> None:
         self._reception = reception
+        self._read = read
         self._sources = {name: source for name, source in sources.items() if source.configuration.provider == "import"}
         self._systems = frozenset(source.system for source in sources.values())
         self._verifier = verifier
@@ -46,17 +54,16 @@ class Imports:
             return await self._take(source, lines, trace.traceparent)
 
     async def _take(self, source: Source, lines: Sequence[bytes], traceparent: str | None) -> Response:
-        origin = import_origin(self._reception.origin(source))
-        reader = Reader(origin, self._systems)
+        origin = replace(self._reception.origin(source), authority=Authority.IMPORT)
         events: list[Event] = []
         rejected: list[dict[str, Any]] = []
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
             try:
-                events.append(reader.read(strict_json.loads(line)))
+                events.append(self._read(strict_json.loads(line), origin, self._systems))
             except strict_json.BadJson as bad:
-                rejected.append(_rejection(number, [FieldError(bad.field or "line", bad.message, bad.remedy)]))
+                rejected.append(_rejection(number, [WrongField(bad.field or "line", bad.message, bad.remedy)]))
             except Invalid as bad:
                 rejected.append(_rejection(number, bad.errors))
         try:
@@ -70,5 +77,5 @@ class Imports:
         return answer({"accepted": len(events), "rejected": rejected})
 
 
-def _rejection(line: int, errors: Sequence[FieldError]) -> dict[str, Any]:
+def _rejection(line: int, errors: Sequence[WrongField]) -> dict[str, Any]:
     return {"line": line, "errors": [asdict(error) for error in errors]}

@@ -7,12 +7,11 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
+from services.ingest.domain.mapping import MapMail, Unmapped
 from services.ingest.doors.requests import answer, check_media, read_body, refusal, unknown_source, unsigned
 from services.ingest.publisher import TooLarge, Unavailable
 from services.ingest.reception import Reception
 from services.ingest.settings import Source
-from services.ingest.sources.mail import Mailbox, map_mail
-from services.ingest.sources.mapping import Mapped, Origin, Unmapped
 from services.ingest.verify import SchemeName, Unverified, verify
 from services.runtime.problems import Problem
 
@@ -22,9 +21,10 @@ _MEDIA = frozenset({"message/rfc822"})
 class MailDoor:
     """The door."""
 
-    def __init__(self, reception: Reception, sources: Mapping[str, Source]) -> None:
+    def __init__(self, reception: Reception, sources: Mapping[str, Source], mappings: Mapping[str, MapMail]) -> None:
         self._reception = reception
         self._sources = {name: source for name, source in sources.items() if source.configuration.provider == "mail"}
+        self._mappings = mappings
 
     async def post(self, request: Request) -> Response:
         """Take one mail."""
@@ -51,7 +51,7 @@ class MailDoor:
     async def _take(self, source: Source, body: bytes, traceparent: str | None) -> Response:
         origin = self._reception.origin(source)
         try:
-            mapped = await asyncio.to_thread(read_mail, body, source, origin)
+            mapped = await asyncio.to_thread(self._mappings[source.name], body, origin)
         except (Unmapped, ValidationError) as unmapped:
             why = unmapped.reason if isinstance(unmapped, Unmapped) else "not_valid"
             await self._reception.keep_raw(source.name, body, why, at=origin.received_at, traceparent=traceparent)
@@ -61,14 +61,3 @@ class MailDoor:
             return answer({"accepted": 0, "ignored": mapped.ignored})
         await self._reception.accept(source.name, mapped.events, origin.received_at, traceparent)
         return answer({"accepted": len(mapped.events)}, 202)
-
-
-def mailbox_of(source: Source) -> Mailbox:
-    """Return whose mail a configured mailbox holds. Settings have checked its address."""
-    configuration = source.configuration
-    return Mailbox(configuration.mailbox or "", content=configuration.content, internal=configuration.internal)
-
-
-def read_mail(body: bytes, source: Source, origin: Origin) -> Mapped:
-    """Map one mail of a configured mailbox."""
-    return map_mail(body, mailbox_of(source), origin)

@@ -11,30 +11,31 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
+from services.ingest.domain.mapping import MapMail, Mapped, MapWebhook, Unmapped
 from services.ingest.doors.bearer import operator
-from services.ingest.doors.mail import read_mail
 from services.ingest.doors.requests import answer, parse, read_body, refusal, unknown_source
-from services.ingest.doors.webhooks import mapping_of
 from services.ingest.publisher import TooLarge, Unavailable
 from services.ingest.reception import Reception
-from services.ingest.settings import WEBHOOK_SCHEMES, Source
-from services.ingest.sources.mapping import Mapped, Unmapped
+from services.ingest.settings import Source
 from services.runtime.auth import TokenVerifier
 from services.runtime.problems import Problem
-
-_MAIL = frozenset({"mail", "imap"})
 
 
 class Replay:
     """The door. The same payload has the same ids as the first time, so a replay too many changes nothing."""
 
-    def __init__(self, reception: Reception, sources: Mapping[str, Source], verifier: TokenVerifier | None) -> None:
+    def __init__(
+        self,
+        reception: Reception,
+        sources: Mapping[str, Source],
+        webhooks: Mapping[str, MapWebhook],
+        mails: Mapping[str, MapMail],
+        verifier: TokenVerifier | None,
+    ) -> None:
         self._reception = reception
-        self._sources = {
-            name: source
-            for name, source in sources.items()
-            if source.configuration.provider in WEBHOOK_SCHEMES or source.configuration.provider in _MAIL
-        }
+        self._sources = {name: sources[name] for name in (*webhooks, *mails)}
+        self._webhooks = webhooks
+        self._mails = mails
         self._verifier = verifier
 
     async def post(self, request: Request) -> Response:
@@ -58,9 +59,9 @@ class Replay:
     async def _map(self, source: Source, headers: Mapping[str, str], body: bytes) -> Mapped:
         origin = self._reception.origin(source)
         try:
-            if source.configuration.provider in _MAIL:
-                return await asyncio.to_thread(read_mail, body, source, origin)
-            return mapping_of(source)(parse(body), body, headers, origin)
+            if source.name in self._mails:
+                return await asyncio.to_thread(self._mails[source.name], body, origin)
+            return self._webhooks[source.name](parse(body), body, headers, origin)
         except (Unmapped, ValidationError) as unmapped:
             why = unmapped.reason if isinstance(unmapped, Unmapped) else "not_valid"
             detail = f"The mapping does not understand it ({why}); it stays the dead letter that it is."

@@ -1,12 +1,13 @@
 """`POST /v1/webhooks/{source}`: what providers send. What is authentic is taken; what we cannot map goes on raw."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 from pydantic import ValidationError
 
 from services.ingest import strict_json
+from services.ingest.domain.mapping import MapWebhook, Unmapped
 from services.ingest.doors.hot import Answer
 from services.ingest.doors.requests import (
     bad_json,
@@ -17,35 +18,20 @@ from services.ingest.doors.requests import (
 )
 from services.ingest.publisher import TooLarge, Unavailable
 from services.ingest.reception import Reception
-from services.ingest.settings import WEBHOOK_SCHEMES, Source
-from services.ingest.sources import aircall, shopify, zendesk
-from services.ingest.sources.mapping import Mapped, Origin, Unmapped
+from services.ingest.settings import Source
 from services.ingest.verify import Unverified, verify, verify_token
 
-MapWebhook = Callable[[Any, bytes, Mapping[str, str], Origin], Mapped]
 # Headers that carry meaning and no secret; a replay of what was kept raw needs them.
 _KEPT = ("x-shopify-topic", "x-shopify-shop-domain", "x-shopify-triggered-at")
 
 
-def mapping_of(source: Source) -> MapWebhook:
-    """Return the mapping of a webhook source's provider."""
-    if source.configuration.provider == "shopify":
-        included = source.configuration.prices_include_tax
-        return lambda payload, body, headers, origin: shopify.map_webhook(
-            payload, body, headers, origin, prices_include_tax=included
-        )
-    return {"zendesk": zendesk.map_webhook, "aircall": aircall.map_webhook}[source.configuration.provider]
-
-
 class Webhooks:
-    """The door. One mapping per source, chosen once."""
+    """The door. `mappings`: by the names of the sources that it serves."""
 
-    def __init__(self, reception: Reception, sources: Mapping[str, Source]) -> None:
+    def __init__(self, reception: Reception, sources: Mapping[str, Source], mappings: Mapping[str, MapWebhook]) -> None:
         self._reception = reception
-        self._sources = {
-            name: source for name, source in sources.items() if source.configuration.provider in WEBHOOK_SCHEMES
-        }
-        self._mappings = {name: mapping_of(source) for name, source in self._sources.items()}
+        self._sources = {name: sources[name] for name in mappings}
+        self._mappings = mappings
 
     async def take(self, name: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Take one delivery to the source called `name`."""

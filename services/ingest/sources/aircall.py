@@ -11,8 +11,8 @@ from typing import Any
 from contracts.events import CallLegEnded
 from contracts.ids import digest
 from contracts.values import InteractionKey, Kind, Party, Reference
-from services.ingest.identities import one_line
-from services.ingest.sources.mapping import (
+from services.ingest.domain.identities import one_line
+from services.ingest.domain.mapping import (
     Mapped,
     Origin,
     Unmapped,

@@ -5,7 +5,7 @@ extension `sequence` is its order (without one: `time` in microseconds). For mai
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,25 +14,23 @@ import orjson
 from pydantic import ValidationError
 
 from contracts.events import BY_TYPE, Event
-from contracts.values import EARLIEST, LATEST, Authority, Kind
-from services.ingest.identities import Directory, normalise_address
-from services.ingest.sources.mail_identity import MAIL_SYSTEM, mail_native_id
-from services.ingest.sources.mapping import Origin, micros
-from services.runtime.problems import FieldError, field_errors
+from contracts.values import EARLIEST, LATEST, Kind
+from services.ingest.domain.identities import Directory, normalise_address
+from services.ingest.domain.mail_identity import MAIL_SYSTEM, mail_native_id
+from services.ingest.domain.mapping import Invalid, Origin, WrongField, micros
+from services.runtime.problems import field_errors
+
+
+def read_cloudevent(item: Any, origin: Origin, systems: frozenset[str] = frozenset()) -> Event:
+    """Return the event of one structured CloudEvent (already parsed); raise `Invalid` naming every wrong field."""
+    return Reader(origin, systems).read(item)
+
 
 FUTURE = timedelta(days=1)
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 _SEQUENCE = re.compile(r"\d{1,18}")
 _OURS = frozenset({"interaction", "report", "revision", "source", "occurred_at"})
 _LONGEST_ATTRIBUTE = 1024
-
-
-class Invalid(Exception):
-    """The CloudEvent is not acceptable. `errors` name each field and what to do."""
-
-    def __init__(self, errors: Sequence[FieldError]) -> None:
-        super().__init__("; ".join(f"{error.field}: {error.message}" for error in errors))
-        self.errors = tuple(errors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +150,7 @@ _WHAT = {
 
 
 def _one(field: str, message: str, remedy: str) -> Invalid:
-    return Invalid([FieldError(field, message, remedy)])
+    return Invalid([WrongField(field, message, remedy)])
 
 
 def _model(attributes: _Attributes) -> type[Event]:
@@ -269,7 +267,7 @@ def _validate(model: type[Event], fields: dict[str, Any]) -> Event:
         return model.model_validate(fields, extra="forbid")
     except ValidationError as error:
         found = field_errors(error.errors(include_url=False, include_input=False, include_context=False))
-        raise Invalid([FieldError(_place(each.field), each.message, each.remedy) for each in found[:20]]) from None
+        raise Invalid([WrongField(_place(each.field), each.message, each.remedy) for each in found[:20]]) from None
 
 
 def _place(path: str) -> str:
@@ -279,8 +277,3 @@ def _place(path: str) -> str:
     if path.startswith("report"):
         return "id"
     return f"data.{path}"
-
-
-def import_origin(origin: Origin) -> Origin:
-    """Return the origin for history: it yields where a live report states the same."""
-    return Origin(origin.source, origin.system, origin.directory, origin.received_at, Authority.IMPORT)

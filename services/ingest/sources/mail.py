@@ -10,11 +10,11 @@ from mailparser_reply import EmailReplyParser
 from contracts.events import ContactBounced, EmailReceived, EmailSent, Event
 from contracts.ids import derive_id, digest
 from contracts.values import EARLIEST, Direction, InteractionKey, Kind, Party, PartyRole, Reference, Revision
-from services.ingest.identities import normalise_address, one_line
+from services.ingest.domain.identities import normalise_address, one_line
+from services.ingest.domain.mail_identity import MAIL_SYSTEM, mail_native_id, unnamed_mail_native_id
+from services.ingest.domain.mapping import Mapped, Origin, Unmapped, micros, storable_text
 from services.ingest.sources.mail_automatic import classify
-from services.ingest.sources.mail_identity import MAIL_SYSTEM, mail_native_id, unnamed_mail_native_id
 from services.ingest.sources.mail_message import Mail
-from services.ingest.sources.mapping import Mapped, Origin, Unmapped, micros, storable_text
 
 _ROLES: Sequence[PartyRole] = ("to", "cc", "bcc")
 _SKEW = timedelta(days=1)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 
 from contracts.values import Automatic
-from services.ingest.identities import Directory, normalise_domain
+from services.ingest.domain.identities import Directory, normalise_domain
 from services.ingest.sources.mail_message import Mail
 
 # At the beginning of a subject, after what the mail program puts before it. English, German, Spanish, Portuguese.

@@ -21,8 +21,8 @@ from contracts.events import (
 )
 from contracts.ids import digest
 from contracts.values import Authority, InteractionKey, Kind, Party, Reference
-from services.ingest.identities import one_line
-from services.ingest.sources.mapping import (
+from services.ingest.domain.identities import one_line
+from services.ingest.domain.mapping import (
     Mapped,
     Origin,
     Unmapped,

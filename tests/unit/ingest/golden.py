@@ -15,10 +15,10 @@ from typing import Any
 import orjson
 
 from contracts.values import json_safe
-from services.ingest.identities import Directory
+from services.ingest.domain.identities import Directory
+from services.ingest.domain.mapping import Mapped, Origin
 from services.ingest.sources import aircall, shopify, zendesk
 from services.ingest.sources.mail import Mailbox, map_mail
-from services.ingest.sources.mapping import Mapped, Origin
 
 FOLDER = Path(__file__).with_name("golden")
 MAPPINGS = {"zendesk": zendesk.map_webhook, "aircall": aircall.map_webhook, "shopify": shopify.map_webhook}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +14,8 @@ from cloudevents.core.v1.event import CloudEvent
 
 from contracts.events import EmailReceived, InteractionWithdrawn, OrderPlaced
 from contracts.values import Authority
-from services.ingest.sources.cloudevents import Invalid, Reader, import_origin
+from services.ingest.domain.mapping import Invalid
+from services.ingest.sources.cloudevents import Reader
 from services.ingest.sources.mail import map_mail
 from tests.unit.ingest.golden import MAILBOX, NOW, origin
 
@@ -148,7 +150,7 @@ def test_a_withdrawal_names_its_kind() -> None:
 
 
 def test_history_yields_to_what_is_live_and_may_name_the_system_that_it_is_of() -> None:
-    reader = Reader(import_origin(origin("history")), frozenset({"erp:brightwell"}))
+    reader = Reader(replace(origin("history"), authority=Authority.IMPORT), frozenset({"erp:brightwell"}))
     event = reader.read(changed(system="erp:brightwell"))
     assert event.imported
     assert event.interaction == READER.read(PLACED).interaction

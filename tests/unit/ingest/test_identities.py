@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ingest.identities import Directory, company_domain, normalise_address, one_line
+from services.ingest.domain.identities import Directory, company_domain, normalise_address, one_line
 
 DIRECTORY = Directory(["Brightwell.example"], "DE")
 

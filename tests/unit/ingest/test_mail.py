@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from contracts.events import EmailReceived
 from contracts.interactions import assemble
+from services.ingest.domain.mapping import Unmapped
 from services.ingest.sources.mail import Mailbox, map_mail, newest_reply
-from services.ingest.sources.mapping import Unmapped
 from tests.unit.ingest.golden import MAILBOX, mails, origin
 
 ORIGINAL = b"From: bob@acme.example\r\nTo: anna@brightwell.example\r\nMessage-ID: <1@acme.example>\r\n"

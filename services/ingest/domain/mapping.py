@@ -1,7 +1,7 @@
 """What every mapping takes and gives."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 from contracts.events import Event
 from contracts.ids import digest
 from contracts.values import Authority, Revision
-from services.ingest.identities import Directory
+from services.ingest.domain.identities import Directory
 
 MAPPER = 1
 """Raise it when a mapping is mended: what is fetched or replayed then overrules what the old mapping said."""
@@ -24,6 +24,23 @@ class Unmapped(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class WrongField:
+    """One wrong field of what somebody sent: its path, what is wrong with it, what to write instead."""
+
+    field: str
+    message: str
+    remedy: str
+
+
+class Invalid(Exception):
+    """What somebody sent is not acceptable. `errors` name each field and what to do."""
+
+    def __init__(self, errors: Sequence[WrongField]) -> None:
+        super().__init__("; ".join(f"{error.field}: {error.message}" for error in errors))
+        self.errors = tuple(errors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +76,14 @@ class Mapped:
 
     events: Sequence[Event] = ()
     ignored: str | None = None
+
+
+MapWebhook = Callable[[Any, bytes, Mapping[str, str], Origin], Mapped]
+"""(parsed body, body, lower-case headers, origin) → events. Raises `Unmapped`, or pydantic's ValidationError."""
+MapMail = Callable[[bytes, Origin], Mapped]
+"""(raw mail, origin) → events. Raises the same."""
+ReadCloudEvent = Callable[[Any, Origin, frozenset[str]], Event]
+"""(parsed structured CloudEvent, origin, systems that its extension `system` may name) → event. Raises `Invalid`."""
 
 
 def micros(moment: datetime) -> int:

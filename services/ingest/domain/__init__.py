@@ -1,0 +1,1 @@
+"""What mappings take and give, and how people, companies and mails are named; pure."""
