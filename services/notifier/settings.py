@@ -17,10 +17,10 @@ class NotifierSettings(RuntimeSettings):
     accounts_operations_url: str = Field(description="operations address of accounts")
     metrics_operations_url: str = Field(description="operations address of metrics")
     smtp_host: str = Field(default="127.0.0.1", description="mail server that takes our mail")
-    smtp_port: int = Field(default=25, ge=1, le=65535)
+    smtp_port: int = Field(default=25, ge=1, le=65535, description="587 for most servers that want a login")
     smtp_starttls: bool = Field(default=False, description="true: refuse to send without TLS")
-    smtp_username: str | None = None
-    smtp_password: str | None = Field(default=None, repr=False)
+    smtp_username: str | None = Field(default=None, description="unset: no login")
+    smtp_password: str | None = Field(default=None, repr=False, description="better in a file of TENURE_SECRETS_DIR")
     mail_from: str = Field(default="tenure@localhost", description="the From address of alerts")
     console_url: str = Field(default="http://127.0.0.1:8080", description="where links in alerts lead")
     allowed_networks: str = Field(

@@ -251,6 +251,11 @@ class House:
         await self._running.aclose()
         await self._start()
 
+    async def start_another(self) -> None:
+        """Start a second replica."""
+        other = await build(load(NotifierSettings, self._settings))
+        await self._running.enter_async_context(other.running())
+
     async def _start(self) -> None:
         self.service = await build(load(NotifierSettings, self._settings))
         await self._running.enter_async_context(self.service.running())

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from datetime import datetime, timedelta
 
+import pytest
+
 from contracts.envelope import format_instant
+from contracts.ids import derive_id
 from tests.integration.notifier.house import House
 from tests.unit.notifier.states import NOON, account, anna, left, lena, team, tickets, touched, waiting_mail
 
@@ -220,3 +224,34 @@ async def test_a_restart_in_the_middle_says_nothing_twice(house: House) -> None:
     await house.drained()
     assert await house.steps() == ["opened", "resolved", "opened"]
     assert len(house.mailbox.messages) == 2
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_the_same_states_in_any_order_and_twice_lead_to_the_same_alerts(house: House, seed: int) -> None:
+    states = [
+        *(team(), anna(), lena(), anna(version=2, name="Anna Berg-Roth"), account(contacts=()), account(version=2)),
+        *(touched(days_ago=40), touched(days_ago=15, version=2), tickets(12, version=3)),
+        *(left(account_version=2), left(version=2, account_version=2, present=False)),
+        left(version=3, account_version=2, interaction_id=derive_id("test", "left for good")),
+    ]
+    disordered = states * 2
+    random.Random(seed).shuffle(disordered)  # noqa: S311 - an order, no secret
+    await house.say(*disordered)
+    await house.drained()
+    answer = await house.call("GET", "/v1/alerts?state=unresolved")
+    found = sorted((alert["rule"], alert["severity"], alert["state"]) for alert in answer.json()["items"])
+    assert found == [("champion_left", "alert", "open"), ("ticket_volume", "alert", "open")]
+
+
+async def test_two_replicas_share_the_work_and_say_everything_once(house: House) -> None:
+    await house.start_another()
+    many = [derive_id("test", "customer", str(number)) for number in range(30)]
+    await house.say(team(), anna(), lena())
+    await house.say(*(account(account_id=one) for one in many))
+    await house.say(*(touched(15).model_copy(update={"account_id": one}) for one in many))
+    await house.drained()
+    events = await house.said()
+    assert sorted(event.account_id for event in events) == sorted(many)
+    assert {event.TYPE for event in events} == {"tenure.alert.opened.v1"}
+    identities = [mail["Message-ID"] for mail in house.mailbox.messages]
+    assert len(identities) == len(set(identities))
