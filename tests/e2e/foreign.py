@@ -67,7 +67,14 @@ def _until(consumer: Any, topic: str, ends: dict[int, int]) -> Iterable[ForeignR
 def put(bootstrap: str, topic: str, records: Sequence[ForeignRecord]) -> None:
     """Place records directly on a topic, as anybody with access to the broker could."""
     producer = Producer({"bootstrap.servers": bootstrap, "acks": "all"})
+    refused: list[str] = []
+
+    def delivered(error: object, _message: object) -> None:
+        if error is not None:
+            refused.append(str(error))
+
     for record in records:
-        producer.produce(topic, key=record.key, value=record.value, headers=list(record.headers.items()))
-    if producer.flush(_PATIENCE):
-        raise AssertionError(f"records could not be placed on {topic}")
+        headers = list(record.headers.items())
+        producer.produce(topic, key=record.key, value=record.value, headers=headers, on_delivery=delivered)
+    if producer.flush(_PATIENCE) or refused:
+        raise AssertionError(f"records could not be placed on {topic}: {refused}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from functools import cached_property
 from itertools import pairwise
@@ -225,7 +225,7 @@ class World:
         opened = sum(inside(ticket.opened) for ticket in tickets)
         asked = {t.label for t in touches if t.inbound and t.touch == "support" and t.kind in {"mail", "call"}}
         hours = sorted(
-            Decimal((ticket.resolved - ticket.opened) // timedelta(seconds=1)) / 3600
+            Decimal(elapsed(ticket.opened, ticket.resolved) // timedelta(seconds=1)) / 3600
             for ticket in tickets
             if ticket.resolved and inside(ticket.resolved)
         )
@@ -296,11 +296,11 @@ class World:
         if last is None:
             raise AssertionError(f"{customer.key} was never in touch")
         warn, alert = CADENCES[customer.cadence]
-        if now - last.at > timedelta(days=alert):
+        if elapsed(last.at, now) > timedelta(days=alert):
             return Finding("stale_touch", customer.key, "alert", (last.label,))
         return (
             Finding("stale_touch", customer.key, "warn", (last.label,))
-            if now - last.at > timedelta(days=warn)
+            if elapsed(last.at, now) > timedelta(days=warn)
             else None
         )
 
@@ -326,7 +326,7 @@ class World:
         if len(gaps) < 5:
             return None
         allowed = float((_percentile(gaps, Decimal("0.9")) or 0) * Decimal("1.5"))
-        late = now - orders[-1].placed > timedelta(days=allowed)
+        late = elapsed(orders[-1].placed, now) > timedelta(days=allowed)
         return Finding("order_gap", customer.key, "warn", (f"order {orders[-1].number}",)) if late else None
 
     def _unanswered(self, customer: Customer, now: datetime) -> list[Finding]:
@@ -361,6 +361,11 @@ class World:
             for person in people:
                 seen[person.address] = seen.get(person.address, 0) + 1
         return seen
+
+
+def elapsed(since: datetime, until: datetime) -> timedelta:
+    """Real time between two moments. Python subtracts wall times of one zone, an hour wrong across a change of clocks."""
+    return until.astimezone(UTC) - since.astimezone(UTC)
 
 
 def business_days_after(start: datetime, days: int) -> datetime:
