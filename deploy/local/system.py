@@ -161,9 +161,11 @@ class System:
         self.instance.release()
 
     def stop(self) -> None:
-        """Stops services, PostgreSQL and Kafka in this order."""
+        """Stops what runs, the last one started first. Data that is not durable is deleted."""
         self._records.clear()
         self.instance.stop_all(self._report)
+        if not self.plan.durable:
+            self.postgres.remove()
 
     def __enter__(self) -> Self:
         return self
