@@ -49,13 +49,14 @@ def demo(
         bool | None,
         typer.Option("--keep/--stop", help="leave the system up at the end; by default on a terminal only"),
     ] = None,
+    instance: Annotated[str, typer.Option(help="under which name it runs in this checkout")] = INSTANCE,
 ) -> None:
     """Play the sample company, from webhooks, mails, calls and orders to alerts."""
     talk = Talk()
     stays = talk.live if keep is None else keep
     try:
         with progress() as report:
-            theatre = open_theatre(instance_directory(INSTANCE), report=report)
+            theatre = open_theatre(instance_directory(instance), report=report)
         try:
             Demo(theatre, talk).run(stays=stays)
             if stays:

@@ -364,7 +364,7 @@ class World:
 
 
 def elapsed(since: datetime, until: datetime) -> timedelta:
-    """Real time between two moments. Python subtracts wall times of one zone, an hour wrong across a change of clocks."""
+    """Real time between two moments. Python subtracts wall times within a zone: wrong when clocks change between."""
     return until.astimezone(UTC) - since.astimezone(UTC)
 
 
