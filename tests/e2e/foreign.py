@@ -74,7 +74,7 @@ def put(bootstrap: str, topic: str, records: Sequence[ForeignRecord]) -> None:
             refused.append(str(error))
 
     for record in records:
-        headers = list(record.headers.items())
+        headers: dict[str, str | bytes | None] = {**record.headers}
         producer.produce(topic, key=record.key, value=record.value, headers=headers, on_delivery=delivered)
     if producer.flush(_PATIENCE) or refused:
         raise AssertionError(f"records could not be placed on {topic}: {refused}")

@@ -1,4 +1,4 @@
-"""The demo as a newcomer runs it where there is no terminal: it ends by itself, says everything, leaves nothing behind."""
+"""The demo where there is no terminal: it ends by itself, says everything, and leaves nothing behind."""
 
 from __future__ import annotations
 
