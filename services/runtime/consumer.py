@@ -267,6 +267,7 @@ class BatchConsumer(Generic[T]):
                 elif offset < first:
                     if offset > 0:
                         _log.error("the topic no longer reaches back to the stored offset: records are lost", **where)
+                        self._metrics.missing.labels(partition[0]).inc(first - offset)
                     stored[partition] = first
         if consumer.assignment() == assigned:
             consumer.seek_all({logical[partition]: offset for partition, offset in stored.items()})

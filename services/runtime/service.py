@@ -157,6 +157,7 @@ def _server(app: ASGIApp) -> _Server:
         server_header=False,
         proxy_headers=False,
         http="httptools",
+        ws="none",
         timeout_keep_alive=15,
         timeout_graceful_shutdown=_DRAIN_SECONDS,
     )

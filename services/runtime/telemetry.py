@@ -54,6 +54,12 @@ class Metrics:
         self.retries = Counter(
             "tenure_consumer_retries", "Batches tried again after an infrastructure fault", ["cause"], registry=r
         )
+        self.missing = Counter(
+            "tenure_consumer_missing_records",
+            "Records that the topic had deleted before they were read",
+            ["topic"],
+            registry=r,
+        )
         self.horizon_age = Gauge("tenure_horizon_age_seconds", "Clock time minus horizon", registry=r)
 
         # Dead letters. Waiting ones hold up what managers are told; an operator replays or drops them.

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
+
 import asyncpg
 
 from services.runtime import offsets
+from services.runtime.faults import Rejected
 from services.runtime.postgres import acquire, transaction
 from services.runtime.processing import BatchProcessor
-from services.runtime.records import Record
+from services.runtime.records import Received, Record
 from services.runtime.telemetry import Telemetry
 from tests.integration.runtime.harness import REPORTS, Message, Probe, Rig, eventually, message, running
 
@@ -199,3 +203,45 @@ async def _somebody_waits(one: Rig) -> bool:
         "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
     )
     return bool(rows)
+
+
+class _Choosy(Probe):
+    """Rejects odd numbers by name."""
+
+    async def handle(self, connection: asyncpg.Connection, batch: Sequence[Received[int]], now: datetime) -> None:
+        """Counts the even ones."""
+        await super().handle(connection, batch, now)
+        for one in batch:
+            if one.event % 2:
+                raise Rejected("odd", f"{one.event} is odd", event_id=one.envelope.id)
+
+
+async def test_a_rejected_record_that_is_named_is_set_aside_without_a_search(one_rig: Rig) -> None:
+    probe = _Choosy()
+    await one_rig.produce(message(number, partition=0) for number in [*range(0, 400, 2), 401, 403])
+    async with running(one_rig.consumer(probe)):
+        await one_rig.has_effects(range(0, 400, 2))
+    assert [(letter["reason"], letter["detail"]) for letter in await one_rig.letters()] == [
+        ("odd", "401 is odd"),
+        ("odd", "403 is odd"),
+    ]
+    assert set((await one_rig.effects()).values()) == {1}
+    assert probe.calls <= 6
+
+
+class _Strict(Probe):
+    """Lets PostgreSQL judge: division by zero for every tenth number."""
+
+    async def handle(self, connection: asyncpg.Connection, batch: Sequence[Received[int]], now: datetime) -> None:
+        """Counts what can be divided by."""
+        await connection.execute("select 1 / unnest($1::bigint[])", [one.event % 10 for one in batch])
+        await super().handle(connection, batch, now)
+
+
+async def test_values_that_postgres_refuses_are_dead_letters_however_many_sources_send_them(one_rig: Rig) -> None:
+    await one_rig.produce(message(number, partition=0, source=f"source-{number % 7}") for number in range(100))
+    consumer = one_rig.consumer(_Strict())
+    async with running(consumer):
+        await one_rig.has_effects({number for number in range(100) if number % 10})
+        assert consumer.status == "running"
+    assert len(await one_rig.letters()) == 10
