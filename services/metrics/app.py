@@ -1,12 +1,12 @@
 """Metrics as one process: wiring, and nothing else. Run it with `python -m services.metrics.app`."""
 
 from contracts.topics import ACCOUNTS, ACTIVITY
-from services.metrics.api import Reads, create_api
+from services.metrics.api import Freshness, Reads, create_api
 from services.metrics.domain.days import CompanyDays
-from services.metrics.freshness import Freshness
-from services.metrics.handlers import Handlers
-from services.metrics.loops import RollUps, Slides
+from services.metrics.handlers import Handlers, Tables
+from services.metrics.handlers.loops import RollUps, Slides
 from services.metrics.settings import MetricsSettings
+from services.metrics.store import accounts, facts, reading, rollups, states
 from services.runtime import dead_letter_api
 from services.runtime.auth import TokenVerifier
 from services.runtime.clock import build_clock
@@ -27,33 +27,42 @@ async def build(settings: MetricsSettings) -> Service:
     verifier, currency = TokenVerifier.from_settings(settings), settings.reporting_currency
     pool = await create_pool(settings.database_url, name=NAME)
     api_pool = await create_pool(settings.api_database_url or "", name=f"{NAME}-api", statement_timeout_ms=10_000)
-    rollups = RollUps(pool)
-    slides = Slides(pool=pool, days=days, currency=currency, clock=clock, slid=rollups.wake)
+    tables = Tables(facts, states, accounts, rollups)
+    roll_ups = RollUps(pool, rollups)
+    slides = Slides(pool=pool, tables=tables, days=days, currency=currency, clock=clock, slid=roll_ups.wake)
     consumer = BatchConsumer(
         service=NAME,
         topics=(ACCOUNTS, ACTIVITY),
-        handler=Handlers(days, currency),
+        handler=Handlers(tables, days, currency),
         pool=pool,
         settings=settings,
         clock=clock,
         telemetry=telemetry,
-        after_commit=rollups.wake,
+        after_commit=roll_ups.wake,
     )
 
     async def accounts_are_fresh() -> bool:
         return (await consumer.flow()).lag[ACCOUNTS.name] == 0
 
     relay = Relay(service=NAME, dsn=settings.database_url, settings=settings, telemetry=telemetry)
-    parts = {"slides": slides.probe, "rollups": rollups.probe}
+    parts = {"slides": slides.probe, "rollups": roll_ups.probe}
     flow = Flow(service=NAME, clock=clock, pool=pool, consumers=(consumer,), parts=parts, metrics=telemetry.metrics)
     checks = {
         "postgres": postgres_check(pool),
         "consumer": status_check(lambda: consumer.ready, lambda: consumer.status),
     }
     api = create_api(
-        reads=Reads(pool=api_pool, days=days, clock=clock, currency=currency, freshness=Freshness(accounts_are_fresh)),
+        reads=Reads(
+            pool=api_pool,
+            table=reading,
+            days=days,
+            clock=clock,
+            currency=currency,
+            freshness=Freshness(accounts_are_fresh),
+        ),
         verifier=verifier,
         worker_pool=pool,
+        table=reading,
         currency=currency,
         routers=[dead_letter_api.router(pool=pool, verifier=verifier, clock=clock)],
     )
@@ -62,7 +71,7 @@ async def build(settings: MetricsSettings) -> Service:
         settings=settings,
         operations=operations_app(checks, flow.report, telemetry),
         api=api,
-        components=(consumer, relay, slides, rollups),
+        components=(consumer, relay, slides, roll_ups),
         resources=(api_pool.close, pool.close),
     )
 

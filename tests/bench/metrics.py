@@ -13,8 +13,9 @@ import orjson
 from contracts.topics import ACCOUNTS, ACTIVITY, KPIS
 from deploy.databases import DatabaseAccess
 from services.metrics.domain.days import CompanyDays
-from services.metrics.handlers import Handlers
+from services.metrics.handlers import Handlers, Tables
 from services.metrics.settings import MetricsSettings
+from services.metrics.store import accounts, facts, rollups, states
 from services.runtime.clock import build_clock
 from services.runtime.consumer import BatchConsumer
 from services.runtime.postgres import create_pool
@@ -95,7 +96,9 @@ async def job(
     consumer = BatchConsumer(
         service="metrics",
         topics=(ACCOUNTS, ACTIVITY),
-        handler=Handlers(CompanyDays(settings.zone), settings.reporting_currency),
+        handler=Handlers(
+            Tables(facts, states, accounts, rollups), CompanyDays(settings.zone), settings.reporting_currency
+        ),
         pool=pool,
         settings=settings,
         clock=build_clock(settings),

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
+from contracts.accounts import Account, GroupRole
 from contracts.activity import Attribution
 from contracts.details import CallDetail, OrderDetail, RefundDetail, TicketDetail
 from contracts.values import Kind
@@ -188,6 +189,24 @@ def _counterpart(attribution: Attribution, side: str) -> tuple[str, ...]:
 
 RoleSpans = Mapping[str, Sequence[tuple[int, date, date | None]]]
 """By contact: (role's bit number, since, until) in days; `until` is the first day without it."""
+
+ROLES: tuple[str, ...] = get_args(GroupRole)
+"""Bit number ↔ role."""
+_BIT = {role: bit for bit, role in enumerate(ROLES)}
+
+
+def role_spans(account: Account) -> RoleSpans:
+    """Return when which contact had which role, cut to the contact's time at the account."""
+    spans: dict[str, list[tuple[int, date, date | None]]] = {}
+    for contact in account.contacts:
+        for held in contact.roles:
+            since = max(held.since, contact.since)
+            until = min((end for end in (held.until, contact.until) if end is not None), default=None)
+            if until is None or since < until:
+                spans.setdefault(contact.contact_id, []).append((_BIT[held.value.role], since, until))
+    for held_by in spans.values():
+        held_by.sort(key=lambda span: span[:2])
+    return spans
 
 
 def roles_on(spans: RoleSpans, contacts: Sequence[str], day: date | None) -> int:

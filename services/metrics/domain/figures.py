@@ -43,13 +43,10 @@ def figures(
     """Yield every KPI and window in a fixed order; `currency` is that of a revenue of nothing."""
     for name in _BEFORE_HOURS:
         yield from _counts(sums, name)
-    for place, name in enumerate(_HOURS):
-        for window_place, window in enumerate(WINDOWS):
-            now, before = hours[2 * window_place], hours[2 * window_place + 1]
-            yield Figure(name, window, None, now and now[place], before and before[place])
+    yield from hour_figures(hours)
     for name in _AFTER_HOURS:
         yield from _counts(sums, name)
-    yield from _revenue(sums, currency)
+    yield from revenue_figures(sums, currency)
     for window_place, window in enumerate(WINDOWS):
         yield Figure("repeat_purchase_rate", window, None, rates[2 * window_place], rates[2 * window_place + 1])
 
@@ -61,7 +58,16 @@ def _counts(sums: Sums, name: str) -> Iterator[Figure]:
         yield Figure(name, window, None, now, sums.count(metric, 2 * window) - now)
 
 
-def _revenue(sums: Sums, default: str) -> Iterator[Figure]:
+def hour_figures(hours: Sequence[Hours | None]) -> Iterator[Figure]:
+    """Yield the three figures of time to resolution."""
+    for place, name in enumerate(_HOURS):
+        for window_place, window in enumerate(WINDOWS):
+            now, before = hours[2 * window_place], hours[2 * window_place + 1]
+            yield Figure(name, window, None, now and now[place], before and before[place])
+
+
+def revenue_figures(sums: Sums, default: str) -> Iterator[Figure]:
+    """Yield net revenue per currency; nothing at all is told in `default`."""
     for currency in currencies(sums) or [default]:
         for window in WINDOWS:
             now = sums.amount(currency, window)

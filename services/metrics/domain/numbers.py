@@ -42,6 +42,8 @@ def hours(durations: Sequence[int]) -> tuple[Decimal, Decimal, Decimal]:
 
 def money(amount: Decimal) -> Decimal:
     """Return the same amount in its canonical form: 12.5 and 12.500 are both written 12.50."""
+    if amount and str(amount)[-3:-2] == ".":
+        return amount  # nearly always: two decimals as they came
     with localcontext(EXACT):
         plain = amount.normalize()
         exponent = plain.as_tuple().exponent

@@ -8,18 +8,15 @@ from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
 from hashlib import blake2b
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 import orjson
 
-from contracts.accounts import GroupRole
 from contracts.envelope import format_instant
-from services.metrics.domain.figures import Figure, currencies, figures, repeat_rates
+from services.metrics.domain.facts import ROLES
+from services.metrics.domain.figures import Figure, currencies, hour_figures, repeat_rates, revenue_figures
 from services.metrics.domain.state import AccountState, Item, Touch, TouchKey
 from services.metrics.domain.windows import ADDITIVE, LENGTHS, WINDOWS, Sums
-
-ROLES: tuple[str, ...] = get_args(GroupRole)
-"""Bit number ↔ role."""
 
 
 class _Cell(NamedTuple):
@@ -82,13 +79,13 @@ def _values(state: AccountState) -> Iterator[str]:
     for cell in _BEFORE_HOURS:
         yield _count(cell, counts, state)
     if any(state.hours):
-        yield from (text(figure) for figure in _rest(state, "resolution_hours"))
+        yield from map(text, hour_figures(state.hours))
     else:
         yield _NO_HOURS
     for cell in _AFTER_HOURS:
         yield _count(cell, counts, state)
     if currencies(state.sums):
-        yield from (text(figure) for figure in _rest(state, "net_revenue"))
+        yield from map(text, revenue_figures(state.sums, state.currency))
     else:
         yield _no_revenue(state.currency)
     rates = repeat_rates(state.sums, state.rhythm.first_day)
@@ -109,11 +106,6 @@ def _count(cell: _Cell, counts: list[int], state: AccountState) -> str:
     return shown + "}"
 
 
-def _rest(state: AccountState, kpi: str) -> Iterator[Figure]:
-    rates = [None] * (2 * len(WINDOWS))
-    return (figure for figure in figures(state.sums, state.hours, rates, state.currency) if figure.kpi.startswith(kpi))
-
-
 def text(figure: Figure) -> str:
     """Return a value as JSON, without evidence."""
     currency = "" if figure.currency is None else f',"currency":"{figure.currency}"'
@@ -131,17 +123,10 @@ def _rate(window: int, now: Decimal | None, before: Decimal | None) -> str:
 
 @lru_cache(maxsize=256)
 def _no_revenue(currency: str) -> str:
-    return _nothing("net_revenue", currency)
+    return ",".join(map(text, revenue_figures(Sums(date.min), currency)))
 
 
-def _nothing(kpi: str, currency: str = "EUR") -> str:
-    """Return the text of a KPI's windows for an account without anything."""
-    nowhere: list[None] = [None] * (2 * len(WINDOWS))
-    empty = figures(Sums(date.min), nowhere, nowhere, currency)
-    return ",".join(text(figure) for figure in empty if figure.kpi.startswith(kpi))
-
-
-_NO_HOURS = _nothing("resolution_hours")
+_NO_HOURS = ",".join(map(text, hour_figures([None] * (2 * len(WINDOWS)))))
 
 
 def _cells(*names: str) -> tuple[_Cell, ...]:

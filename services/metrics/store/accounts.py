@@ -8,32 +8,17 @@ import asyncpg
 import orjson
 
 from contracts.accounts import Account, Team, User
-from services.metrics.domain.publish import ROLES
-
-_BIT = {role: bit for bit, role in enumerate(ROLES)}
-
-
-def roles_json(account: Account) -> str:
-    """Return contact → [[role's bit number, since, until]], sorted, cut to the time at the account."""
-    spans: dict[str, list[tuple[int, date, date | None]]] = {}
-    for contact in account.contacts:
-        for held in contact.roles:
-            since = max(held.since, contact.since)
-            until = min((end for end in (held.until, contact.until) if end is not None), default=None)
-            if until is None or since < until:
-                spans.setdefault(contact.contact_id, []).append((_BIT[held.value.role], since, until))
-    for held_by in spans.values():
-        held_by.sort(key=lambda span: (span[0], span[1]))
-    return orjson.dumps(spans, option=orjson.OPT_SORT_KEYS).decode()
+from services.metrics.domain.facts import RoleSpans, role_spans
+from services.metrics.store.states import load_roles
 
 
-async def versions(connection: asyncpg.Connection, accounts: Sequence[str]) -> dict[str, tuple[int, str]]:
+async def known(connection: asyncpg.Connection, accounts: Sequence[str]) -> dict[str, tuple[int, RoleSpans]]:
     """Return version and roles of the copies that we have."""
     # by primary key; the accounts are locked
     rows = await connection.fetch(
         "select account_id, version, roles::text as roles from account where account_id = any($1::uuid[])", accounts
     )
-    return {row[0]: (row[1], row[2]) for row in rows}
+    return {row[0]: (row[1], load_roles(row[2])) for row in rows}
 
 
 async def save(connection: asyncpg.Connection, accounts: Sequence[Account]) -> list[date]:
@@ -50,7 +35,7 @@ async def save(connection: asyncpg.Connection, accounts: Sequence[Account]) -> l
         ids,
         [account.version for account in accounts],
         [account.currency for account in accounts],
-        [roles_json(account) for account in accounts],
+        [orjson.dumps(role_spans(account)).decode() for account in accounts],
         [account.merged_into for account in accounts],
     )
     owners = [

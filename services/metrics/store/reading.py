@@ -1,44 +1,21 @@
 """What the API reads, under row-level security: states as of any day, roll-ups, evidence, rates."""
 
-from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import NamedTuple
 
 import asyncpg
 
 from services.metrics.domain.days import CompanyDays
-from services.metrics.domain.numbers import EXACT, hours, ratio
+from services.metrics.domain.numbers import hours, ratio
+from services.metrics.domain.scope import EvidenceItem, Scope
 from services.metrics.domain.state import AccountState, Hours, opened_tickets, resolution_hours
 from services.metrics.domain.touches import latest
-from services.metrics.domain.windows import LENGTHS, WINDOWS, Bucket, Sums, summed
+from services.metrics.domain.windows import LENGTHS, WINDOWS, Bucket, summed
 from services.metrics.store import facts as fact_store
 from services.metrics.store import states as state_store
 
 _LONGEST = timedelta(days=LENGTHS[-1])
 EVIDENCE_IDS = 20
-
-
-class Scope(NamedTuple):
-    """Whose roll-up: a manager's, a team's or the portfolio's."""
-
-    kind: str
-    scope_id: str
-
-
-PORTFOLIO = Scope("portfolio", "00000000-0000-0000-0000-000000000000")
-
-
-class EvidenceItem(NamedTuple):
-    """One interaction behind a value."""
-
-    interaction_id: str
-    kind: str
-    at: datetime
-    day: date
-    amount: Decimal | None
-    currency: str | None
-    microseconds: int | None
 
 
 async def set_today(connection: asyncpg.Connection, today: date) -> None:
@@ -177,27 +154,6 @@ async def delete_rate(connection: asyncpg.Connection, currency: str, since: date
     return bool(
         await connection.fetchval("delete from rate where currency = $1 and since = $2 returning true", currency, since)
     )
-
-
-def converted(
-    money: Sequence[tuple[date, Bucket]], known: Mapping[str, Sequence[tuple[date, Decimal]]], reporting: str, day: date
-) -> tuple[Sums, list[str]]:
-    """Return the sums of `money` in the reporting currency at each day's rate, and the currencies that lack one."""
-    sums, missing = Sums(day), set()
-    for on, bucket in money:
-        total = Decimal(0)
-        for currency, amount in bucket.money.items():
-            rate = Decimal(1) if currency == reporting else _rate_on(known.get(currency, ()), on)
-            if rate is None:
-                missing.add(currency)
-            else:
-                total = EXACT.add(total, EXACT.multiply(amount, rate))
-        sums.include(on, Bucket(money={reporting: total}))
-    return sums, sorted(missing)
-
-
-def _rate_on(dated: Sequence[tuple[date, Decimal]], day: date) -> Decimal | None:
-    return next((rate for since, rate in reversed(dated) if since <= day), None)
 
 
 _EVIDENCE = {

@@ -8,6 +8,7 @@ from typing import Any
 import asyncpg
 import orjson
 
+from services.metrics.domain.facts import RoleSpans
 from services.metrics.domain.state import AccountState, Item, Rhythm, Touch
 from services.metrics.domain.windows import LENGTHS, Bucket, Sums
 
@@ -206,7 +207,7 @@ def _state(row: asyncpg.Record, currency: str) -> AccountState:
     return state
 
 
-def load_roles(text: str) -> dict[str, list[tuple[int, date, date | None]]]:
+def load_roles(text: str) -> RoleSpans:
     """Read the role intervals of contacts."""
     return {
         contact: [

@@ -14,9 +14,9 @@ from contracts.codec import encode
 from contracts.envelope import Envelope
 from contracts.kpis import AccountKpis
 from deploy.databases import DatabaseAccess
-from services.metrics.handlers import Handlers
-from services.metrics.restate import Restatement
-from services.metrics.store import rollups
+from services.metrics.handlers import Handlers, Tables
+from services.metrics.handlers.restate import Restatement
+from services.metrics.store import accounts, facts, rollups, states
 from services.runtime.consumer import Record
 from services.runtime.postgres import create_pool, transaction
 from tests.unit.metrics.builders import BERLIN
@@ -37,6 +37,7 @@ TABLES = (
     "outbox",
 )
 """What property tests empty between examples."""
+METRICS_TABLES = Tables(facts, states, accounts, rollups)
 NO_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate)
 """Every example plays on a database: shrinking one takes minutes, and the examples are small as they are."""
 State = Attribution | Account | User | Team
@@ -48,7 +49,7 @@ class Desk:
     def __init__(self, pool: asyncpg.Pool, access: DatabaseAccess) -> None:
         self.pool = pool
         self.access = access
-        self.handlers = Handlers(BERLIN, "EUR")
+        self.handlers = Handlers(METRICS_TABLES, BERLIN, "EUR")
         self.published: dict[str, AccountKpis] = {}
 
     async def apply(self, states: Iterable[State], now: datetime) -> list[AccountKpis]:
@@ -65,7 +66,7 @@ class Desk:
     async def slide(self, now: datetime) -> list[AccountKpis]:
         """Wake the accounts that are due at `now`."""
         async with transaction(self.pool) as connection:
-            restatement = Restatement(connection, BERLIN, "EUR", now)
+            restatement = Restatement(connection, METRICS_TABLES, BERLIN, "EUR", now)
             while await restatement.begin_due(100):
                 await rollups.mark(connection, await restatement.finish(now, {}))
         return await self.collect()

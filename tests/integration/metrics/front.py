@@ -7,8 +7,8 @@ from typing import Any
 import asyncpg
 import httpx2 as httpx
 
-from services.metrics.api import Reads, create_api
-from services.metrics.freshness import Freshness
+from services.metrics.api import Freshness, Reads, create_api
+from services.metrics.store import reading
 from services.runtime.auth import Issuer, TokenVerifier
 from tests.unit.metrics.builders import BERLIN
 
@@ -34,8 +34,8 @@ class Front:
         self.seconds = 0.0
         freshness = Freshness(self._is_fresh, lambda: self.seconds)
         verifier = TokenVerifier(self.issuer.jwks_file, "test", "tenure")
-        reads = Reads(pool=api_pool, days=BERLIN, clock=self.clock, currency="EUR", freshness=freshness)
-        self._app = create_api(reads=reads, verifier=verifier, worker_pool=pool, currency="EUR")
+        reads = Reads(pool=api_pool, table=reading, days=BERLIN, clock=self.clock, currency="EUR", freshness=freshness)
+        self._app = create_api(reads=reads, verifier=verifier, worker_pool=pool, table=reading, currency="EUR")
 
     async def _is_fresh(self) -> bool:
         return self.fresh

@@ -14,9 +14,9 @@ from contracts.activity import Attribution
 from deploy.databases import DatabaseAccess
 from services.metrics.domain.figures import figures
 from services.metrics.domain.fold import Credited, fold_scope
+from services.metrics.domain.scope import PORTFOLIO, Scope
 from services.metrics.domain.windows import summed
 from services.metrics.store import reading
-from services.metrics.store.reading import PORTFOLIO, Scope
 from services.runtime.auth import Caller
 from services.runtime.postgres import create_pool, scoped
 from tests.integration.metrics.conftest import NO_SHRINKING, TABLES, Desk

@@ -4,10 +4,11 @@ import asyncio
 from datetime import timedelta
 
 from services.metrics.domain.fold import fold_account
-from services.metrics.loops import RollUps, Slides
-from services.metrics.restate import Restatement
+from services.metrics.handlers.loops import RollUps, Slides
+from services.metrics.handlers.restate import Restatement
+from services.metrics.store import rollups
 from services.runtime.postgres import transaction
-from tests.integration.metrics.conftest import Desk
+from tests.integration.metrics.conftest import METRICS_TABLES, Desk
 from tests.integration.metrics.front import SteppedClock
 from tests.unit.metrics.builders import ACCOUNT, BERLIN, OTHER, at, mail, order, ticket
 from tests.unit.metrics.comparison import check
@@ -24,7 +25,7 @@ async def test_batches_of_several_processes_and_slides_at_once_give_the_fold(des
     ]
     await desk.apply(states[:20], NOW - timedelta(days=3))
     clock = SteppedClock(NOW)
-    slides = Slides(pool=desk.pool, days=BERLIN, currency="EUR", clock=clock, slid=lambda: None)
+    slides = Slides(pool=desk.pool, tables=METRICS_TABLES, days=BERLIN, currency="EUR", clock=clock, slid=lambda: None)
     parts = [states[offset::7] for offset in range(7)]
     await asyncio.gather(*(desk.handle(part, NOW) for part in parts), slides.step(), slides.step())
     while await slides.step():
@@ -37,15 +38,11 @@ async def test_batches_of_several_processes_and_slides_at_once_give_the_fold(des
 
 
 async def test_today_never_runs_backwards_for_an_account(desk: Desk) -> None:
-    await desk.apply([mail(1, at("2026-03-02 10:00"))], NOW)
-    [state] = await desk.apply([mail(2, at("2026-03-01 10:00"))], NOW - timedelta(days=1))
+    states = [mail(1, at("2026-03-02 10:00")), mail(2, at("2026-03-01 10:00"))]
+    await desk.apply(states[:1], NOW)
+    [state] = await desk.apply(states[1:], NOW - timedelta(days=1))
     assert str(state.as_of_day) == "2026-03-02"
-    check(
-        state,
-        fold_account(
-            [mail(1, at("2026-03-02 10:00")), mail(2, at("2026-03-01 10:00"))], state.as_of_day, BERLIN, "EUR"
-        ),
-    )
+    check(state, fold_account(states, state.as_of_day, BERLIN, "EUR"))
 
 
 async def test_a_day_that_changes_nothing_wakes_nobody(desk: Desk) -> None:
@@ -53,7 +50,7 @@ async def test_a_day_that_changes_nothing_wakes_nobody(desk: Desk) -> None:
     woken = []
     for days in range(1, 800):
         async with transaction(desk.pool) as connection:
-            restatement = Restatement(connection, BERLIN, "EUR", NOW + timedelta(days=days))
+            restatement = Restatement(connection, METRICS_TABLES, BERLIN, "EUR", NOW + timedelta(days=days))
             if await restatement.begin_due(10):
                 woken.append(days)
                 await restatement.finish(NOW, {})
@@ -71,11 +68,11 @@ async def test_what_lies_ahead_counts_when_its_day_comes(desk: Desk) -> None:
 
 
 async def test_roll_ups_follow_and_say_when_they_are_up_to_date(desk: Desk) -> None:
-    rollups = RollUps(desk.pool)
+    loop = RollUps(desk.pool, rollups)
     await desk.apply([mail(1, at("2026-03-02 10:00"))], NOW)
-    assert not (await rollups.probe(NOW)).drained
-    while not (await rollups.probe(NOW)).drained:
-        await rollups.step()
+    assert not (await loop.probe(NOW)).drained
+    while not (await loop.probe(NOW)).drained:
+        await loop.step()
     # the portfolio's row
     [row] = await desk.pool.fetch("select scope, counts from rollup")
     assert (row["scope"], row["counts"][:3]) == ("portfolio", [0, 1, 0])

@@ -7,10 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.activity import Attribution
-from services.metrics.domain.facts import NEVER, Fact, read
+from services.metrics.domain.facts import NEVER, ROLES, Fact, read
 from services.metrics.domain.fold import fold_account
 from services.metrics.domain.pairing import TWO_WAY_WITHIN, pair
-from services.metrics.domain.publish import ROLES
 from services.metrics.domain.touches import latest
 from tests.unit.metrics.builders import BERLIN, MARIA, TOM, at, call, mail, meeting, uid
 from tests.unit.metrics.histories import FIRST, histories

@@ -9,8 +9,8 @@ import asyncpg
 import structlog
 
 from services.metrics.domain.days import CompanyDays
-from services.metrics.restate import Restatement
-from services.metrics.store import rollups, states
+from services.metrics.handlers.restate import Restatement
+from services.metrics.handlers.tables import RollUpTable, Tables
 from services.runtime.backoff import Backoff
 from services.runtime.clock import Clock
 from services.runtime.faults import Fault, judge
@@ -81,9 +81,17 @@ class Slides:
     """Wakes accounts whose figures change by themselves, at midnight of the company's zone by the system's clock."""
 
     def __init__(
-        self, *, pool: asyncpg.Pool, days: CompanyDays, currency: str, clock: Clock, slid: Callable[[], None]
+        self,
+        *,
+        pool: asyncpg.Pool,
+        tables: Tables,
+        days: CompanyDays,
+        currency: str,
+        clock: Clock,
+        slid: Callable[[], None],
     ) -> None:
         self._pool = pool
+        self._tables = tables
         self._days = days
         self._currency = currency
         self._clock = clock
@@ -95,10 +103,10 @@ class Slides:
         """Slide some accounts that are due; say whether there were any."""
         now = self._clock.now()
         async with transaction(self._pool) as connection:
-            restatement = Restatement(connection, self._days, self._currency, now)
+            restatement = Restatement(connection, self._tables, self._days, self._currency, now)
             slid = await restatement.begin_due(_CHUNK)
             if slid:
-                await rollups.mark(connection, await restatement.finish(now, {}))
+                await self._tables.rollups.mark(connection, await restatement.finish(now, {}))
         if slid:
             self._slid()
         return slid > 0
@@ -106,7 +114,7 @@ class Slides:
     async def probe(self, now: datetime) -> Part:
         """Say for `/flow` whether every account has come to the present day."""
         async with acquire(self._pool) as connection:
-            due = await states.count_due(connection, self._days.day(now))
+            due = await self._tables.states.count_due(connection, self._days.day(now))
         if due:
             self._loop.wake()
         return Part(due == 0, None, {"due": due, "status": self._loop.status})
@@ -115,8 +123,9 @@ class Slides:
 class RollUps:
     """Computes roll-ups of dirty days again. Wake it after every commit that may have marked some."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    def __init__(self, pool: asyncpg.Pool, table: RollUpTable) -> None:
         self._pool = pool
+        self._table = table
         self._rested_until = 0.0
         self._loop = Loop("roll-ups", self.step)
         self.start, self.stop = self._loop.start, self._loop.stop
@@ -130,9 +139,9 @@ class RollUps:
             return True
         begun = time.monotonic()
         async with transaction(self._pool) as connection:
-            days = await rollups.take_dirty(connection)
+            days = await self._table.take_dirty(connection)
             if days:
-                await rollups.recompute(connection, days)
+                await self._table.recompute(connection, days)
         ended = time.monotonic()
         self._rested_until = ended + min(_SHARE * (ended - begun), _LONGEST_REST) if days else 0.0
         return bool(days)
@@ -140,5 +149,5 @@ class RollUps:
     async def probe(self, now: datetime) -> Part:  # noqa: ARG002 - dirty is dirty at any time
         """Say for `/flow` whether every roll-up is up to date."""
         async with acquire(self._pool) as connection:
-            dirty = await rollups.dirty(connection)
+            dirty = await self._table.dirty(connection)
         return Part(dirty == 0, None, {"dirty": dirty, "status": self._loop.status})

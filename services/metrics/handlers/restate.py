@@ -17,8 +17,7 @@ from services.metrics.domain.publish import content, envelope_of
 from services.metrics.domain.state import AccountState, opened_tickets, resolution_hours
 from services.metrics.domain.touches import latest
 from services.metrics.domain.windows import LENGTHS, Bucket, edges, summed
-from services.metrics.store import facts as fact_store
-from services.metrics.store import states as state_store
+from services.metrics.handlers.tables import Tables
 from services.runtime.outbox import OutboxMessage, append
 
 _EPOCH_SHIFT = 40
@@ -30,8 +29,12 @@ _LONGEST = timedelta(days=LENGTHS[-1])
 class Restatement:
     """Restates accounts inside the caller's transaction: `begin`, then `meet` what is new, then `finish`."""
 
-    def __init__(self, connection: asyncpg.Connection, days: CompanyDays, currency: str, now: datetime) -> None:
+    def __init__(
+        self, connection: asyncpg.Connection, tables: Tables, days: CompanyDays, currency: str, now: datetime
+    ) -> None:
         self._connection = connection
+        self._facts = tables.facts
+        self._states = tables.states
         self._days = days
         self._currency = currency
         self._now = now
@@ -41,12 +44,12 @@ class Restatement:
 
     async def begin(self, accounts: Collection[str]) -> None:
         """Lock the accounts and bring their sums forward to the present day."""
-        states = await state_store.lock(self._connection, list(accounts), self._today, self._currency)
+        states = await self._states.lock(self._connection, list(accounts), self._today, self._currency)
         await self._adopt(states)
 
     async def begin_due(self, limit: int) -> int:
         """Lock accounts whose figures change by themselves by now, and slide them; return how many."""
-        states = await state_store.lock_due(self._connection, self._today, limit, self._currency)
+        states = await self._states.lock_due(self._connection, self._today, limit, self._currency)
         await self._adopt(states)
         return len(states)
 
@@ -66,8 +69,8 @@ class Restatement:
         wanted = [
             (change.state.account_id, day) for change in near for day in edges(change.state.sums.as_of, self._today)
         ]
-        buckets = await state_store.load_buckets(self._connection, wanted) if wanted else {}
-        ranges = await state_store.load_bucket_ranges(self._connection, far) if far else {}
+        buckets = await self._states.load_buckets(self._connection, wanted) if wanted else {}
+        ranges = await self._states.load_bucket_ranges(self._connection, far) if far else {}
         for change in behind:
             state = change.state
             if state.account_id in far:
@@ -77,7 +80,7 @@ class Restatement:
                 state.sums.slide(self._today, found := buckets.get(state.account_id, {}))
                 moved = bool(found)
             change.slide(moved=moved)
-        due = await state_store.next_changes(
+        due = await self._states.next_changes(
             self._connection, {change.state.account_id: self._today for change in behind}
         )
         for change in behind:
@@ -97,7 +100,7 @@ class Restatement:
         """Apply what is newer than the stored version; one fact per (account, interaction)."""
         if not facts:
             return
-        self._old = await fact_store.load(self._connection, [(fact.account_id, fact.interaction_id) for fact in facts])
+        self._old = await self._facts.load(self._connection, [(fact.account_id, fact.interaction_id) for fact in facts])
         for fact in facts:
             old = self._old.get((fact.account_id, fact.interaction_id))
             if old is None or fact.version > old.version:
@@ -112,7 +115,7 @@ class Restatement:
         orders = [fact for fact in met if fact.kind == "order" and _void(fact) != _void(self._stored(fact))]
         refunds = [fact for fact in met if fact.parent_id is not None]
         if orders:
-            for refund in await fact_store.load_refunds(
+            for refund in await self._facts.load_refunds(
                 self._connection, [(order.account_id, order.interaction_id) for order in orders]
             ):
                 self._old.setdefault((refund.account_id, refund.interaction_id), refund)
@@ -120,7 +123,7 @@ class Restatement:
                     refunds.append(refund)
         if not refunds:
             return
-        parents = await fact_store.load(
+        parents = await self._facts.load(
             self._connection, [(refund.account_id, refund.parent_id or "") for refund in refunds]
         )
         for refund in refunds:
@@ -139,7 +142,7 @@ class Restatement:
             for account, change in self._changes.items()
             if change.paired_since is not None
         ]
-        loaded = await fact_store.load_touches(self._connection, windows) if windows else {}
+        loaded = await self._facts.load_touches(self._connection, windows) if windows else {}
         for account, change in self._changes.items():
             met = dict(change.facts)
             if change.paired_since is not None:
@@ -161,11 +164,11 @@ class Restatement:
             return set()
         await self._read_touches_again()
         if facts := [fact for change in self._changes.values() for fact in change.facts.values()]:
-            await fact_store.save(self._connection, facts)
+            await self._facts.save(self._connection, facts)
         await self._save_buckets()
         await self._read_again()
         await self._publish(recordedtime, traces)
-        await state_store.save(self._connection, [change.state for change in self._changes.values()])
+        await self._states.save(self._connection, [change.state for change in self._changes.values()])
         return {day for change in self._changes.values() for day in change.buckets}
 
     async def _read_touches_again(self) -> None:
@@ -175,7 +178,7 @@ class Restatement:
             return
         stored = {
             (fact.account_id, fact.interaction_id): fact
-            for fact in await fact_store.touches_of(self._connection, accounts)
+            for fact in await self._facts.touches_of(self._connection, accounts)
         }
         for account in accounts:
             change = self._changes[account]
@@ -191,7 +194,7 @@ class Restatement:
         wanted = [(account, day) for account, change in self._changes.items() for day in change.buckets]
         if not wanted:
             return
-        stored = await state_store.load_buckets(self._connection, wanted)
+        stored = await self._states.load_buckets(self._connection, wanted)
         saved = []
         for account, change in self._changes.items():
             change.include_sums()
@@ -201,7 +204,7 @@ class Restatement:
                     bucket.add(added)
                     saved.append((account, day, bucket))
         if saved:
-            await state_store.save_buckets(self._connection, saved)
+            await self._states.save_buckets(self._connection, saved)
 
     async def _read_again(self) -> None:
         """Read from the slim rows what cannot be subtracted; every query only for the accounts that need it."""
@@ -213,26 +216,26 @@ class Restatement:
         ]
         for account, key, _ in lost:
             changes[account].state.touches.pop(key, None)
-        for account, key, touch in await fact_store.last_touches(self._connection, lost) if lost else ():
+        for account, key, touch in await self._facts.last_touches(self._connection, lost) if lost else ():
             changes[account].state.touches[key] = touch
         if items := {account: self._end(change) for account, change in changes.items() if change.items_again}:
-            for account, found in (await fact_store.open_items(self._connection, items)).items():
+            for account, found in (await self._facts.open_items(self._connection, items)).items():
                 changes[account].state.items = found
         if tickets := {
             account: change.state.sums.as_of - _LONGEST for account, change in changes.items() if change.tickets_again
         }:
-            for account, of_account in (await fact_store.tickets(self._connection, tickets)).items():
+            for account, of_account in (await self._facts.tickets(self._connection, tickets)).items():
                 state = changes[account].state
                 state.hours = resolution_hours(of_account, state.sums.as_of)
                 state.opened = opened_tickets(of_account, state.sums.as_of, EVIDENCE_LIMIT)
         if orders := {account: change.state.sums.as_of for account, change in changes.items() if change.orders_again}:
-            for account, rhythm in (await fact_store.rhythms(self._connection, orders)).items():
+            for account, rhythm in (await self._facts.rhythms(self._connection, orders)).items():
                 changes[account].state.rhythm = rhythm
         await self._read_history_again()
 
     async def _read_history_again(self) -> None:
         if since := [account for account, change in self._changes.items() if change.since_again]:
-            first = await fact_store.first_moments(self._connection, since)
+            first = await self._facts.first_moments(self._connection, since)
             for account in since:
                 self._changes[account].state.since = self._days.day(first[account]) if account in first else None
         asked = {
@@ -241,7 +244,7 @@ class Restatement:
             if change.slid and change.state.future
         }
         if asked:
-            future = await fact_store.have_future(self._connection, asked)
+            future = await self._facts.have_future(self._connection, asked)
             for account, (as_of, _) in asked.items():
                 change = self._changes[account]
                 change.state.future = account in future
@@ -252,7 +255,7 @@ class Restatement:
         return self._days.end(change.state.sums.as_of)
 
     async def _publish(self, recordedtime: datetime, traces: Mapping[str, str | None]) -> None:
-        epoch = await state_store.epoch(self._connection)
+        epoch = await self._states.epoch(self._connection)
         messages = []
         for account, change in sorted(self._changes.items()):
             state = change.state

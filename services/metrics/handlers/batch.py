@@ -12,11 +12,9 @@ from contracts.codec import decode
 from contracts.envelope import Envelope
 from contracts.values import Model
 from services.metrics.domain.days import CompanyDays
-from services.metrics.domain.facts import read
-from services.metrics.restate import Restatement
-from services.metrics.store import accounts as account_store
-from services.metrics.store import rollups
-from services.metrics.store.states import load_roles
+from services.metrics.domain.facts import RoleSpans, read, role_spans
+from services.metrics.handlers.restate import Restatement
+from services.metrics.handlers.tables import Tables
 from services.runtime.consumer import Received, Record
 
 V = TypeVar("V", Attribution, Account, User, Team)
@@ -26,7 +24,8 @@ TYPES: dict[str, type[Model]] = {model.TYPE: model for model in (Attribution, Ac
 class Handlers:
     """Reads `tenure.activity` and `tenure.accounts`; a lower version than the stored one changes nothing."""
 
-    def __init__(self, days: CompanyDays, currency: str) -> None:
+    def __init__(self, tables: Tables, days: CompanyDays, currency: str) -> None:
+        self._tables = tables
         self._days = days
         self._currency = currency
 
@@ -46,37 +45,36 @@ class Handlers:
         dirty = await self._people(connection, batch)
         touched = {account for account, _ in attributions} | set(accounts)
         if touched:
-            restatement = Restatement(connection, self._days, self._currency, now)
+            restatement = Restatement(connection, self._tables, self._days, self._currency, now)
             await restatement.begin(touched)
             if accounts:
                 dirty |= await self._accounts(connection, restatement, accounts)
             await restatement.meet([read(state, self._days) for state in attributions.values()])
             dirty |= await restatement.finish(min(received.envelope.recordedtime for received in batch), _traces(batch))
-        await rollups.mark(connection, dirty)
+        await self._tables.rollups.mark(connection, dirty)
 
     async def _people(self, connection: asyncpg.Connection, batch: Sequence[Received[Model]]) -> set[date]:
         if teams := _newest(batch, Team, lambda team: team.team_id):
-            await account_store.save_teams(connection, teams)
+            await self._tables.accounts.save_teams(connection, teams)
         if users := _newest(batch, User, lambda user: user.user_id):
-            return set(await account_store.save_users(connection, users))
+            return set(await self._tables.accounts.save_users(connection, users))
         return set()
 
     async def _accounts(
         self, connection: asyncpg.Connection, restatement: Restatement, accounts: Mapping[str, Account]
     ) -> set[date]:
-        known = await account_store.versions(connection, list(accounts))
+        known = await self._tables.accounts.known(connection, list(accounts))
+        nothing: tuple[int, RoleSpans] = (-1, {})
         newer = [
-            account for account in accounts.values() if account.version > known.get(account.account_id, (-1, ""))[0]
+            account for account in accounts.values() if account.version > known.get(account.account_id, nothing)[0]
         ]
-        if not newer:
-            return set()
         for account in newer:
-            roles = account_store.roles_json(account)
-            as_before = roles == known.get(account.account_id, (-1, "{}"))[1]
+            roles = role_spans(account)
+            as_before = roles == known.get(account.account_id, nothing)[1]
             restatement.account_changed(
-                account.account_id, account.version, account.currency, None if as_before else load_roles(roles)
+                account.account_id, account.version, account.currency, None if as_before else roles
             )
-        return set(await account_store.save(connection, newer))
+        return set(await self._tables.accounts.save(connection, newer)) if newer else set()
 
 
 def _interaction(state: Attribution) -> tuple[str, str]:

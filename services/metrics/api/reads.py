@@ -1,33 +1,28 @@
-"""HTTP API of metrics: figures per account, manager, team and portfolio as of any day, their evidence, and rates."""
+"""What the reading endpoints answer; every one in a transaction that carries the caller's scope."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Annotated, Any, get_args
+from typing import Any, get_args
 from uuid import UUID
 
 import asyncpg
 from babel.numbers import get_currency_precision
-from fastapi import APIRouter, Depends, FastAPI, Query
-from pydantic import BaseModel, ConfigDict
 
-from contracts.currencies import CURRENCIES
 from contracts.envelope import format_instant
 from contracts.kpis import Kpi
+from services.metrics.api.freshness import Freshness
+from services.metrics.api.tables import ReadTable
 from services.metrics.domain.days import CompanyDays
 from services.metrics.domain.figures import Figure, figures, of_account
 from services.metrics.domain.numbers import EXACT, ratio
 from services.metrics.domain.publish import evidence_query, profile
+from services.metrics.domain.scope import PORTFOLIO, EvidenceItem, Scope, converted
 from services.metrics.domain.windows import WINDOWS, Sums, summed
-from services.metrics.freshness import Freshness
-from services.metrics.store import reading
-from services.metrics.store.reading import PORTFOLIO, Scope
-from services.runtime import problems
-from services.runtime.auth import Caller, TokenVerifier, authenticated, require_role
+from services.runtime.auth import Caller
 from services.runtime.clock import Clock
-from services.runtime.limits import Limits
-from services.runtime.postgres import scoped, transaction
+from services.runtime.postgres import scoped
 from services.runtime.problems import FieldError, invalid, not_found
 
 KPIS: tuple[str, ...] = get_args(Kpi)
@@ -35,25 +30,23 @@ UNITS = {"net_revenue": "money", "repeat_purchase_rate": "%"} | dict.fromkeys(
     ("resolution_hours_mean", "resolution_hours_median", "resolution_hours_p90"), "hours"
 )
 _EARLIEST = date(1990, 1, 1)
-_HIGHEST_RATE = 1_000_000_000
-
-
-class Rate(BaseModel):
-    """Body of a rate."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    rate: Decimal
-    """Units of the reporting currency for one unit."""
 
 
 class Reads:
-    """The reading endpoints; every one in a transaction that carries the caller's scope."""
+    """Figures of accounts and roll-ups as of any day, their evidence, and rates."""
 
     def __init__(
-        self, *, pool: asyncpg.Pool, days: CompanyDays, clock: Clock, currency: str, freshness: Freshness
+        self,
+        *,
+        pool: asyncpg.Pool,
+        table: ReadTable,
+        days: CompanyDays,
+        clock: Clock,
+        currency: str,
+        freshness: Freshness,
     ) -> None:
         self._pool = pool
+        self._table = table
         self._days = days
         self._clock = clock
         self._currency = currency
@@ -64,21 +57,23 @@ class Reads:
         day = self._day(as_of)
         await self._freshness.require()
         async with scoped(self._pool, caller, readonly=True) as connection:
-            await reading.set_today(connection, self._today())
-            account_id = await reading.survivor(connection, account_id)
-            state = await reading.account_as_of(connection, account_id, day, self._days, self._currency)
+            await self._table.set_today(connection, self._today())
+            account_id = await self._table.survivor(connection, account_id)
+            state = await self._table.account_as_of(connection, account_id, day, self._days, self._currency)
             if state is None:
                 raise not_found("account")
             money = (
-                await reading.money_days(connection, account_id, day) if _foreign(state.sums, self._currency) else None
+                await self._table.money_days(connection, account_id, day)
+                if _foreign(state.sums, self._currency)
+                else None
             )
-            rates = await reading.rates(connection) if money is not None else {}
+            rates = await self._table.rates(connection) if money is not None else {}
         shown: dict[str, Any] = {"account_id": account_id, "as_of": day.isoformat()}
         shown["values"] = [_shown(figure, account_id, day) for figure in of_account(state)]
         if money is None:
             shown["reporting"] = self._reporting(state.sums, [])
         else:
-            shown["reporting"] = self._reporting(*reading.converted(money, rates, self._currency, day))
+            shown["reporting"] = self._reporting(*converted(money, rates, self._currency, day))
         return shown | profile(state)
 
     async def scope(self, caller: Caller, scope: Scope, as_of: str | None) -> dict[str, Any]:
@@ -86,20 +81,20 @@ class Reads:
         day = self._day(as_of)
         await self._freshness.require()
         async with scoped(self._pool, caller, readonly=True) as connection:
-            await reading.set_today(connection, self._today())
-            if not await reading.may_see(connection, scope):
+            await self._table.set_today(connection, self._today())
+            if not await self._table.may_see(connection, scope):
                 raise not_found(scope.kind)
-            buckets = await reading.roll_up(connection, scope, day)
-            hours = await reading.scope_hours(connection, scope, day)
-            repeat = await reading.scope_repeat_rates(connection, scope, day)
-            rates = await reading.rates(connection)
+            buckets = await self._table.roll_up(connection, scope, day)
+            hours = await self._table.scope_hours(connection, scope, day)
+            repeat = await self._table.scope_repeat_rates(connection, scope, day)
+            rates = await self._table.rates(connection)
         sums = summed(buckets, day)
         shown: dict[str, Any] = {"scope": scope.kind, "as_of": day.isoformat()}
         if scope != PORTFOLIO:
             shown["id"] = scope.scope_id
         shown["values"] = [_shown(figure) for figure in figures(sums, hours, repeat, self._currency)]
         money = [(on, bucket) for on, bucket in buckets if bucket.money]
-        return shown | {"reporting": self._reporting(*reading.converted(money, rates, self._currency, day))}
+        return shown | {"reporting": self._reporting(*converted(money, rates, self._currency, day))}
 
     async def evidence(
         self,
@@ -118,12 +113,12 @@ class Reads:
             raise invalid([FieldError("kpi", f"{kpi!r} is no KPI", "use one of " + ", ".join(KPIS))])
         await self._freshness.require()
         async with scoped(self._pool, caller, readonly=True) as connection:
-            await reading.set_today(connection, self._today())
-            account_id = await reading.survivor(connection, account_id)
-            if not await reading.visible(connection, account_id):
+            await self._table.set_today(connection, self._today())
+            account_id = await self._table.survivor(connection, account_id)
+            if not await self._table.visible(connection, account_id):
                 raise not_found("account")
             first = day - timedelta(days=span)
-            count, items = await reading.evidence(
+            count, items = await self._table.evidence(
                 connection, account_id, kpi, span=(first, day), before=before, limit=limit
             )
         more = len(items) == limit
@@ -140,7 +135,7 @@ class Reads:
     async def rates(self, caller: Caller) -> dict[str, Any]:
         """Return every rate."""
         async with scoped(self._pool, caller, readonly=True) as connection:
-            known = await reading.rates(connection)
+            known = await self._table.rates(connection)
         items = [
             {"currency": currency, "since": since.isoformat(), "rate": str(rate)}
             for currency, dated in known.items()
@@ -153,7 +148,7 @@ class Reads:
 
     def _day(self, text: str | None) -> date:
         today = self._today()
-        day = today if text is None else _date("as_of", text)
+        day = today if text is None else parse_date("as_of", text)
         if day > today:
             message = f"{day.isoformat()} lies in the future"
             raise invalid([FieldError("as_of", message, f"ask for {today.isoformat()} or an earlier day")])
@@ -172,109 +167,8 @@ class Reads:
         return {"currency": self._currency, "values": shown, "missing_rates": list(missing)}
 
 
-def create_api(
-    *,
-    reads: Reads,
-    verifier: TokenVerifier,
-    worker_pool: asyncpg.Pool,
-    currency: str,
-    routers: Iterable[APIRouter] = (),
-) -> FastAPI:
-    """Return the public app of metrics."""
-    app = FastAPI(title="Tenure metrics", version="1", docs_url=None, redoc_url=None)
-    problems.install(app)
-    app.add_middleware(Limits)
-    own = (_account_routes(reads, verifier), _scope_routes(reads, verifier))
-    for router in (*own, _rate_routes(reads, verifier, worker_pool, currency), *routers):
-        app.include_router(router)
-    return app
-
-
-def _account_routes(reads: Reads, verifier: TokenVerifier) -> APIRouter:
-    routes = APIRouter(prefix="/v1/accounts/{account_id}", tags=["accounts"])
-    who = Annotated[Caller, Depends(authenticated(verifier))]
-
-    @routes.get("/kpis")
-    async def account_kpis(account_id: UUID, caller: who, as_of: str | None = None) -> dict[str, Any]:
-        """Figures of one account, with last touches, open items, order rhythm and what they rest on."""
-        return await reads.account(caller, str(account_id), as_of)
-
-    @routes.get("/evidence")
-    async def account_evidence(  # noqa: PLR0917 - query parameters
-        account_id: UUID,
-        caller: who,
-        kpi: str,
-        window: str,
-        as_of: str | None = None,
-        cursor: str | None = None,
-        limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    ) -> dict[str, Any]:
-        """Interactions behind a value, the latest first; follow `next` for more."""
-        return await reads.evidence(
-            caller, str(account_id), kpi, window=window, as_of=as_of, cursor=cursor, limit=limit
-        )
-
-    return routes
-
-
-def _scope_routes(reads: Reads, verifier: TokenVerifier) -> APIRouter:
-    routes = APIRouter(prefix="/v1", tags=["roll-ups"])
-    who = Annotated[Caller, Depends(authenticated(verifier))]
-
-    @routes.get("/managers/{user_id}/kpis")
-    async def manager_kpis(user_id: UUID, caller: who, as_of: str | None = None) -> dict[str, Any]:
-        """Figures of a manager: accounts count on the days on which they were the manager's."""
-        return await reads.scope(caller, Scope("manager", str(user_id)), as_of)
-
-    @routes.get("/teams/{team_id}/kpis")
-    async def team_kpis(team_id: UUID, caller: who, as_of: str | None = None) -> dict[str, Any]:
-        """Figures of a team: of those who are in it now."""
-        return await reads.scope(caller, Scope("team", str(team_id)), as_of)
-
-    @routes.get("/portfolio/kpis")
-    async def portfolio_kpis(caller: who, as_of: str | None = None) -> dict[str, Any]:
-        """Figures of all accounts; for admins."""
-        return await reads.scope(caller, PORTFOLIO, as_of)
-
-    return routes
-
-
-def _rate_routes(reads: Reads, verifier: TokenVerifier, pool: asyncpg.Pool, reporting: str) -> APIRouter:
-    routes = APIRouter(prefix="/v1/rates", tags=["rates"])
-    who = Annotated[Caller, Depends(authenticated(verifier))]
-    admin = Depends(require_role("admin", verifier))
-
-    @routes.get("")
-    async def list_rates(caller: who) -> dict[str, Any]:
-        """Rates into the reporting currency."""
-        return await reads.rates(caller)
-
-    @routes.put("/{code}/{since}", dependencies=[admin])
-    async def set_rate(code: str, since: str, body: Rate) -> dict[str, Any]:
-        """Set the rate of a currency from a day on; figures in the reporting currency follow at once."""
-        if code not in CURRENCIES or code == reporting:
-            message = f"{code!r} is no other ISO 4217 currency"
-            raise invalid([FieldError("currency", message, f"use a code such as USD, other than {reporting}")])
-        if not (body.rate.is_finite() and Decimal(0) < body.rate < _HIGHEST_RATE):
-            raise invalid([FieldError("rate", f"must be above zero and below {_HIGHEST_RATE}", "correct the rate")])
-        day = _date("since", since)
-        async with transaction(pool) as connection:
-            await reading.save_rate(connection, code, day, body.rate)
-        return {"currency": code, "since": since, "rate": str(body.rate)}
-
-    @routes.delete("/{code}/{since}", dependencies=[admin])
-    async def delete_rate(code: str, since: str) -> dict[str, Any]:
-        """Remove a rate."""
-        day = _date("since", since)
-        async with transaction(pool) as connection:
-            if not await reading.delete_rate(connection, code, day):
-                raise not_found("rate")
-        return {"currency": code, "since": since}
-
-    return routes
-
-
-def _date(field: str, text: str) -> date:
+def parse_date(field: str, text: str) -> date:
+    """Read a day; raise the 422 that names `field`."""
     try:
         if len(text) != len("2026-03-02"):
             raise ValueError
@@ -329,7 +223,7 @@ def _shown(figure: Figure, account_id: str | None = None, day: date | None = Non
     return shown
 
 
-def _evidence(item: reading.EvidenceItem) -> dict[str, Any]:
+def _evidence(item: EvidenceItem) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "interaction_id": item.interaction_id,
         "kind": item.kind,
