@@ -170,7 +170,7 @@ def _show(answers: list[ServiceStatus]) -> None:
     console = Console(highlight=False)
     _print(console, [_row(answer) for answer in answers], marked=[bool(answer.obstacles) for answer in answers])
     sources = [
-        {"source": name, **{title: str(said.get(title) or "") for title in _SOURCE_TITLES}}
+        {"source": name, **{title: _shown(said.get(title)) for title in _SOURCE_TITLES}}
         for answer in answers
         for name, said in answer.sources.items()
     ]
@@ -193,6 +193,10 @@ def _print(console: Console, rows: list[dict[str, str]], *, marked: list[bool]) 
     console.print(table)
 
 
+def _shown(value: object) -> str:
+    return "" if value is None else str(value)
+
+
 def _row(answer: ServiceStatus) -> dict[str, str]:
     state = "no answer" if not answer.live else "not ready" if answer.failing else answer.flow.get("status", "unknown")
     lag = " ".join(f"{topic}:{count}" for topic, count in answer.flow.get("lag", {}).items() if int(count))
@@ -204,7 +208,7 @@ def _row(answer: ServiceStatus) -> dict[str, str]:
         "lag": lag or "0",
         "outbox": outbox,
         "dead_letters": str(answer.dead_letters),
-        "horizon": str(answer.flow.get("horizon") or ""),
+        "horizon": _shown(answer.flow.get("horizon")),
         "parts": " ".join(
             f"{part}:{'drained' if said.get('drained') else 'busy'}"
             for part, said in answer.flow.get("parts", {}).items()
