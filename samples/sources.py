@@ -35,6 +35,9 @@ provider = "cloudevents"
 system = "{CRM}"
 secret_files = ["crm.secret"]
 
+[sources.erp]
+provider = "inbound"
+
 [sources.{HISTORY}]
 provider = "import"
 system = "{CALENDAR}"

@@ -17,14 +17,16 @@ from typing import Any
 
 import httpx2
 import pytest
+from cloudevents.core.bindings import kafka
 from cloudevents.core.bindings.http import HTTPMessage, to_binary_event, to_structured_event
 from cloudevents.core.v1.event import CloudEvent
 
 from contracts.codec import ALL_TYPES
 from contracts.envelope import Envelope
 from contracts.ids import interaction_id
-from contracts.topics import ACCOUNTS, ACTIVITY, ALERTS, INTERACTIONS, KPIS, Topic
+from contracts.topics import ACCOUNTS, ACTIVITY, ALERTS, INBOUND, INTERACTIONS, KPIS, Topic
 from samples.company import CRM
+from samples.player import FLOW_ORDER
 from samples.script import Step
 from tests.e2e.foreign import ForeignRecord, put, read_all
 from tests.e2e.receiver import Receiver
@@ -142,9 +144,35 @@ def test_a_foreign_client_reads_valid_cloudevents_from_the_topic(played: Scene, 
 
 
 @pytest.mark.parametrize("write", [to_structured_event, to_binary_event])
-def test_what_the_cloudevents_package_writes_is_read_here(played: Scene, write: Callable[..., HTTPMessage]) -> None:
+def test_what_the_cloudevents_package_sends_is_read_here(played: Scene, write: Callable[..., HTTPMessage]) -> None:
+    event = note_about_windrose(played)
+    message = write(event)
+    answer = played.send_signed("/v1/events", bytes(message.body), dict(message.headers))
+    assert answer.status_code == HTTPStatus.ACCEPTED, answer.text
+    played.theatre.player.wait_until_drained()
+    assert interaction_id("note", CRM, str(event.get_subject())) in notes_of_windrose(played)
+
+
+@pytest.mark.parametrize("write", [kafka.to_structured_event, kafka.to_binary_event])
+def test_what_the_cloudevents_package_puts_on_the_inbound_topic_is_passed_on(
+    played: Scene, write: Callable[..., kafka.KafkaMessage]
+) -> None:
+    event = note_about_windrose(played)
+    message = write(event)
+    record = ForeignRecord(b"any", bytes(message.value), dict(message.headers))
+    put(played.theatre.system.kafka.bootstrap, INBOUND.name, [record])
+    played.theatre.player.wait_until_drained()
+    # every publisher has a namespace of its own
+    assert interaction_id("note", f"inbound:{event.get_source()}", str(event.get_subject())) in notes_of_windrose(
+        played
+    )
+
+
+def note_about_windrose(played: Scene) -> CloudEvent:
+    """A report that changes no figure."""
     note = f"note-{uuid.uuid4().hex}"
-    event = CloudEvent(
+    address = played.theatre.player.story.company.contact("windrose-1").address
+    return CloudEvent(
         {
             "id": f"{note}-1",
             "source": "/brightwell/crm",
@@ -154,20 +182,17 @@ def test_what_the_cloudevents_package_writes_is_read_here(played: Scene, write: 
             "datacontenttype": "application/json",
             "specversion": "1.0",
         },
-        {"title": "Met at the fair", "parties": [party("subject", "windrose-1", played)]},
+        {
+            "title": "Met at the fair",
+            "parties": [{"role": "subject", "identities": [{"kind": "address", "value": address}]}],
+        },
     )
-    message = write(event)
-    answer = played.send_signed("/v1/events", bytes(message.body), dict(message.headers))
-    assert answer.status_code == HTTPStatus.ACCEPTED, answer.text
-    played.theatre.player.wait_until_drained()
-    page = played.get("accounts", "/v1/accounts/key:windrose/interactions?kind=note")
-    assert interaction_id("note", CRM, note) in {item["id"] for item in page["items"]}
 
 
-def party(role: str, contact: str, played: Scene) -> dict[str, Any]:
-    """A contact of the story, as a publisher names them."""
-    address = played.theatre.player.story.company.contact(contact).address
-    return {"role": role, "identities": [{"kind": "address", "value": address}]}
+def notes_of_windrose(played: Scene) -> set[str]:
+    """Ids of the account's notes."""
+    page = played.get("accounts", "/v1/accounts/key:windrose/interactions?kind=note&limit=200")
+    return {item["id"] for item in page["items"]}
 
 
 GOOD_HEADERS = {
@@ -190,6 +215,7 @@ POISON = {
     "nothing": b"",
 }
 TOPIC_TYPES = {
+    INBOUND: ("ingest", "tenure.order.placed.v1"),
     INTERACTIONS: ("accounts", "tenure.order.placed.v1"),
     ACTIVITY: ("metrics", "tenure.attribution.v1"),
     ACCOUNTS: ("notifier", "tenure.account.v1"),
@@ -219,7 +245,7 @@ def test_poison_becomes_dead_letters_with_its_bytes_and_stops_nobody(played: Sce
     values = Counter(base64.b64decode(letter["value"]) for letter in shown)
     assert values == Counter(record.value for record in poison)
     # nobody was stopped: what comes next flows through to the end
-    assert all(played.theatre.player.flow(name)["status"] == "running" for name in ("accounts", "metrics", "notifier"))
+    assert all(played.theatre.player.flow(name)["status"] == "running" for name in FLOW_ORDER)
 
 
 @pytest.mark.usefixtures("plain")
