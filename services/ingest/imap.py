@@ -1,6 +1,7 @@
 """A mailbox over IMAP (RFC 3501), read only: what is new in a folder. Blocking; call it from a thread."""
 
 import contextlib
+import imaplib
 import ssl
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ _CHUNK = 50
 _TIMEOUT_SECONDS = 30
 _NOT_WRITTEN = frozenset({"\\DRAFT", "\\DELETED"})
 
-IMAP_FAULTS = (OSError, ImapToolsError, ssl.SSLError, EOFError)
+IMAP_FAULTS = (OSError, ImapToolsError, imaplib.IMAP4.error, EOFError)
 
 
 class _RawMessage(MailMessage):
