@@ -10,11 +10,11 @@ from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Depends, Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from contracts.alerts import RuleName
 from contracts.envelope import format_instant
-from contracts.values import json_safe
+from contracts.values import Instant, json_safe
 from services.notifier.api.scope import Scope, Tables
 from services.notifier.domain import life
 from services.notifier.domain.life import Alert, NotAllowed, Step
@@ -25,13 +25,15 @@ from services.runtime.postgres import transaction
 from services.runtime.problems import FieldError, Problem, invalid, not_found
 from services.runtime.telemetry import Telemetry
 
+_INSTANT: TypeAdapter[datetime] = TypeAdapter(Instant)
+
 
 class Snooze(BaseModel):
     """Until when an alert is put off."""
 
     model_config = ConfigDict(extra="forbid")
 
-    until: AwareDatetime
+    until: Instant
 
 
 def router(
@@ -164,7 +166,8 @@ def _cursor(alert: Alert) -> str:
 
 def _position(cursor: str) -> tuple[datetime, str]:
     try:
-        moment, alert_id = orjson.loads(base64.urlsafe_b64decode(cursor))
-        return datetime.fromisoformat(moment), str(UUID(alert_id))
+        said, alert_id = orjson.loads(base64.urlsafe_b64decode(cursor))
+        moment = _INSTANT.validate_python(said)
+        return moment, str(UUID(alert_id))
     except (ValueError, TypeError, AttributeError, binascii.Error):
         raise invalid([FieldError("cursor", "is not one that was given", "take it from `next` as it is")]) from None

@@ -22,7 +22,7 @@ class NewVersion(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     thresholds: dict[str, Any]
-    note: Annotated[str, Field(min_length=1, max_length=500)]
+    note: Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00]+$")]
     """Why they change, for whoever asks later."""
 
 

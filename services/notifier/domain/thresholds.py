@@ -74,7 +74,7 @@ class TicketVolume(Thresholds):
 class OrderGap(Thresholds):
     """How many times the account's own 90th-percentile gap may pass without an order."""
 
-    times_p90: Annotated[Decimal, Field(gt=0, le=100)] = Decimal("1.5")
+    times_p90: Annotated[Decimal, Field(gt=0, le=10)] = Decimal("1.5")
     least_gaps: Annotated[int, Field(ge=2)] = 5
     """With fewer gaps the account has no rhythm to speak of."""
     quiet_stages: tuple[Stage, ...] = ("lost",)

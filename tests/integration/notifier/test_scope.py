@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import timedelta
 
 import asyncpg
@@ -11,7 +12,7 @@ from contracts.accounts import Deputy
 from contracts.ids import derive_id
 from contracts.values import Dated
 from tests.integration.notifier.house import House
-from tests.unit.notifier.states import ANNA, LONG_AGO, NOON, account, anna, lena, team, touched
+from tests.unit.notifier.states import ANNA, LONG_AGO, NOON, account, anna, left, lena, team, touched
 
 PAUL = derive_id("test", "paul")
 
@@ -109,3 +110,43 @@ async def test_without_a_context_the_database_shows_no_row(house: House) -> None
             assert await connection.fetchval(f"select count(*) from {table}") == 0, table  # noqa: S608
     finally:
         await connection.close()
+
+
+async def test_nonsense_is_refused_by_name_and_breaks_nothing(house: House) -> None:
+    alert = await opened(house)
+    naive = base64.urlsafe_b64encode(b'["2026-03-02T11:00:00","00000000-0000-7000-8000-000000000000"]').decode()
+    hook = {"kind": "webhook", "name": "x", "address": "https://8.8.8.8/", "secret_file": "missing.secret"}
+    route = {"destination_id": derive_id("nowhere")}
+    for method, path, body, field in (
+        ("POST", f"/v1/alerts/{alert}/snooze", {"until": "9999-12-31T23:59:59-12:00"}, "until"),
+        ("POST", f"/v1/alerts/{alert}/snooze", {"until": "2026-04-01T00:00:00"}, "until"),
+        ("POST", f"/v1/alerts/{alert}/snooze", {"until": "2026-04-01T00:00:00Z", "why": "x"}, "why"),
+        ("GET", f"/v1/alerts?cursor={naive}", None, "cursor"),
+        ("GET", "/v1/alerts?cursor=nonsense", None, "cursor"),
+        ("GET", "/v1/alerts?account=1", None, "account"),
+        ("GET", "/v1/alerts?limit=0", None, "limit"),
+        ("POST", "/v1/rules/stale_touch", {"thresholds": {}, "note": "a\x00b"}, "note"),
+        ("POST", "/v1/rules/stale_touch", {"thresholds": {"warn": 1}, "note": "x"}, "thresholds.warn"),
+        ("POST", "/v1/rules/order_gap", {"thresholds": {"times_p90": "1e9"}, "note": "x"}, "thresholds.times_p90"),
+        ("POST", "/v1/destinations", hook, "secret_file"),
+        ("POST", "/v1/destinations", {**hook, "secret_file": "../../etc/passwd"}, "secret_file"),
+        ("POST", "/v1/destinations", {**hook, "name": "x\r\nBcc: y"}, "name"),
+        ("POST", "/v1/routes", route, "destination_id"),
+    ):
+        answer = await house.call(method, path, body, subject="root", roles=("admin",))
+        assert answer.status_code == 422, (path, body, answer.text)
+        assert [error["field"] for error in answer.json()["errors"]] == [field], answer.text
+
+
+async def test_alerts_are_read_page_by_page(house: House) -> None:
+    await house.say(team(), anna(), lena(), account(), touched(days_ago=15), left(sources=()))
+    await house.drained()
+    seen: list[str] = []
+    cursor = ""
+    while True:
+        page = (await house.call("GET", f"/v1/alerts?limit=1{cursor}")).json()
+        seen += [alert["rule"] for alert in page["items"]]
+        if page["next"] is None:
+            break
+        cursor = f"&cursor={page['next']}"
+    assert sorted(seen) == ["champion_left", "stale_touch"]
