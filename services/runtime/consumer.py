@@ -141,10 +141,8 @@ class BatchConsumer(Generic[T]):
             return True
         try:
             await self._seek(consumer, assigned)
-        except Exception as error:
-            if judge(error) is not Fault.TRANSIENT:
-                raise
-            await self._wait_out(error)
+        except Exception as error:  # noqa: BLE001 - nothing may be processed before this succeeds
+            await self.wait_out(error)
             return False
         if consumer.assignment() != assigned:
             return False
@@ -166,6 +164,19 @@ class BatchConsumer(Generic[T]):
                 # What had failed is now somebody else's: otherwise it would have been fetched again.
                 self._set_status("running")
 
+    async def wait_out(self, error: Exception) -> None:
+        """Wait, longer each time, and say what for."""
+        seconds = self._backoff.next()
+        self._metrics.retries.labels(type(error).__name__).inc()
+        self._set_status(f"waiting: {type(error).__name__}: {error}"[:300])
+        _log.warning(
+            "waiting for the infrastructure",
+            error=f"{type(error).__name__}: {error}"[:300],
+            seconds=round(seconds, 1),
+            attempt=self._backoff.attempts,
+        )
+        await pause(self._stopping, seconds)
+
     def forget(self) -> None:
         """Place all partitions anew before anything of them is processed."""
         self._placed = None
@@ -185,10 +196,12 @@ class BatchConsumer(Generic[T]):
                 if await _unless(self._stopping, subscription.start()):
                     _log.info("consumer started", group=self._group, topics=list(self._names.values()))
                     await _first_of(self._stopping, self._failed)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - a task that dies in silence helps nobody
                 if judge(error) is not Fault.TRANSIENT:
-                    raise
-                await self._wait_out(error)
+                    _log.exception("the consumer cannot start")
+                    self._stop_for(f"{type(error).__name__} when starting; see the log")
+                else:
+                    await self.wait_out(error)
             finally:
                 await self._leave(subscription)
             if self._failed.is_set():
@@ -219,7 +232,7 @@ class BatchConsumer(Generic[T]):
         except Exception as error:
             self._give_back()
             # Nothing that a record can cause gets here, so whatever it is, trying again is all there is to do.
-            await self._wait_out(error)
+            await self.wait_out(error)
             raise
         self._saved |= outcome.positions
         self._in_flight = {}
@@ -239,18 +252,6 @@ class BatchConsumer(Generic[T]):
     def _stop_for(self, why: str) -> None:
         self._set_status(f"stopped: {why}")
         self._failed.set()
-
-    async def _wait_out(self, error: Exception) -> None:
-        seconds = self._backoff.next()
-        self._metrics.retries.labels(type(error).__name__).inc()
-        self._set_status(f"waiting: {type(error).__name__}: {error}"[:300])
-        _log.warning(
-            "waiting for the infrastructure",
-            error=f"{type(error).__name__}: {error}"[:300],
-            seconds=round(seconds, 1),
-            attempt=self._backoff.attempts,
-        )
-        await pause(self._stopping, seconds)
 
     async def _seek(self, consumer: StoredOffsetConsumer, assigned: frozenset[TopicPartition]) -> None:
         logical = {(self._names[tp.topic], tp.partition): tp for tp in assigned}

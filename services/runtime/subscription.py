@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Protocol, cast
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka.errors import ConsumerStoppedError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 from faststream.kafka.message import KafkaAckableMessage
@@ -27,7 +28,7 @@ _PARTITION_FETCH_BYTES = 4 * 1024 * 1024
 
 
 class Keeper(Protocol):
-    """Who knows where reading goes on. All but `place` return at once."""
+    """Who knows where reading goes on. The plain functions return at once."""
 
     async def place(self, consumer: "StoredOffsetConsumer") -> bool:
         """Seek partitions that were newly assigned; False when that is not possible yet (after waiting a while)."""
@@ -39,6 +40,10 @@ class Keeper(Protocol):
 
     def fetched(self, before: dict[TopicPartition, int], after: dict[TopicPartition, int]) -> None:
         """Take note of a fetch: positions before and after, of the partitions that gave records."""
+        ...
+
+    async def wait_out(self, error: Exception) -> None:
+        """Wait before the next attempt after a fetch failed, and say so."""
         ...
 
     def forget(self) -> None:
@@ -63,10 +68,13 @@ class StoredOffsetConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # published
         before, assignment = self.positions(), self._current_assignment()
         try:
             fetched = await super().getmany(timeout_ms=_FETCH_WAIT_MS, max_records=max_records)
-        except Exception:
+        except ConsumerStoppedError:
+            raise
+        except Exception as error:  # noqa: BLE001 - FastStream would call again at once, for ever and in silence
             if self._current_assignment() is assignment:
                 self.seek_all(before)
-            raise
+            await self._keeper.wait_out(error)
+            return {}
         if self._current_assignment() is not assignment:
             # A rebalance came in between: these records were fetched from positions that are not ours.
             self._keeper.forget()

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import ClassVar
 
 import asyncpg
+import pytest
+from aiokafka.errors import CorruptRecordException
 
-from services.runtime import offsets
+from services.runtime import offsets, tolerant
 from services.runtime.faults import Rejected
 from services.runtime.postgres import acquire, transaction
 from services.runtime.processing import BatchProcessor
 from services.runtime.records import Received, Record
 from services.runtime.telemetry import Telemetry
+from services.runtime.tolerant import TolerantRecords
 from tests.integration.runtime.harness import REPORTS, Message, Probe, Rig, eventually, message, running
 
 
@@ -245,3 +249,30 @@ async def test_values_that_postgres_refuses_are_dead_letters_however_many_source
         await one_rig.has_effects({number for number in range(100) if number % 10})
         assert consumer.status == "running"
     assert len(await one_rig.letters()) == 10
+
+
+class _Corrupt(TolerantRecords):
+    """Every third batch of a response fails its check, until four have."""
+
+    read: ClassVar[int] = 0
+    failed: ClassVar[int] = 0
+
+    def next_batch(self) -> object:
+        """Reads or fails."""
+        _Corrupt.read += 1
+        if _Corrupt.read % 3 == 0 and _Corrupt.failed < 4:
+            _Corrupt.failed += 1
+            raise CorruptRecordException
+        return super().next_batch()
+
+
+async def test_a_fetch_that_fails_loses_nothing_of_what_was_fetched_with_it(
+    one_rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tolerant, "TolerantRecords", _Corrupt)
+    for start in range(0, 300, 30):
+        await one_rig.produce(message(number) for number in range(start, start + 30))
+    async with running(one_rig.consumer(Probe())):
+        await one_rig.has_effects(range(300))
+    assert _Corrupt.failed == 4
+    assert set((await one_rig.effects()).values()) == {1}
