@@ -20,7 +20,7 @@ from services.ingest.domain.mapping import Mapped, Origin
 from services.ingest.sources import aircall, shopify, zendesk
 from services.ingest.sources.mail import Mailbox, map_mail
 
-FOLDER = Path(__file__).with_name("golden")
+FOLDER = Path(__file__).with_name("examples")
 MAPPINGS = {"zendesk": zendesk.map_webhook, "aircall": aircall.map_webhook, "shopify": shopify.map_webhook}
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 DIRECTORY = Directory(["brightwell.example"], "DE")
