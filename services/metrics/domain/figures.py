@@ -1,7 +1,7 @@
 """The values of every KPI and window, from running sums and what was read beside them."""
 
 from collections.abc import Iterator, Sequence
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -90,15 +90,17 @@ def repeat_rates(sums: Sums, first_order: date | None) -> list[Decimal | None]:
     None: it placed no order.
     """
     rates: list[Decimal | None] = []
+    age = -1 if first_order is None else (sums.as_of - first_order).days
     for window in WINDOWS:
-        now = sums.count(ORDERS, window)
-        for orders, end in (
-            (now, sums.as_of),
-            (sums.count(ORDERS, 2 * window) - now, sums.as_of - timedelta(days=window)),
-        ):
-            first = first_order is not None and end - timedelta(days=window) < first_order <= end
-            rates.append(None if not orders else _ALL if orders > first else _NONE)
+        both = sums.count(ORDERS, 2 * window)
+        now = sums.count(ORDERS, window) if both else 0
+        rates.append(_rate(now, first=0 <= age < window))
+        rates.append(_rate(both - now, first=window <= age < 2 * window))
     return rates
+
+
+def _rate(orders: int, *, first: bool) -> Decimal | None:
+    return None if not orders else _ALL if orders > first else _NONE
 
 
 def of_account(state: AccountState) -> Iterator[Figure]:

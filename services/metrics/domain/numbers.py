@@ -12,6 +12,7 @@ EXACT = Context(prec=80)
 
 _CENTS_PLACES = 2
 _CENTS = Decimal("0.01")
+NOTHING = Decimal("0.00")
 _SCALE = 10_000
 _HOUR = 3_600_000_000
 """Microseconds."""
@@ -42,14 +43,16 @@ def hours(durations: Sequence[int]) -> tuple[Decimal, Decimal, Decimal]:
 
 def money(amount: Decimal) -> Decimal:
     """Return the same amount in its canonical form: 12.5 and 12.500 are both written 12.50."""
-    if amount and str(amount)[-3:-2] == ".":
-        return amount  # nearly always: two decimals as they came
+    if not amount:
+        return NOTHING
+    if str(amount)[-3:-2] == ".":
+        return amount  # nearly always: two decimals, as it came
     with localcontext(EXACT):
         plain = amount.normalize()
         exponent = plain.as_tuple().exponent
         if isinstance(exponent, int) and exponent > -_CENTS_PLACES:
             plain = plain.quantize(_CENTS)
-        return plain or Decimal("0.00")
+        return plain
 
 
 def add(first: Decimal, second: Decimal) -> Decimal:

@@ -3,7 +3,7 @@
 Written by hand where most of the time goes: nearly every record changes some account, and each state has 44 values.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -15,8 +15,11 @@ import orjson
 from contracts.envelope import format_instant
 from services.metrics.domain.facts import ROLES
 from services.metrics.domain.figures import Figure, currencies, hour_figures, repeat_rates, revenue_figures
+from services.metrics.domain.numbers import EXACT, money
 from services.metrics.domain.state import AccountState, Item, Touch, TouchKey
 from services.metrics.domain.windows import ADDITIVE, LENGTHS, WINDOWS, Sums
+
+_MONEY_PLACES = tuple((window, LENGTHS.index(window), LENGTHS.index(2 * window)) for window in WINDOWS)
 
 
 class _Cell(NamedTuple):
@@ -84,8 +87,9 @@ def _values(state: AccountState) -> Iterator[str]:
         yield _NO_HOURS
     for cell in _AFTER_HOURS:
         yield _count(cell, counts, state)
-    if currencies(state.sums):
-        yield from map(text, revenue_figures(state.sums, state.currency))
+    if listed := currencies(state.sums):
+        for currency in listed:
+            yield from _revenue(currency, state.sums.money[currency])
     else:
         yield _no_revenue(state.currency)
     rates = repeat_rates(state.sums, state.rhythm.first_day)
@@ -104,6 +108,16 @@ def _count(cell: _Cell, counts: list[int], state: AccountState) -> str:
         query = evidence_query(state.account_id, cell.kpi, WINDOWS[cell.window_place], state.sums.as_of)
         return f'{shown},"evidence":{{"count":{now},"interaction_ids":["{ids}"],"query":"{query}"}}}}'
     return shown + "}"
+
+
+def _revenue(currency: str, amounts: Sequence[Decimal]) -> Iterator[str]:
+    for window, now_place, both_place in _MONEY_PLACES:
+        now = amounts[now_place]
+        before = EXACT.subtract(amounts[both_place], now)
+        yield (
+            f'{{"kpi":"net_revenue","window":{window},"currency":"{currency}","value":"{money(now)}",'
+            f'"previous":"{money(before)}","change":"{money(EXACT.subtract(now, before))}"}}'
+        )
 
 
 def text(figure: Figure) -> str:
