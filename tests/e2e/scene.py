@@ -19,7 +19,7 @@ import httpx2
 from contracts.ids import derive_id, interaction_id
 from samples.calendar import LIVE_DAY
 from samples.company import CRM, DESK, FOLDER, PHONES, SHOP
-from samples.facts import Call, Departure, Mail, OrderStep, TicketStep
+from samples.facts import Call, Departure, Fact, Mail, OrderStep, TicketStep
 from samples.history_lines import SHOP_DOMAIN, instant
 from samples.script import Step
 from samples.theatre import Theatre, open_theatre
@@ -80,24 +80,14 @@ class Scene:
         return {id_: key for key, id_ in self.accounts.items()}
 
     @cached_property
+    def ids(self) -> dict[str, str]:
+        """Interaction ids by what the script calls an interaction, from its providers' own ids."""
+        return {label: id_ for fact in self.theatre.player.story.facts for label, id_ in _named(fact)}
+
+    @cached_property
     def labels(self) -> dict[str, str]:
-        """What the script calls an interaction, by the id that its providers' ids give."""
-        named: dict[str, str] = {}
-        for fact in self.theatre.player.story.facts:
-            match fact:
-                case Mail():
-                    sent = instant(fact.at).replace("Z", "+00:00")
-                    native = derive_id("mail", fact.message_id, fact.sender.address, sent)
-                    named[interaction_id("mail", "mail", native)] = f"mail {fact.message_id}"
-                case Call():
-                    named[interaction_id("call", PHONES, fact.number)] = f"call {fact.number}"
-                case TicketStep():
-                    named[interaction_id("ticket", DESK, fact.ticket)] = f"ticket {fact.ticket}"
-                case OrderStep():
-                    named[interaction_id("order", SHOP, f"{SHOP_DOMAIN}/{fact.order}")] = f"order {fact.order}"
-                case Departure():
-                    named[interaction_id("contact", CRM, fact.number)] = f"contact {fact.number}"
-        return named
+        """What the script calls an interaction, by its id."""
+        return {id_: label for label, id_ in self.ids.items()}
 
     @cached_property
     def users(self) -> dict[str, str]:
@@ -205,6 +195,27 @@ class Scene:
     @staticmethod
     def _own(line: dict[str, Any]) -> str:
         return line["evidence"][0] if line["rule"] in RULES_OF_EACH else ""
+
+
+def label_of(fact: Fact) -> str:
+    """What the script calls the interaction that a fact is about; nothing for what no test asks about."""
+    return next((label for label, _ in _named(fact)), "")
+
+
+def _named(fact: Fact) -> Iterator[tuple[str, str]]:
+    match fact:
+        case Mail():
+            sent = instant(fact.at).replace("Z", "+00:00")
+            native = derive_id("mail", fact.message_id, fact.sender.address, sent)
+            yield f"mail {fact.message_id}", interaction_id("mail", "mail", native)
+        case Call():
+            yield f"call {fact.number}", interaction_id("call", PHONES, fact.number)
+        case TicketStep():
+            yield f"ticket {fact.ticket}", interaction_id("ticket", DESK, fact.ticket)
+        case OrderStep():
+            yield f"order {fact.order}", interaction_id("order", SHOP, f"{SHOP_DOMAIN}/{fact.order}")
+        case Departure():
+            yield f"contact {fact.number}", interaction_id("contact", CRM, fact.number)
 
 
 def _change(known: dict[str, Any] | None, alert: dict[str, Any]) -> str | None:

@@ -26,11 +26,13 @@ from contracts.envelope import Envelope
 from contracts.ids import interaction_id
 from contracts.topics import ACCOUNTS, ACTIVITY, ALERTS, INBOUND, INTERACTIONS, KPIS, Topic
 from samples.company import CRM
+from samples.facts import Call, Mail
+from samples.liveday import NEWCOMER
 from samples.player import FLOW_ORDER
 from samples.script import Step
 from tests.e2e.foreign import ForeignRecord, put, read_all
 from tests.e2e.receiver import Receiver
-from tests.e2e.scene import Scene, disordered, expected, scene
+from tests.e2e.scene import Scene, disordered, expected, label_of, scene
 
 LIFE = ("step", "change", "rule", "account", "severity", "evidence")
 
@@ -63,6 +65,25 @@ def test_what_is_nobodys_is_shown_and_goes_away_when_somebody_says_whose_it_is(p
     shown = {item["value"]: item["interactions"] for item in plain["unmatched"] if item["kind"] in {"address", "phone"}}
     assert shown == expected()["strangers"]["at the end"]
     assert "example.lea.anfrage@gmail.com" in expected()["strangers"]["after history"]
+
+
+def test_every_mail_and_call_has_the_touch_class_that_its_writer_meant(played: Scene, plain: dict[str, Any]) -> None:
+    read = {row[0]: row[2] for rows in plain["ledger"].values() for row in rows}
+    meant = {
+        id_: fact.touch
+        for fact in played.theatre.player.story.facts
+        if isinstance(fact, Mail | Call) and (id_ := played.ids.get(label_of(fact))) in read
+    }
+    assert len(meant) > 1700
+    assert {id_: read[id_] for id_ in meant} == meant
+
+
+def test_somebody_who_writes_and_is_in_no_group_is_suggested_with_what_suggests_them(played: Scene) -> None:
+    suggested = played.get("accounts", "/v1/accounts/key:kupferberg/suggestions")["items"]
+    newcomer = next(one for one in suggested if one["value"] == NEWCOMER.address)
+    assert (newcomer["name"], newcomer["contact_id"]) == (NEWCOMER.name, None)
+    ids = {item["id"] for item in newcomer["interactions"]}
+    assert ids == {played.ids["mail <live.newcomer@kupferberg.example>"]}
 
 
 def test_every_alert_that_speaks_reaches_its_manager_by_mail_once(played: Scene) -> None:
