@@ -129,7 +129,7 @@ async def job(
         telemetry=telemetry,
         after_commit=drain.committed,
     )
-    answer = await drain.run(consumer)
+    answer = await drain.run(consumer, pool)
     await pool.close()
     telemetry.close()
     return answer

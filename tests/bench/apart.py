@@ -7,7 +7,6 @@ as JSON and writes what it returns beside it.
 from __future__ import annotations
 
 import asyncio
-import cProfile
 import importlib
 import json
 import logging
@@ -23,6 +22,7 @@ import uvloop
 from deploy.local.instance import CHECKOUT, Instance
 from deploy.local.processes import LocalFault, last_words, spawn, stop
 from tests.bench.figures import CheckFailed
+from tests.bench.sampling import sampled
 
 _PROFILE = "TENURE_BENCH_PROFILE"
 _LOOK_EVERY = 0.05  # seconds
@@ -62,21 +62,15 @@ def _main(job: str, file: Path) -> None:
     logging.basicConfig(level=logging.WARNING)
     module, _, function = job.partition(":")
     work = getattr(importlib.import_module(module), function)
-    # processor time: what other processes do on this machine must not count
-    profile = cProfile.Profile(time.process_time) if os.environ.get(_PROFILE) else None
+    report = os.environ.get(_PROFILE)
     try:
-        if profile:
-            profile.enable()
-        result = uvloop.run(work(**json.loads(file.read_text())))
+        with sampled(Path(report) if report else None):
+            result = uvloop.run(work(**json.loads(file.read_text())))
     except CheckFailed as failed:
         result = {"check_failed": str(failed)}
     except Exception as fault:  # noqa: BLE001 - whatever it is, the caller is told
         traceback.print_exc()
         result = {"fault": f"{type(fault).__name__}: {fault}"}
-    finally:
-        if profile:
-            profile.disable()
-            profile.dump_stats(os.environ[_PROFILE])
     draft = file.with_suffix(".draft")
     draft.write_text(json.dumps(result))
     draft.rename(file.with_suffix(".answer.json"))

@@ -84,7 +84,7 @@ async def job(
     *, bootstrap: str, prefix: str, database: str, records: int, accounts: int, conversations: int
 ) -> dict[str, Any]:
     """Publishes everything; then the topic must hold each record once, for every account in the order of versions."""
-    batch = min(2000, max(1, records // 4))
+    batch = min(RuntimeSettings.model_fields["relay_batch"].default, max(1, records // 4))
     settings = RuntimeSettings(kafka_bootstrap=bootstrap, database_url=database, topic_prefix=prefix, relay_batch=batch)
     telemetry = Telemetry("accounts", settings)
     relay = Relay(service="accounts", dsn=database, settings=settings, telemetry=telemetry)
