@@ -180,7 +180,11 @@ class Relay:
 
     async def _hold_lease(self, backoff: Backoff) -> None:
         connection = await asyncpg.connect(
-            self._dsn, server_settings={"application_name": f"{self._service}-relay"}, timeout=10
+            self._dsn,
+            server_settings={"application_name": f"{self._service}-relay"},
+            timeout=10,
+            # A server that vanished without a word must not hold the relay for ever: another one has the lease by then.
+            command_timeout=30,
         )
         connection.add_termination_listener(lambda _connection: self._wake.set())
         try:
