@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
@@ -54,12 +55,24 @@ def is_problem(response: httpx2.Response, status: int) -> dict[str, Any]:
     return problem
 
 
+async def in_pieces() -> AsyncIterator[bytes]:
+    """Two megabytes whose length nobody announces."""
+    for _ in range(32):
+        yield b" " * 65_536
+
+
+def media_of(door: str, ingest: Ingest) -> dict[str, str]:
+    media = {"events": "application/cloudevents+json", "mail": "message/rfc822", "import": "application/x-ndjson"}
+    return {"content-type": media.get(door, "application/json"), **ingest.bearer("operator")}
+
+
 async def test_what_no_door_takes(ingest: Ingest) -> None:
     for door in DOORS:
         is_problem(await knock(ingest, door, b" " * (2 * 1024 * 1024)), 413)
         is_problem(await knock(ingest, door, b"{}", x_long="x" * 17_000), 431)
         is_problem(await knock(ingest, door, b"{}", content_encoding="gzip"), 415)
         is_problem(await knock(ingest, door, b"{}", content_type="text/plain"), 415)
+        is_problem(await ingest.http.post(PATHS[door], content=in_pieces(), headers=media_of(door, ingest)), 413)
     for path in PATHS.values():
         is_problem(await ingest.http.get(path), 405)
     for path in ("/v1/webhooks/nobody", "/v1/mail/nobody", "/v1/events/nobody", "/v1/nothing"):
