@@ -56,6 +56,16 @@ def test_commands_of_tenure_exist(document: Path) -> None:
     assert missing == []
 
 
+def test_the_tests_that_the_guarantees_name_exist() -> None:
+    rows = (ROOT / "docs" / "guarantees.md").read_text()
+    named_tests = re.findall(r"\[([a-z0-9 ]+)\]\(\.\./(tests/[^)]+)\)", rows)
+    assert named_tests
+    missing = [
+        name for name, file in named_tests if f"def test_{name.replace(' ', '_')}(" not in (ROOT / file).read_text()
+    ]
+    assert missing == []
+
+
 def test_the_changelog_has_each_version_once_and_begins_with_what_is_unreleased() -> None:
     headings = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert headings[0] == "Unreleased"
