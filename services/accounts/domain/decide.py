@@ -1,6 +1,6 @@
 """Pure steps between what the tables hold and what they shall hold."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -92,17 +92,10 @@ def regroup(
             for name in member.references
             if name in conversation_of_reference
         }
-        free = sorted(candidates - taken)
-        label = (
-            free[0]
-            if free
-            else new_id[min(member.id for member in group if member.id in touched)]
-            if _any_touched(group, touched)
-            else ""
-        )
-        if not label:
-            # A part that fell off and has no touched member: its first member lends its own id.
-            label = min(member.id for member in group)
+        # Without one that is free: a new one, or, for a part that fell off, the id of its first member.
+        first = min(member.id for member in group)
+        new = min((member.id for member in group if member.id in touched), default=None)
+        label = min(candidates - taken, default=first if new is None else new_id[new])
         taken.add(label)
         summary = summarise(group)
         for member in group:
@@ -122,10 +115,6 @@ def regroup(
             if old_summaries[conversation] != summary:
                 again.add(label)
     return Regrouping(conversation_of, summaries, moved_references, moved_members, sorted(again))
-
-
-def _any_touched(group: Iterable[Member], touched: Collection[str]) -> bool:
-    return any(member.id in touched for member in group)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,111 @@
+"""Two consumers, the job runner and an editor at once: the result is the one that each alone would have given."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+
+import pytest
+
+from contracts.events import Event
+from services.accounts.handlers.fold import Fold
+from services.accounts.handlers.jobs import JobRunner
+from services.accounts.store import jobs
+from services.runtime.faults import Fault, judge
+from services.runtime.postgres import transaction
+from tests.integration.accounts.desk import Company
+from tests.integration.accounts.stories import Office
+from tests.unit.accounts.events import at, mail, order, refund, report, ticket, withdrawn
+
+
+def _history(seed: int) -> list[Event]:
+    """Refunds before and after their orders, threads that meet over tickets, revisions, withdrawals."""
+    chance = random.Random(seed)  # noqa: S311 - a test's dice
+    people = [f"p{number}@c{number % 4}.example" for number in range(12)]
+    events: list[Event] = []
+    for number in range(40):
+        buyer = chance.choice(people)
+        events.append(order(f"o{number}", buyer, when=at(hours=number)))
+        if number % 2:
+            events.append(refund(f"r{number}", f"o{number}", when=at(hours=number + 1)))
+        if number % 7 == 0:
+            events.append(order(f"o{number}", chance.choice(people), "5.00", order=2, when=at(hours=number)))
+        if number % 11 == 0:
+            events.append(withdrawn(events[-1], order=9))
+    for number in range(40):
+        refers = [f"<{chance.randrange(40)}>" for _ in range(chance.randrange(3))]
+        references = [{"kind": "message", "value": value} for value in {f"<{number}>", *refers}]
+        if number % 5 == 0:
+            references.append({"kind": "ticket", "value": f"test:acme:{chance.randrange(6)}"})
+        person = chance.choice(people)
+        events.append(
+            mail(f"<{number}>", person, "anna@brightwell.example", when=at(hours=number), references=references)
+        )
+    events += [ticket("opened", str(number), chance.choice(people), when=at(hours=number)) for number in range(6)]
+    chance.shuffle(events)
+    return events
+
+
+async def _consume(office: Office, fold: Fold, events: Sequence[Event], seed: int) -> None:
+    """One consumer: batches in order, each repeated until no fault of the infrastructure is in its way."""
+    chance = random.Random(seed)  # noqa: S311 - a test's dice
+    waiting = list(events)
+    while waiting:
+        size = chance.randint(1, 12)
+        batch, waiting = waiting[:size], waiting[size:]
+        while True:
+            try:
+                async with transaction(office.pool) as connection:
+                    await fold.apply(connection, [report(one) for one in batch])
+            except Exception as error:
+                if judge(error) is not Fault.TRANSIENT:
+                    raise
+                continue
+            break
+
+
+@pytest.mark.parametrize("seed", [1, 4])
+async def test_two_consumers_and_an_editor_leave_what_one_alone_would_have_left(
+    company: Company, office: Office, fold: Fold, seed: int
+) -> None:
+    accounts = [await office.account(f"c{number}") for number in range(4)]
+    history = _history(seed)
+    halves: tuple[list[Event], list[Event]] = ([], [])
+    for event in history:
+        halves[int(event.interaction.id[:2], 16) % 2].append(event)
+    runner = JobRunner(office.pool, fold, jobs)
+    await runner.start()
+
+    async def edit() -> None:
+        for number, account in enumerate(accounts):
+            while True:
+                body = {"domain": f"c{number}.example"}
+                answer = await company.admin.post(f"/v1/accounts/{account}/domains", json=body)
+                assert answer.status_code in {201, 503}, answer.text
+                if answer.status_code == 201:
+                    break
+            await asyncio.sleep(0)
+
+    await asyncio.gather(
+        _consume(office, fold, halves[0], seed + 1), _consume(office, fold, halves[1], seed + 2), edit()
+    )
+    await runner.stop()
+    await office.run_jobs()
+    concurrent = await office.standing()
+    async with transaction(office.pool) as connection:
+        for table in (
+            "ledger",
+            "interaction",
+            "interaction_party",
+            "conversation",
+            "conversation_ref",
+            "attribution",
+            "outbox",
+        ):
+            await connection.execute(f"delete from {table}")  # noqa: S608 - one of the names above
+    await office.receive(*history)
+    alone = await office.standing()
+    assert len(alone) > 60
+    assert concurrent == alone
+    assert await office.rows("select id from job") == []
