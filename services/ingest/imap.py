@@ -48,14 +48,16 @@ class Fetched:
 
 
 class ImapSession:
-    """One connection, for one pass. Use it as a context manager, by one thread at a time."""
+    """One connection, kept from pass to pass; by one thread at a time. Providers count logins."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
         self._box: BaseMailBox | None = None
 
     def open(self) -> Self:
-        """Connect and log in; raises one of `IMAP_FAULTS`."""
+        """Connect and log in, unless the connection still stands; raises one of `IMAP_FAULTS`."""
+        if self._stands():
+            return self
         configuration = self._source.configuration
         host, port = str(configuration.host), configuration.port
         if configuration.tls:
@@ -72,6 +74,16 @@ class ImapSession:
             self.close()
             raise
         return self
+
+    def _stands(self) -> bool:
+        if self._box is None:
+            return False
+        try:
+            self._box.client.noop()
+        except IMAP_FAULTS:
+            self.close()
+            return False
+        return True
 
     def close(self) -> None:
         """Log out; a connection that is broken already is let go."""

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 
 import asyncpg
 import structlog
@@ -59,39 +60,49 @@ class MailboxPoller:
         await asyncio.gather(*pending, return_exceptions=True)
 
     async def _poll(self, source: Source) -> None:
-        clock = self._reception.clock
-        while not self._stop_asked.is_set():
-            began, clock_then = time.monotonic(), clock.now()
-            pause = source.configuration.poll_seconds
-            try:
-                await self.look(source)
-            except (*IMAP_FAULTS, *_DATABASE_FAULTS, Unavailable) as error:
-                pause = max(pause, _RETRY_SECONDS)
-                _log.warning("a mailbox could not be read", source=source.name, error=type(error).__name__)
-                await self._note(source, f"broken: {type(error).__name__}")
-            except Exception as error:  # noqa: BLE001 - our own mistake about one mailbox must not end its polling unseen
-                pause = max(pause, _RETRY_SECONDS)
-                _log.error("reading a mailbox failed", source=source.name, exc_info=error)
-                await self._note(source, f"broken: {type(error).__name__}")
-            # A stepped clock asks for a pass at once: nothing else says that time has passed.
-            while (
-                not self._stop_asked.is_set()
-                and time.monotonic() - began < pause
-                and (clock.now() - clock_then).total_seconds() < pause
-            ):
-                await asyncio.sleep(min(_LOOK_SECONDS, pause))
-
-    async def look(self, source: Source) -> None:
-        """Make one pass over the mailbox; the horizon moves to the clock before it began."""
-        horizon = self._reception.clock.now()
         session = ImapSession(source)
-        await asyncio.to_thread(session.open)
         try:
-            for folder in source.configuration.folder:
-                if not await self._read(source, session, folder):
-                    return
+            while not self._stop_asked.is_set():
+                began, clock_then = time.monotonic(), self._reception.clock.now()
+                good = await self._pass(source, session)
+                pause = source.configuration.poll_seconds
+                await self._rest(pause if good else max(pause, _RETRY_SECONDS), began, clock_then)
         finally:
             await asyncio.to_thread(session.close)
+
+    async def _rest(self, pause: float, began: float, clock_then: datetime) -> None:
+        """Wait until the next pass is due. A stepped clock asks for one at once: nothing else says that time passed."""
+        clock = self._reception.clock
+        while (
+            not self._stop_asked.is_set()
+            and time.monotonic() - began < pause
+            and (clock.now() - clock_then).total_seconds() < pause
+        ):
+            await asyncio.sleep(min(_LOOK_SECONDS, pause))
+
+    async def _pass(self, source: Source, session: ImapSession) -> bool:
+        """Make one pass; whatever goes wrong is this mailbox's alone, and is said by its status."""
+        try:
+            await self._look(source, session)
+        except (*IMAP_FAULTS, *_DATABASE_FAULTS, Unavailable) as error:
+            fault: Exception = error
+            _log.warning("a mailbox could not be read", source=source.name, error=type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - our own mistake about one mailbox must not end its polling unseen
+            fault = error
+            _log.error("reading a mailbox failed", source=source.name, exc_info=error)
+        else:
+            return True
+        await asyncio.to_thread(session.close)
+        await self._note(source, f"broken: {type(fault).__name__}")
+        return False
+
+    async def _look(self, source: Source, session: ImapSession) -> None:
+        """Read what is new in every folder; the horizon moves to the clock before we began."""
+        horizon = self._reception.clock.now()
+        await asyncio.to_thread(session.open)
+        for folder in source.configuration.folder:
+            if not await self._read(source, session, folder):
+                return
         async with acquire(self._pool) as connection:
             await store.save_pass(connection, source.name, horizon, "ok")
 
