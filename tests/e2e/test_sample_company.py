@@ -257,7 +257,7 @@ def test_poison_becomes_dead_letters_with_its_bytes_and_stops_nobody(played: Sce
     ]
     if topic.cleanup == "delete":
         # a compacted topic takes no record without a key
-        poison.append(ForeignRecord(None, b"{}", headers))
+        poison.append(ForeignRecord(None, b"{without a key", headers))
     known = {letter["id"] for letter in letters(played, service, topic)}
     put(played.theatre.system.kafka.bootstrap, topic.name, poison)
     played.theatre.player.wait_until_drained()
