@@ -137,6 +137,10 @@ class MailboxPoller:
                     self._reception.ignored(source.name, at)
             except (Unmapped, ValidationError) as unmapped:
                 why = unmapped.reason if isinstance(unmapped, Unmapped) else "not_valid"
+                if not source.configuration.content:
+                    # It stays in the mailbox: what must not be kept must not lie on a topic as raw bytes either.
+                    self._reception.refused(source.name, why)
+                    return
                 await self._reception.keep_raw(source.name, mail.raw, why, at=at, traceparent=trace.traceparent)
 
     async def _note(self, source: Source, status: str) -> None:

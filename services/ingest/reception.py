@@ -10,7 +10,7 @@ from contracts.events import UNMAPPED_TYPE, Event
 from contracts.ids import derive_id, digest
 from services.ingest.domain.identities import Directory
 from services.ingest.domain.mapping import Origin
-from services.ingest.publisher import Outgoing, Publisher
+from services.ingest.publisher import Outgoing, Publisher, TooLarge, Unavailable
 from services.ingest.settings import Source
 from services.ingest.statistics import Statistics
 from services.runtime.clock import Clock
@@ -79,6 +79,13 @@ class Reception:
         """Count a delivery that is understood and says nothing that concerns us."""
         self.telemetry.metrics.accepted(source, "ignored")
         self.statistics.delivered(source, at, ignored=1)
+
+    def undelivered(self, source: str, error: Unavailable | TooLarge, number: int = 1) -> None:
+        """Count what was right and could not be stored all the same."""
+        if isinstance(error, TooLarge):
+            self.refused(source, "too_large", number)
+        else:
+            self.refused(source, "unavailable", number, outcome="unavailable")
 
     def refused(self, source: str, reason: str, number: int = 1, *, outcome: str = "refused") -> None:
         """Count what was not let in."""

@@ -90,7 +90,7 @@ class Events:
         try:
             await self._reception.accept(source.name, events, origin.received_at, traceparent)
         except (Unavailable, TooLarge) as error:
-            self._reception.refused(source.name, "unavailable", len(events), outcome="unavailable")
+            self._reception.undelivered(source.name, error, len(events))
             raise refusal(error) from None
         content = {"accepted": len(events), "rejected": rejected, "results": results}
         return Answer(content, 207 if rejected else 202)

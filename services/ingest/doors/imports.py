@@ -70,7 +70,7 @@ class Imports:
             if events:
                 await self._reception.accept(source.name, events, origin.received_at, traceparent)
         except (Unavailable, TooLarge) as error:
-            self._reception.refused(source.name, "unavailable", len(events), outcome="unavailable")
+            self._reception.undelivered(source.name, error, len(events))
             raise refusal(error) from None
         if rejected:
             self._reception.refused(source.name, "not_valid", len(rejected))

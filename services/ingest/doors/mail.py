@@ -45,7 +45,7 @@ class MailDoor:
             try:
                 return await self._take(source, body, trace.traceparent)
             except (Unavailable, TooLarge) as error:
-                self._reception.refused(source.name, "unavailable", outcome="unavailable")
+                self._reception.undelivered(source.name, error)
                 raise refusal(error) from None
 
     async def _take(self, source: Source, body: bytes, traceparent: str | None) -> Response:
@@ -54,6 +54,11 @@ class MailDoor:
             mapped = await asyncio.to_thread(self._mappings[source.name], body, origin)
         except (Unmapped, ValidationError) as unmapped:
             why = unmapped.reason if isinstance(unmapped, Unmapped) else "not_valid"
+            if not source.configuration.content:
+                # What must not be kept must not lie on a topic as raw bytes either.
+                self._reception.refused(source.name, why)
+                detail = f"The mail says nothing that can be kept without its content ({why}); look at its headers."
+                raise Problem(422, "Mail not understood", detail, "unmapped") from None
             await self._reception.keep_raw(source.name, body, why, at=origin.received_at, traceparent=traceparent)
             return answer({"accepted": 0, "unmapped": why})
         if mapped.ignored is not None:

@@ -84,7 +84,7 @@ class Webhooks:
                 return Answer({"accepted": 0, "ignored": mapped.ignored})
             await self._reception.accept(source.name, mapped.events, at, traceparent)
         except (Unavailable, TooLarge) as error:
-            self._reception.refused(source.name, "unavailable", outcome="unavailable")
+            self._reception.undelivered(source.name, error)
             raise refusal(error) from None
         return Answer({"accepted": len(mapped.events)})
 

@@ -181,6 +181,19 @@ async def test_a_mail_by_http_is_taken(ingest: Ingest) -> None:
     assert event.TYPE == "tenure.email.received.v1"
 
 
+async def test_a_mailbox_without_content_keeps_no_raw_mail_either(start_ingest: StartIngest) -> None:
+    ingest = await start_ingest(
+        '[sources.quiet]\nprovider = "mail"\nmailbox = "max@brightwell.example"\ncontent = false\n'
+        'secret_files = ["mail.secret"]\n'
+    )
+    headers = {"content_type": "message/rfc822"}
+    for body, status in ((b"Subject: secret\r\n\r\nwords", 422), (MAIL, 202)):
+        response = await ingest.post("/v1/mail/quiet", body, SchemeName.STANDARD_WEBHOOKS, "mail.secret", **headers)
+        assert response.status_code == status
+    (record,) = await ingest.published(1)
+    assert b"Hello" not in record.value
+
+
 async def test_history_needs_an_operator(ingest: Ingest) -> None:
     line = orjson.dumps(PLACED)
     nobody: dict[str, str] = {}
