@@ -30,7 +30,8 @@ async def lock(connection: asyncpg.Connection, account_ids: Iterable[str]) -> di
                 next_version, traceparent
             from watched_account
             where account_id = any($1::uuid[])
-            order by account_id for update
+            order by account_id
+            for update
         """,
         wanted,
     )
@@ -48,11 +49,15 @@ async def lock_due(connection: asyncpg.Connection, now: datetime, asked_at: date
             select account_id, account::text as account, account_version, kpis::text as kpis, kpis_version,
                 next_version, traceparent
             from watched_account
-            where account_id in (select d.account_id
-            from due d
-            where d.due_at < $1 and (d.ask_again_at is null or d.ask_again_at <= $2)
-            order by d.due_at limit $3)
-            order by account_id for update skip locked
+            where account_id in (
+                select d.account_id
+                from due d
+                where d.due_at < $1 and (d.ask_again_at is null or d.ask_again_at <= $2)
+                order by d.due_at
+                limit $3
+            )
+            order by account_id
+            for update skip locked
         """,
         now,
         asked_at,
@@ -121,15 +126,15 @@ async def _save_briefs(connection: asyncpg.Connection, attributions: Sequence[At
     # A lower version never overwrites a greater one.
     await connection.execute(
         """
-            insert into brief (account_id, interaction_id, version, present, kind, occurred_at, direction,
-                contact_id)
+            insert into brief (account_id, interaction_id, version, present, kind, occurred_at, direction, contact_id)
             select account_id, interaction_id, version, present, kind, occurred_at, direction, contact_id
-            from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::boolean[], $5::text[], $6::timestamptz[],
-                $7::text[], $8::uuid[]) as s (account_id, interaction_id, version, present, kind, occurred_at,
-                direction, contact_id)
+            from unnest(
+                $1::uuid[], $2::uuid[], $3::bigint[], $4::boolean[], $5::text[], $6::timestamptz[], $7::text[],
+                $8::uuid[]
+            ) as s (account_id, interaction_id, version, present, kind, occurred_at, direction, contact_id)
             on conflict (account_id, interaction_id) do update
-            set version = excluded.version, present = excluded.present, kind = excluded.kind, occurred_at =
-                excluded.occurred_at, direction = excluded.direction, contact_id = excluded.contact_id
+            set version = excluded.version, present = excluded.present, kind = excluded.kind,
+                occurred_at = excluded.occurred_at, direction = excluded.direction, contact_id = excluded.contact_id
             where brief.version < excluded.version
         """,
         *columns,
@@ -180,8 +185,8 @@ async def _save_signals(connection: asyncpg.Connection, attributions: Sequence[A
                         occurred_at, account_version)
                     values ($1, $2, $3, $4, $5, $6::uuid[], $7, $8)
                     on conflict (account_id, interaction_id) do update
-                    set state = excluded.state, contact_ids = excluded.contact_ids, occurred_at =
-                        excluded.occurred_at, account_version = excluded.account_version
+                    set state = excluded.state, contact_ids = excluded.contact_ids,
+                        occurred_at = excluded.occurred_at, account_version = excluded.account_version
                     where signal.version <= excluded.version
                     returning 1
                 """,

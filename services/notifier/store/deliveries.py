@@ -103,11 +103,16 @@ async def _open_fold(connection: asyncpg.Connection, one: Enqueued) -> str | Non
     # A folded message that has not been tried yet takes one more step, and waits a little for others.
     found: str | None = await connection.fetchval(
         """
-            update delivery set next_attempt_at = now() + $2
-            where delivery_id = (select delivery_id
-            from delivery
-            where destination_id = $1 and folded and state = 'waiting' and attempts = 0 and lease_until is null
-            order by created_at limit 1 for update skip locked)
+            update delivery
+            set next_attempt_at = now() + $2
+            where delivery_id = (
+                select delivery_id
+                from delivery
+                where destination_id = $1 and folded and state = 'waiting' and attempts = 0 and lease_until is null
+                order by created_at
+                limit 1
+                for update skip locked
+            )
             returning delivery_id
         """,
         one.destination_id,
@@ -132,20 +137,31 @@ async def lease(
     # Each web hook is a lane of its own, and so is all mail: whoever is slow or dead fills no lane but theirs.
     rows = await connection.fetch(
         """
-            with ready as (select d.delivery_id, d.next_attempt_at, row_number() over (partition by case x.kind
-                when 'mail' then null else d.destination_id end
-            order by d.next_attempt_at, d.delivery_id) as place, x.kind
-            from delivery d join destination x using (destination_id)
-            where d.state = 'waiting' and d.next_attempt_at <= now() and (d.lease_until is null or d.lease_until
-                < now()) and not x.paused and (x.kind = 'mail' or not x.destination_id = any($1::uuid[]))),
-                taken as (select d.delivery_id
-            from delivery d join ready r using (delivery_id)
-            where r.place <= case r.kind when 'mail' then $2::int else 1 end
-            order by r.next_attempt_at limit $3 for update of d skip locked) update delivery d
+            with ready as (
+                select d.delivery_id, d.next_attempt_at, x.kind,
+                    row_number() over (
+                        partition by case x.kind when 'mail' then null else d.destination_id end
+                        order by d.next_attempt_at, d.delivery_id
+                    ) as place
+                from delivery d
+                join destination x using (destination_id)
+                where d.state = 'waiting' and d.next_attempt_at <= now()
+                    and (d.lease_until is null or d.lease_until < now())
+                    and not x.paused and (x.kind = 'mail' or not x.destination_id = any($1::uuid[]))
+            ), taken as (
+                select d.delivery_id
+                from delivery d
+                join ready r using (delivery_id)
+                where r.place <= case r.kind when 'mail' then $2::int else 1 end
+                order by r.next_attempt_at
+                limit $3
+                for update of d skip locked
+            )
+            update delivery d
             set lease_until = now() + $4
             from taken
-            where d.delivery_id = taken.delivery_id and d.state = 'waiting' and (d.lease_until is null or
-                d.lease_until < now())
+            where d.delivery_id = taken.delivery_id and d.state = 'waiting'
+                and (d.lease_until is null or d.lease_until < now())
             returning d.delivery_id
         """,
         list(busy),
@@ -233,9 +249,10 @@ async def counts(connection: asyncpg.Connection) -> asyncpg.Record:
         """
             select count(*) filter (where d.state = 'waiting' and d.attempts = 0 and not x.paused) as untried,
                 count(*) filter (where d.state = 'waiting' and d.attempts > 0 and not x.paused) as retrying,
-                count(*) filter (where d.state = 'waiting' and x.paused) as paused, count(*) filter (where
-                d.state = 'dead') as dead
-            from delivery d join destination x using (destination_id)
+                count(*) filter (where d.state = 'waiting' and x.paused) as paused,
+                count(*) filter (where d.state = 'dead') as dead
+            from delivery d
+            join destination x using (destination_id)
             where d.state <> 'delivered'
         """
     )
@@ -248,9 +265,11 @@ async def next_attempt_in(connection: asyncpg.Connection) -> float | None:
     # By the index on waiting deliveries.
     seconds: float | None = await connection.fetchval(
         """
-            select extract(epoch
-            from min(greatest(d.next_attempt_at, coalesce(d.lease_until, d.next_attempt_at))) - now())::float8
-            from delivery d join destination x using (destination_id)
+            select extract(
+                epoch from min(greatest(d.next_attempt_at, coalesce(d.lease_until, d.next_attempt_at))) - now()
+            )::float8
+            from delivery d
+            join destination x using (destination_id)
             where d.state = 'waiting' and not x.paused
         """
     )
@@ -270,15 +289,17 @@ async def listing(
     return await connection.fetch(
         """
             select d.delivery_id, d.destination_id, x.kind, x.name, d.state, d.folded, d.attempts, d.created_at,
-                d.next_attempt_at, d.settled_at, d.last_outcome, array(select c.alert_id
-            from delivery_step c
-            where c.delivery_id = d.delivery_id) as alert_ids
-            from delivery d join destination x using (destination_id)
-            where ($1::text is null or d.state = $1) and ($2::uuid is null or d.destination_id = $2) and
-                ($3::uuid is null or exists (select
-            from delivery_step c
-            where c.delivery_id = d.delivery_id and c.alert_id = $3))
-            order by d.created_at desc, d.delivery_id limit $4
+                d.next_attempt_at, d.settled_at, d.last_outcome,
+                array(select c.alert_id from delivery_step c where c.delivery_id = d.delivery_id) as alert_ids
+            from delivery d
+            join destination x using (destination_id)
+            where ($1::text is null or d.state = $1) and ($2::uuid is null or d.destination_id = $2)
+                and (
+                    $3::uuid is null
+                    or exists (select from delivery_step c where c.delivery_id = d.delivery_id and c.alert_id = $3)
+                )
+            order by d.created_at desc, d.delivery_id
+            limit $4
         """,
         state,
         destination_id,
@@ -302,8 +323,8 @@ async def retry(connection: asyncpg.Connection, delivery_id: str) -> bool:
     found = await connection.fetchval(
         """
             update delivery
-            set state = 'waiting', next_attempt_at = now(), created_at = case when state = 'dead' then now()
-                else created_at end, settled_at = null
+            set state = 'waiting', next_attempt_at = now(), settled_at = null,
+                created_at = case when state = 'dead' then now() else created_at end
             where delivery_id = $1 and state in ('dead', 'waiting')
             returning delivery_id
         """,

@@ -122,16 +122,16 @@ async def users_around(connection: asyncpg.Connection, account_ids: Collection[s
     # The documents of the few people whom rules and deliveries may need.
     rows = await connection.fetch(
         """
-            with working as (select p.user_id
-            from account_person p
-            where p.account_id = any($1::uuid[])) select u.user_id, u.document::text as document
+            with working as (
+                select p.user_id
+                from account_person p
+                where p.account_id = any($1::uuid[])
+            )
+            select u.user_id, u.document::text as document
             from app_user u
-            where u.user_id in (select user_id
-            from working) or u.user_id in (select d.user_id
-            from deputy d
-            join working on d.for_user_id = working.user_id) or u.user_id in (select t.lead_id
-            from team t
-            where t.lead_id is not null)
+            where u.user_id in (select w.user_id from working w)
+                or u.user_id in (select d.user_id from deputy d join working w on d.for_user_id = w.user_id)
+                or u.user_id in (select t.lead_id from team t where t.lead_id is not null)
         """,
         list(account_ids),
     )

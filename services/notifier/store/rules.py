@@ -73,7 +73,8 @@ async def add_version(
     )
     await connection.execute(
         """
-            insert into due (account_id, rule, due_at) select account_id, $1, $2
+            insert into due (account_id, rule, due_at)
+            select account_id, $1, $2
             from watched_account
             where account is not null
             on conflict (account_id, rule) do update
@@ -95,11 +96,11 @@ async def save_due(connection: asyncpg.Connection, looks: Iterable[Due]) -> None
         """
             insert into due (account_id, rule, due_at, held_by, held_why, ask_again_at)
             select account_id, rule, due_at, held_by, held_why, ask_again_at
-            from unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::timestamptz[]) as
-                s (account_id, rule, due_at, held_by, held_why, ask_again_at)
+            from unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::timestamptz[])
+                as s (account_id, rule, due_at, held_by, held_why, ask_again_at)
             on conflict (account_id, rule) do update
-            set due_at = excluded.due_at, held_by = excluded.held_by, held_why = excluded.held_why, ask_again_at
-                = excluded.ask_again_at
+            set due_at = excluded.due_at, held_by = excluded.held_by, held_why = excluded.held_why,
+                ask_again_at = excluded.ask_again_at
         """,
         *[list(column) for column in zip(*rows, strict=True)],
     )
@@ -150,8 +151,9 @@ async def due_counts(connection: asyncpg.Connection, now: datetime) -> asyncpg.R
     # Both by partial indexes.
     row = await connection.fetchrow(
         """
-            select count(*) filter (where held_by is null) as due, count(*) filter (where held_by in ('service',
-                'source')) as waiting, count(*) filter (where held_by = 'broken') as broken
+            select count(*) filter (where held_by is null) as due,
+                count(*) filter (where held_by in ('service', 'source')) as waiting,
+                count(*) filter (where held_by = 'broken') as broken
             from due
             where due_at < $1
         """,
@@ -168,8 +170,10 @@ async def held(connection: asyncpg.Connection, limit: int = 20) -> list[asyncpg.
         """
             select held_by, held_why, count(*) as looks
             from due
-            where held_by is not null group by held_by, held_why
-            order by looks desc, held_why limit $1
+            where held_by is not null
+            group by held_by, held_why
+            order by looks desc, held_why
+            limit $1
         """,
         limit,
     )

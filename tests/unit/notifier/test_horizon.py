@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.notifier.domain.horizon import Horizons, Known, Source, Stage, Unknown, known_up_to
@@ -24,6 +24,7 @@ sources = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(moments, min_size=1, max_size=4), st.lists(sources, max_size=3), st.sets(st.sampled_from("abcd")))
 def test_it_speaks_only_when_every_service_and_polled_source_lies_behind_the_deadline(
     horizons: list[datetime | None], given_sources: list[Source], feeding: set[str]
