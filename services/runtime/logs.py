@@ -9,13 +9,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 _REPEAT_SECONDS = 10.0
-_QUIET = {
-    "aiokafka": logging.WARNING,
-    "faststream": logging.WARNING,
-    "uvicorn": logging.WARNING,
-    "asyncio": logging.WARNING,
-    "opentelemetry": logging.WARNING,
-}
+_QUIET = ("aiokafka", "faststream", "uvicorn", "asyncio", "opentelemetry", "httpx2", "httpcore2")
 
 
 def configure(service: str, level: str = "info") -> None:
@@ -54,8 +48,8 @@ def configure(service: str, level: str = "info") -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    for name, least in _QUIET.items():
-        logging.getLogger(name).setLevel(least)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 class _OncePerWhile(logging.Filter):

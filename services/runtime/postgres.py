@@ -17,12 +17,13 @@ async def create_pool(
     min_size: int = 0,
     max_size: int = 8,
     lock_timeout_ms: int = 0,
-    idle_in_transaction_ms: int = 60_000,
+    idle_in_transaction_ms: int = 30_000,
     statement_timeout_ms: int = 0,
 ) -> asyncpg.Pool:
     """Open a pool whose connections give `uuid` as `str` and `json(b)` as Python values.
 
     `lock_timeout_ms` is for edits by people, which rather fail and are tried again than wait; 0 waits for ever.
+    `idle_in_transaction_ms` bounds how long a process that was stopped in mid-batch keeps others from its partitions.
     With `min_size` 0 it connects only when a connection is asked for: a service starts while its database is away.
     """
     server_settings = {
