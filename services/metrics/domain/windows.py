@@ -4,6 +4,7 @@ Sums are kept for each length in LENGTHS, all ending on the same day, so that a 
 differences of two of them, and a new event costs the same whatever the history.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -80,11 +81,17 @@ class Sums:
     def include(self, day: date, bucket: Bucket) -> None:
         """Add a change of one day's bucket to every sum whose window holds the day."""
         age = (self.as_of - day).days
-        if age < 0:
+        first = 0 if age < 0 else bisect_right(LENGTHS, age)
+        if age < 0 or first == _N:
             return
-        for place, length in enumerate(LENGTHS):
-            if age < length:
-                self._change(place, bucket, 1)
+        for metric, count in enumerate(bucket.counts):
+            if count:
+                for place in range(metric * _N + first, (metric + 1) * _N):
+                    self.counts[place] += count
+        for currency, amount in bucket.money.items():
+            if amount:
+                sums = self.money.setdefault(currency, [Decimal(0)] * _N)
+                sums[first:] = [add(each, amount) for each in sums[first:]]
 
     def _change(self, place: int, bucket: Bucket, sign: int) -> None:
         for metric, count in enumerate(bucket.counts):
