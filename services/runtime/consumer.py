@@ -209,7 +209,7 @@ class BatchConsumer(Generic[T]):
 
     async def _leave(self, subscription: Subscription) -> None:
         try:
-            await asyncio.wait_for(subscription.stop(), 20)
+            await asyncio.wait_for(subscription.stop(), 15)
         except (TimeoutError, KafkaError, ExceptionGroup) as error:
             _log.warning(
                 "leaving the consumer group failed; the broker will notice by itself", error=type(error).__name__

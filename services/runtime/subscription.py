@@ -145,7 +145,7 @@ class Subscription:
             allow_auto_create_topics=False,
             apply_types=False,
             logger=None,
-            graceful_timeout=15.0,
+            graceful_timeout=12.0,
             metadata_max_age_ms=10_000,
             request_timeout_ms=20_000,
             retry_backoff_ms=250,
@@ -186,7 +186,7 @@ class Subscription:
         await self._broker.start()
 
     async def stop(self) -> None:
-        """Let the running batch end (at most 15 s), then leave the group."""
+        """Let the running batch end (at most 12 s), then leave the group."""
         await self._broker.stop()
 
     async def _hand_on(self, batch: Batch) -> KafkaAckableMessage:

@@ -49,7 +49,7 @@ class Watermarks:
         client, self._client = self._client, None
         if client is not None:
             with contextlib.suppress(TimeoutError, KafkaError):
-                await asyncio.wait_for(client.stop(), 5)
+                await asyncio.wait_for(client.stop(), 2)
 
     async def ends(self, names: Mapping[str, str]) -> dict[Partition, tuple[int, int]]:
         """Return (first, next) offset of every partition of the topics `names` (physical → logical).
