@@ -1,6 +1,6 @@
 """How alerts speak: dates, durations, people."""
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
@@ -23,8 +23,12 @@ _NOUNS: dict[Kind, str] = {
 
 def on_day(moment: datetime, zone: ZoneInfo) -> str:
     """Return "12 Feb 2026"."""
-    local = moment.astimezone(zone)
-    return f"{local.day} {_MONTHS[local.month - 1]} {local.year}"
+    return the_day(moment.astimezone(zone).date())
+
+
+def the_day(day: date) -> str:
+    """Return "12 Feb 2026"."""
+    return f"{day.day} {_MONTHS[day.month - 1]} {day.year}"
 
 
 def at_time(moment: datetime, zone: ZoneInfo) -> str:

@@ -8,7 +8,7 @@ from contracts.kpis import AccountKpis, KpiValue
 from services.notifier.domain.findings import Finding, Verdict
 from services.notifier.domain.thresholds import TicketVolume
 from services.notifier.domain.view import AccountView
-from services.notifier.domain.wording import figure, item
+from services.notifier.domain.wording import figure, item, the_day
 
 ADVICE = (
     "Look for the common cause of the tickets, tell the customer what is being done, and agree on a next step with "
@@ -75,7 +75,7 @@ def _finding(
         deadline=min(now, kpis.computed_at),
         title=f"{count} tickets from {view.account.name} in 30 days",
         explanation=(
-            f"{view.account.name} opened {count} tickets in the 30 days up to {kpis.as_of_day:%d.%m.%Y}; we warn from "
+            f"{view.account.name} opened {count} tickets in the 30 days up to {the_day(kpis.as_of_day)}; we warn from "
             f"{thresholds.warn_from} and alert above {thresholds.alert_above}. {usual}"
         ),
         items=tuple(item(view.briefs[ticket], view) for ticket in ids if ticket in view.briefs),
