@@ -1,7 +1,5 @@
 """Wires the accounts service. Run it with `python -m services.accounts.app`."""
 
-import gc
-
 from contracts.topics import INTERACTIONS
 from services.accounts.api import build_api, resources
 from services.accounts.api.access import Desk
@@ -26,14 +24,10 @@ from services.runtime.settings import SettingsError
 from services.runtime.telemetry import Telemetry
 
 _LOCK_TIMEOUT_MS = 500
-_GC_THRESHOLDS = (200_000, 20, 20)
 
 
 async def build(settings: AccountsSettings) -> Service:
     """Build everything from settings; touches neither the broker nor the database."""
-    # A batch is a million objects that all live until it is committed: at the default thresholds the cyclic collector
-    # walks them again and again, for 40 % of the time of a batch.
-    gc.set_threshold(*_GC_THRESHOLDS)
     telemetry = Telemetry("accounts", settings)
     clock = build_clock(settings)
     verifier = TokenVerifier.from_settings(settings)

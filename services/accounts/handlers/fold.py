@@ -142,9 +142,13 @@ class Fold:
         new_id = {id_: _conversation(work, id_) or str(uuid7()) for id_ in touched}
         proposed = {name: new_id[id_] for id_, reading in touched.items() for name in reading.references}
         of_reference = await tables.claim_references(proposed) if proposed else {}
-        concerned = {*of_reference.values(), *new_id.values()}
-        await tables.lock_conversations(sorted(concerned))
-        members = await tables.load_members(sorted(concerned))
+        # What was made just now has no members and is known to nobody: only conversations of others need their lock.
+        made = {conversation for id_, conversation in new_id.items() if conversation != _conversation(work, id_)}
+        concerned = sorted({*of_reference.values(), *new_id.values()} - made)
+        members = []
+        if concerned:
+            await tables.lock_conversations(concerned)
+            members = await tables.load_members(concerned)
         return regroup({id_: reading.member for id_, reading in touched.items()}, members, of_reference, new_id)
 
     async def _save(

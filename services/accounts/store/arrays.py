@@ -34,6 +34,8 @@ def texts(values: Iterable[str | None]) -> str:
 
 
 def _quoted(value: str) -> str:
+    if value == "{}":
+        return '"{}"'
     if "\\" in value:
         value = value.replace("\\", "\\\\")
     if '"' in value:

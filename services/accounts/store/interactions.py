@@ -93,24 +93,28 @@ class InteractionTables:
         """Return, and lock, the conversation of every reference; those without one get the proposed."""
         references = sorted(proposed)
         # New references; one that another transaction is adding makes this wait until it is committed.
-        await self._connection.execute(
+        rows = await self._connection.fetch(
             "insert into conversation_ref (reference, conversation_id) select reference, conversation_id"
             " from unnest($1::text::text[], $2::text::uuid[]) as new (reference, conversation_id) order by reference"
-            " on conflict (reference) do nothing",
+            " on conflict (reference) do nothing returning reference",
             arrays.texts(references),
             arrays.ids([proposed[reference] for reference in references]),
         )
-        # The conversation that each belongs to now; locked, so that it stays there.
-        rows = await self._connection.fetch(
-            "select reference, conversation_id from conversation_ref where reference = any($1::text::text[])"
-            " order by reference for update",
-            arrays.texts(references),
-        )
-        return {row["reference"]: row["conversation_id"] for row in rows}
+        claimed = {row["reference"]: proposed[row["reference"]] for row in rows}
+        known = [reference for reference in references if reference not in claimed]
+        if known:
+            # The conversation that each of the others belongs to; locked, so that it stays there.
+            rows = await self._connection.fetch(
+                "select reference, conversation_id from conversation_ref where reference = any($1::text::text[])"
+                " order by reference for update",
+                arrays.texts(known),
+            )
+            claimed |= {row["reference"]: row["conversation_id"] for row in rows}
+        return claimed
 
     async def lock_conversations(self, ids: Sequence[str]) -> None:
         """Lock conversations (sorted), creating those that do not exist."""
-        # New conversations.
+        # The row is made by the second who adds to a conversation; whoever makes it at the same time waits.
         await self._connection.execute(
             "insert into conversation (id) select id from unnest($1::text::uuid[]) as new (id) order by id on"
             " conflict (id) do nothing",
