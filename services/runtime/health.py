@@ -1,7 +1,9 @@
 """The operations port: is it alive, is it ready, does it flow, and the metrics. Internal, without authentication."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 
 import asyncpg
 import structlog
@@ -52,8 +54,21 @@ def operations_app(
             _log.debug("gauges not refreshed", error=type(error).__name__)
         return Response(telemetry.metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        yield
+        # This app ends last (see `service.Service`): what others have measured until then is written out.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.to_thread(telemetry.close), _CHECK_SECONDS)
+
     app = Starlette(
-        routes=[Route("/livez", livez), Route("/readyz", readyz), Route("/flow", show_flow), Route("/metrics", metrics)]
+        lifespan=lifespan,
+        routes=[
+            Route("/livez", livez),
+            Route("/readyz", readyz),
+            Route("/flow", show_flow),
+            Route("/metrics", metrics),
+        ],
     )
     problems.install(app)
     return app

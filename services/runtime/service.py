@@ -18,7 +18,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import NoReturn, Protocol, TypeVar
+from typing import Literal, NoReturn, Protocol, TypeVar
 
 import structlog
 import uvicorn
@@ -67,7 +67,7 @@ class Service:
         servers: list[tuple[_Server, socket.socket]] = []
         operations = _listen(settings.operations_host, settings.operations_port, "TENURE_OPERATIONS_PORT")
         self.operations_port = operations.getsockname()[1]
-        servers.append((_server(self.operations), operations))
+        servers.append((_server(self.operations, lifespan="on"), operations))
         if self.api is not None:
             public = _listen(settings.http_host, settings.http_port, "TENURE_HTTP_PORT")
             self.http_port = public.getsockname()[1]
@@ -148,10 +148,10 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _server(app: ASGIApp) -> _Server:
+def _server(app: ASGIApp, lifespan: Literal["on", "off"] = "off") -> _Server:
     config = uvicorn.Config(
         app,
-        lifespan="off",
+        lifespan=lifespan,
         log_config=None,
         access_log=False,
         server_header=False,

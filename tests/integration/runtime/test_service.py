@@ -101,6 +101,16 @@ async def test_sigterm_finishes_the_batch_and_exits_with_zero(one_rig: Rig) -> N
     assert set((await one_rig.effects()).values()) == {1}
 
 
+async def test_spans_of_the_last_moments_are_written_before_it_ends(one_rig: Rig, tmp_path: Path) -> None:
+    spans = tmp_path / "spans.jsonl"
+    async with _service(one_rig, TENURE_TRACE_FILE=str(spans), TENURE_TRACE_SAMPLE_RATIO="1") as service:
+        await service.ready()
+        await one_rig.produce([message(1)])
+        await one_rig.has_effects({1})
+        assert (await service.end())[0] == 0
+    assert [json.loads(line)["name"] for line in spans.read_text().splitlines()] == ["probe process"]
+
+
 async def test_kill_in_the_middle_doubles_nothing_and_loses_nothing(one_rig: Rig) -> None:
     await one_rig.produce(message(number) for number in range(200))
     for _ in range(2):
