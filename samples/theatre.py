@@ -50,11 +50,14 @@ def open_theatre(
     told: Story | None = None,
     times: int = 1,
     shuffle: Random | None = None,
-    durable: bool = True,
+    ephemeral: bool = False,
     partitions: int | None = None,
     more_secrets: Mapping[str, str] | None = None,
 ) -> Theatre:
-    """Start everything below `directory`, empty, at the story's first moment. Raises LocalFault; then nothing runs."""
+    """Start everything below `directory`, empty, at the story's first moment. Raises LocalFault; then nothing runs.
+
+    `ephemeral`: nothing needs to survive a loss of power, and all data goes when the system is stopped.
+    """
     play = told or story()
     secrets = fresh_secrets() | dict(more_secrets or {})
     smtp_port, imap_port = free_port(), free_port()
@@ -64,7 +67,8 @@ def open_theatre(
         clock=play.imported_at,
         time_zone=TIME_ZONE,
         reporting_currency=CURRENCY,
-        durable=durable,
+        durable=not ephemeral,
+        ephemeral=ephemeral,
         partitions=partitions,
         environment={
             "all": _TRACED,

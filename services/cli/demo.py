@@ -299,7 +299,8 @@ class Demo:
             f'curl -H "Authorization: Bearer $TOKEN" {system.url("accounts")}/v1/accounts': "her accounts",
             f"ls {folder}/mail": "the mails that managers received",
             f"ls {folder}/logs": "logs, and traces as JSON lines",
-            "tenure dead-letters list": "what could not be read (nothing)",
+            "tenure alerts list": "every alert; `tenure alerts show ID` says why",
+            "tenure dead-letters list": "what could not be read: nothing",
             "make down": "stops everything",
         }
         for command, meaning in commands.items():

@@ -6,9 +6,7 @@ All tests live in one module on purpose: workers of xdist take modules whole, an
 from __future__ import annotations
 
 import base64
-import os
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -20,21 +18,6 @@ HOOK_SECRET = f"whsec_{base64.b64encode(b'only for this machine, 32 bytes!').dec
 
 
 @pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """A folder for a scene."""
-
-    def make(name: str) -> Path:
-        folder = tmp_path_factory.mktemp("e2e")
-        if os.geteuid() == 0:
-            # root's PostgreSQL runs as another user, who must be able to walk through
-            for parent in (folder, *folder.parents[:2]):
-                parent.chmod(parent.stat().st_mode | 0o011)
-        return folder / name
-
-    return make
-
-
-@pytest.fixture(scope="module")
 def receiver() -> Iterator[Receiver]:
     """A web hook receiver on loopback."""
     listening = Receiver(HOOK_SECRET)
@@ -43,9 +26,9 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture(scope="module")
-def played(directory: Callable[[str], Path], receiver: Receiver) -> Iterator[Scene]:
+def played(receiver: Receiver) -> Iterator[Scene]:
     """The story, played once as it is told, every alert also going to `receiver`."""
-    with scene(directory("played"), more_secrets={"hook.secret": HOOK_SECRET}) as ready:
+    with scene(more_secrets={"hook.secret": HOOK_SECRET}) as ready:
         player = ready.theatre.player
         hook = {"kind": "webhook", "name": "CRM", "address": receiver.url, "secret_file": "hook.secret"}
         destination = player.post("notifier", "/v1/destinations", hook)["destination_id"]

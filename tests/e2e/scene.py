@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -229,9 +231,11 @@ def _change(known: dict[str, Any] | None, alert: dict[str, Any]) -> str | None:
 
 
 @contextmanager
-def scene(directory: Path, **how: Any) -> Iterator[Scene]:
+def scene(**how: Any) -> Iterator[Scene]:
     """A scene that is ready to begin; everything ends with the block."""
-    theatre = open_theatre(directory, durable=False, partitions=6, **how)
+    # not in pytest's own folder: root's PostgreSQL runs as another user, whom pytest keeps out
+    directory = Path(tempfile.gettempdir()) / f"tenure-e2e-{uuid.uuid4().hex}"
+    theatre = open_theatre(directory, ephemeral=True, partitions=6, **how)
     try:
         yield Scene(theatre)
     finally:

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from decimal import Decimal
 from html import escape
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -300,19 +299,15 @@ def letter_command(played: Scene, *words: str) -> str:
     return done.stdout
 
 
-def test_sent_twice_and_in_another_order_everything_comes_out_the_same(
-    plain: dict[str, Any], directory: Callable[[str], Path]
-) -> None:
-    with scene(directory("twice"), times=2, shuffle=disordered(7)) as again:
+def test_sent_twice_and_in_another_order_everything_comes_out_the_same(plain: dict[str, Any]) -> None:
+    with scene(times=2, shuffle=disordered(7)) as again:
         again.begin()
         again.play_all()
         compare(again.fingerprint(), plain)
 
 
-def test_killing_accounts_and_kafka_in_the_middle_of_the_day_changes_nothing(
-    plain: dict[str, Any], directory: Callable[[str], Path]
-) -> None:
-    with scene(directory("killed")) as again:
+def test_killing_accounts_and_kafka_in_the_middle_of_the_day_changes_nothing(plain: dict[str, Any]) -> None:
+    with scene() as again:
         system, player = again.theatre.system, again.theatre.player
 
         def accounts_dies() -> None:
