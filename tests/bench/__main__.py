@@ -12,7 +12,7 @@ from rich.console import Console
 
 from deploy.local.instance import instance_directory
 from deploy.local.processes import LocalFault
-from tests.bench import accounts, doors, metrics, relay, report
+from tests.bench import accounts, doors, metrics, relay, report, rules
 from tests.bench.figures import CheckFailed, Measured, Plan, Step
 from tests.bench.ground import Ground, prepared
 
@@ -24,6 +24,7 @@ BENCHES: Mapping[str, Bench] = {
     "relay": relay.measure,
     "webhook": doors.webhook,
     "import": doors.bulk,
+    "rules": rules.measure,
 }
 
 

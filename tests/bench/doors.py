@@ -41,7 +41,7 @@ IMPORT = Figure("import", "bulk import, NDJSON, 500 lines", "raw aiokafka send_b
 
 _ISSUER, _AUDIENCE = "https://bench.tenure.invalid", "tenure"
 _HISTORY = "history"
-_CONNECTIONS = 32
+_CONNECTIONS = 64
 _IMPORTS_AT_ONCE = 2
 _LINES = 500
 _SOURCES = f"""

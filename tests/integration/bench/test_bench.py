@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 
 from deploy.local.instance import Instance
-from tests.bench import accounts, doors, metrics, relay
+from tests.bench import accounts, doors, metrics, relay, rules
 from tests.bench.figures import CheckFailed, Measured, Plan, Step
 from tests.bench.ground import Ground
 
@@ -33,6 +33,7 @@ def ground(session_instance: Instance, kafka_bootstrap: str, postgres_admin: str
         (relay.measure, ["relay"]),
         (doors.webhook, ["webhook", "webhook-guides", "webhook-p99"]),
         (doors.bulk, ["import"]),
+        (rules.measure, ["rules"]),
     ],
 )
 def test_a_bench_reaches_the_end_state_that_its_input_demands(
