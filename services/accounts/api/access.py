@@ -41,6 +41,8 @@ class Edit:
     """Of the calling user: manager, lead, operator, admin; None for a token of nobody we know."""
     now: datetime
     today: date
+    zone: tzinfo
+    """The company's."""
     accounts: set[str] = field(default_factory=set)
     users: set[str] = field(default_factory=set)
     teams: set[str] = field(default_factory=set)
@@ -184,6 +186,7 @@ class Desk:
                 role=None if user is None else user["user_role"],
                 now=self._clock.now(),
                 today=self.today(),
+                zone=self._zone,
             )
 
 

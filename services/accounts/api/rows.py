@@ -81,7 +81,7 @@ async def _account(edit: Edit, row: AccountRow, region: str) -> None:
         {"name": row.name, "account_class": row.account_class, "currency": row.currency, "created_at": row.created_at},
     )
     edit.accounts.add(account)
-    first = edit.today if known else created.date()
+    first = edit.today if known else created.astimezone(edit.zone).date()
     if row.owner is not None:
         await _hold(edit, account, "owner", await _known_user(edit, row.owner, "owner_email"), row.owner_since, first)
     if row.stage is not None:

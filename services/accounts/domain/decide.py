@@ -82,9 +82,7 @@ def regroup(
     moved_members: dict[str, str] = {}
     again: set[str] = set()
     # Largest groups first: a conversation that falls apart leaves its id to the larger part.
-    for group in sorted(
-        components(list(present.values())), key=lambda those: (-len(those), min(member.id for member in those))
-    ):
+    for group in sorted(components(list(present.values())), key=lambda those: (-len(those), _first(those))):
         candidates = {before[member.id][0] for member in group if member.id in before}
         candidates |= {
             conversation_of_reference[name]
@@ -92,10 +90,7 @@ def regroup(
             for name in member.references
             if name in conversation_of_reference
         }
-        # Without one that is free: a new one, or, for a part that fell off, the id of its first member.
-        first = min(member.id for member in group)
-        new = min((member.id for member in group if member.id in touched), default=None)
-        label = min(candidates - taken, default=first if new is None else new_id[new])
+        label = _free(candidates - taken, group, touched, new_id)
         taken.add(label)
         summary = summarise(group)
         for member in group:
@@ -115,6 +110,20 @@ def regroup(
             if old_summaries[conversation] != summary:
                 again.add(label)
     return Regrouping(conversation_of, summaries, moved_references, moved_members, sorted(again))
+
+
+def _first(group: Sequence[Member]) -> str:
+    return group[0].id if len(group) == 1 else min(member.id for member in group)
+
+
+def _free(
+    candidates: set[str], group: Sequence[Member], touched: Mapping[str, Member], new_id: Mapping[str, str]
+) -> str:
+    """Return an id that is free; else a new one, or, for a part that fell off, the id of its first member."""
+    if candidates:
+        return min(candidates)
+    in_hand = [member.id for member in group if member.id in touched]
+    return new_id[min(in_hand)] if in_hand else _first(group)
 
 
 @dataclass(frozen=True, slots=True)

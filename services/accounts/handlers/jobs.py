@@ -89,10 +89,8 @@ class JobRunner:
             try:
                 if await self._step():
                     continue
-            except Exception as error:
-                if judge(error) is not Fault.TRANSIENT:
-                    raise
-                _log.warning("jobs wait for the database", error=type(error).__name__)
+            except Exception as error:  # noqa: BLE001 - the runner outlives every fault; what is open shows in /flow
+                _log.warning("jobs wait and try again", error=f"{type(error).__name__}: {error}"[:300])
             try:
                 await asyncio.wait_for(self._wake.wait(), _POLL_SECONDS)
             except TimeoutError:
@@ -114,7 +112,7 @@ class JobRunner:
                 if len(chunk) < _CHUNK:
                     await self._jobs.finish(connection, job)
         except Exception as error:
-            if job_id is None:
+            if job_id is None or judge(error) is Fault.TRANSIENT:
                 raise
             # Kept open and shown in /flow: it holds the horizon until somebody mends what it stumbles over.
             _log.error("a job failed and will be tried again", job=job_id, exc_info=error)
