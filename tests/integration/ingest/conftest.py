@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +74,7 @@ class Ingest:
     operations: httpx2.AsyncClient
     settings: IngestSettings
     issuer: Issuer
+    stop: Callable[[], Awaitable[None]]
 
     async def published(self, number: int) -> list[ConsumerRecord]:
         """Reads `tenure.interactions` from its beginning until `number` records have come; checks that no more came."""
@@ -155,12 +158,14 @@ async def start_ingest(
             }
             read = load(IngestSettings, environ)
             service = await build(read)
-            await stack.enter_async_context(service.running())
+            running = await stack.enter_async_context(AsyncExitStack())
+            await running.enter_async_context(service.running())
             http = await stack.enter_async_context(httpx2.AsyncClient(base_url=f"http://127.0.0.1:{service.http_port}"))
             operations = await stack.enter_async_context(
                 httpx2.AsyncClient(base_url=f"http://127.0.0.1:{service.operations_port}")
             )
-            ingest = Ingest(http, operations, read, issuer)
+            ingest = Ingest(http, operations, read, issuer, running.aclose)
+            await listening(ingest)
             if wait:
                 await ready(ingest)
             return ingest
@@ -168,10 +173,21 @@ async def start_ingest(
         yield start
 
 
+async def listening(ingest: Ingest) -> None:
+    """Waits until both ports answer, whatever they say."""
+    async with asyncio.timeout(60):
+        for client in (ingest.operations, ingest.http):
+            while True:
+                with contextlib.suppress(httpx2.ConnectError):
+                    await client.get("/livez")
+                    break
+                await asyncio.sleep(0.05)
+
+
 async def ready(ingest: Ingest) -> None:
     """Waits until the service is ready."""
-    async with asyncio.timeout(30):
-        while (await ingest.operations.get("/readyz")).status_code != 200:
+    async with asyncio.timeout(60):
+        while (await ingest.operations.get("/readyz")).status_code != HTTPStatus.OK:
             await asyncio.sleep(0.05)
 
 

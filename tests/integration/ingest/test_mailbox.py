@@ -126,3 +126,18 @@ async def test_a_mail_that_nobody_sent_is_kept_raw_and_does_not_stop_the_next(
 
     values = [record.value for record in await ingest.published(2)]
     assert b"Subject: who?\r\n\r\nnobody\r\n" in values
+
+
+async def test_a_service_started_again_goes_on_where_the_cursor_stands(
+    start_ingest: StartIngest, imap: LocalImap, tmp_path: Path
+) -> None:
+    imap.deliver(mail(1))
+    before = await start_ingest(configured(imap, tmp_path))
+    await until(before, accepted=1, status="ok")
+    await before.stop()
+    imap.deliver(mail(2))
+
+    after = await start_ingest(configured(imap, tmp_path), database_url=before.settings.database_url)
+
+    await until(after, accepted=2)
+    assert sorted(str(event.title) for event in await after.events(2)) == ["Offer 1", "Offer 2"]
