@@ -30,3 +30,18 @@ async def test_a_withdrawal_restates(desk: Desk) -> None:
     [state] = await desk.apply([withdrawn(state, 2) for state in states], at("2026-03-02 09:00"))
     assert {value.value for value in state.values} == {0, None}
     assert state.history_since is None
+
+
+async def test_a_reply_within_fourteen_days_is_two_way_also_when_it_comes_in_a_later_batch(desk: Desk) -> None:
+    await desk.apply([mail(1, at("2026-02-18 09:00"), "out", people=[(MARIA, "to")])], at("2026-02-18 10:00"))
+    [state] = await desk.apply([mail(2, at("2026-03-02 08:00"), people=[(MARIA, "from")])], at("2026-03-02 09:00"))
+    assert {touch.sort for touch in state.last_touches} == {"outbound", "inbound", "two_way"}
+
+
+async def test_a_late_answer_of_long_ago_closes_what_waited(desk: Desk) -> None:
+    asked, later = at("2025-10-01 09:00"), at("2026-03-02 09:00")
+    [state] = await desk.apply([mail(1, asked, people=[(MARIA, "from")], touch_class="support")], later)
+    assert len(state.open_items) == 1
+    [state] = await desk.apply([mail(2, at("2025-11-20 09:00"), "out", people=[(MARIA, "to")])], later)
+    assert state.open_items == ()
+    assert {touch.touch_class for touch in state.last_touches if touch.sort == "outbound"} == {"support"}
