@@ -23,6 +23,7 @@ from samples.calendar import LIVE_DAY
 from samples.company import CRM, DESK, FOLDER, PHONES, SHOP
 from samples.facts import Call, Departure, Fact, Mail, OrderStep, TicketStep
 from samples.history_lines import SHOP_DOMAIN, instant
+from samples.player import FLOW_ORDER
 from samples.script import Step
 from samples.theatre import Theatre, open_theatre
 from samples.webhooks import Delivery
@@ -141,6 +142,10 @@ class Scene:
             "kpis": {key: self._kpi_state(id_) for key, id_ in sorted(self.accounts.items())},
             "ledger": {key: self._ledger(key) for key in sorted(self.accounts)},
             "unmatched": self.get("accounts", "/v1/unmatched")["items"],
+            "unmatched_ids": sorted(
+                item["id"] for item in self.get("accounts", "/v1/unmatched/interactions?limit=200")["items"]
+            ),
+            "dead_letters": {name: self.theatre.player.flow(name)["dead_letters_waiting"] for name in FLOW_ORDER},
         }
 
     def _alert(self, alert: dict[str, Any]) -> dict[str, Any]:

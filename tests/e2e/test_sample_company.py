@@ -66,6 +66,14 @@ def test_what_is_nobodys_is_shown_and_goes_away_when_somebody_says_whose_it_is(p
     assert "example.lea.anfrage@gmail.com" in expected()["strangers"]["after history"]
 
 
+def test_everything_that_happened_is_in_exactly_one_place(played: Scene, plain: dict[str, Any]) -> None:
+    attributed = {row[0] for rows in plain["ledger"].values() for row in rows}
+    unmatched = set(plain["unmatched_ids"])
+    assert set(played.ids.values()) <= attributed | unmatched
+    assert not attributed & unmatched
+    assert not any(plain["dead_letters"].values())
+
+
 def test_every_mail_and_call_has_the_touch_class_that_its_writer_meant(played: Scene, plain: dict[str, Any]) -> None:
     read = {row[0]: row[2] for rows in plain["ledger"].values() for row in rows}
     meant = {
@@ -337,7 +345,8 @@ def compare(found: dict[str, Any], wanted: dict[str, Any]) -> None:
     for part in ("kpis", "ledger"):
         for key, state in wanted[part].items():
             assert found[part][key] == state, (part, key)
-    assert found["unmatched"] == wanted["unmatched"]
+    for part in ("unmatched", "unmatched_ids", "dead_letters"):
+        assert found[part] == wanted[part]
 
 
 def agree(found: dict[str, Any], wanted: dict[str, Any]) -> None:
