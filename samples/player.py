@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -78,6 +79,7 @@ class Player:
         self._times = times
         self._shuffle = shuffle
         self._mailboxes = mailboxes or {}
+        self._kept: Counter[str] = Counter()
         self.client = httpx2.Client(timeout=30, trust_env=False)
         self.now = story.imported_at
 
@@ -144,6 +146,7 @@ class Player:
         keep = self._mailboxes.get(delivery.source)
         if keep is not None:
             keep(delivery.body)
+            self._kept[delivery.source] += 1
             return
         deadline = time.monotonic() + _PATIENCE
         while True:
@@ -167,6 +170,7 @@ class Player:
     def wait_until_drained(self, patience: float = _PATIENCE) -> None:
         """Return when every service has done all there is to do at this clock, asked in the order of the flow."""
         deadline = time.monotonic() + patience
+        self._wait_until_fetched(deadline)
         for service in FLOW_ORDER:
             while True:
                 report = self.flow(service)
@@ -175,6 +179,18 @@ class Player:
                 self.stage.check()
                 if time.monotonic() > deadline:
                     raise PlayFault(f"{service} does not come to rest: {str(report)[:800]}")
+                time.sleep(_PAUSE)
+
+    def _wait_until_fetched(self, deadline: float) -> None:
+        """A mailbox may have been looked at after the clock was set and before the mail was put there."""
+        for source, count in self._kept.items():
+            while True:
+                sources = self.flow("ingest").get("parts", {}).get("sources", {})
+                if sources.get(source, {}).get("accepted", 0) >= count:
+                    break
+                self.stage.check()
+                if time.monotonic() > deadline:
+                    raise PlayFault(f"ingest does not fetch the mails of {source}: {str(sources.get(source))[:300]}")
                 time.sleep(_PAUSE)
 
     def flow(self, service: str) -> dict[str, Any]:
