@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from deploy.local.instance import instance_directory
 from deploy.local.processes import LocalFault
@@ -94,7 +95,8 @@ class Talk:
         if self.live:
             table = Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 2), header_style="dim")
             for row in rows:
-                table.add_row(*row)
+                # as text: a title in brackets is no markup
+                table.add_row(*map(Text, row))
             self._console.print(table)
             return
         widths = [max(len(row[place]) for row in [columns, *rows]) for place in range(len(columns))]
