@@ -167,8 +167,9 @@ create table version_epoch (
 insert into version_epoch default values;
 
 -- A state of an account has some kilobytes and lives for less than a second: compressing it would cost more than the
--- insert itself.
+-- insert itself, and so would putting it aside in pieces and fetching it from there.
 alter table outbox alter column payload set storage external;
+alter table outbox set (toast_tuple_target = 8160);
 
 -- migrate:down
 
