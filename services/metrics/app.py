@@ -1,7 +1,7 @@
 """Metrics as one process: wiring, and nothing else. Run it with `python -m services.metrics.app`."""
 
 from contracts.topics import ACCOUNTS, ACTIVITY
-from services.metrics.api import Freshness, Reads, create_api
+from services.metrics.api import Reads, create_api
 from services.metrics.domain.days import CompanyDays
 from services.metrics.handlers import Handlers, Tables
 from services.metrics.handlers.loops import RollUps, Slides
@@ -12,6 +12,7 @@ from services.runtime.auth import TokenVerifier
 from services.runtime.clock import build_clock
 from services.runtime.consumer import BatchConsumer
 from services.runtime.flow import Flow
+from services.runtime.freshness import Freshness
 from services.runtime.health import operations_app, postgres_check, status_check
 from services.runtime.outbox import Relay
 from services.runtime.postgres import create_pool
@@ -41,8 +42,8 @@ async def build(settings: MetricsSettings) -> Service:
         after_commit=roll_ups.wake,
     )
 
-    async def accounts_are_fresh() -> bool:
-        return (await consumer.flow()).lag[ACCOUNTS.name] == 0
+    async def lag_of_accounts() -> int:
+        return (await consumer.flow()).lag[ACCOUNTS.name]
 
     relay = Relay(service=NAME, dsn=settings.database_url, settings=settings, telemetry=telemetry)
     parts = {"slides": slides.probe, "rollups": roll_ups.probe}
@@ -58,7 +59,7 @@ async def build(settings: MetricsSettings) -> Service:
             days=days,
             clock=clock,
             currency=currency,
-            freshness=Freshness(accounts_are_fresh),
+            freshness=Freshness(lag_of_accounts),
         ),
         verifier=verifier,
         worker_pool=pool,

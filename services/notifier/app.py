@@ -3,7 +3,7 @@
 import asyncio
 
 from contracts.topics import ACCOUNTS, ACTIVITY, KPIS
-from services.notifier.api import Freshness, Scope, Tables, create_api
+from services.notifier.api import Scope, Tables, create_api
 from services.notifier.channels.mail import MailChannel
 from services.notifier.channels.webhook import WebhookChannel, new_client
 from services.notifier.dispatch import Dispatcher
@@ -17,6 +17,7 @@ from services.runtime.auth import TokenVerifier
 from services.runtime.clock import build_clock
 from services.runtime.consumer import BatchConsumer
 from services.runtime.flow import Flow
+from services.runtime.freshness import Freshness
 from services.runtime.health import operations_app, postgres_check, status_check
 from services.runtime.outbox import Relay
 from services.runtime.postgres import create_pool

@@ -12,7 +12,6 @@ from babel.numbers import get_currency_precision
 
 from contracts.envelope import format_instant
 from contracts.kpis import Kpi
-from services.metrics.api.freshness import Freshness
 from services.metrics.api.tables import ReadTable
 from services.metrics.domain.days import CompanyDays
 from services.metrics.domain.figures import Figure, figures, of_account
@@ -22,6 +21,7 @@ from services.metrics.domain.scope import PORTFOLIO, EvidenceItem, Scope, conver
 from services.metrics.domain.windows import WINDOWS, Sums, summed
 from services.runtime.auth import Caller
 from services.runtime.clock import Clock
+from services.runtime.freshness import Freshness
 from services.runtime.postgres import scoped
 from services.runtime.problems import FieldError, invalid, not_found
 

@@ -7,10 +7,10 @@ from zoneinfo import ZoneInfo
 
 import asyncpg
 
-from services.notifier.api.freshness import Freshness
 from services.notifier.domain.ports import AccountTables, AlertTables, DeliveryTables, DestinationTables, RuleTables
 from services.runtime.auth import Caller, TokenVerifier
 from services.runtime.clock import Clock
+from services.runtime.freshness import Freshness
 from services.runtime.postgres import scoped
 
 

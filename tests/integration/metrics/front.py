@@ -7,9 +7,10 @@ from typing import Any
 import asyncpg
 import httpx2 as httpx
 
-from services.metrics.api import Freshness, Reads, create_api
+from services.metrics.api import Reads, create_api
 from services.metrics.store import reading
 from services.runtime.auth import Issuer, TokenVerifier
+from services.runtime.freshness import Freshness
 from tests.unit.metrics.builders import BERLIN
 
 
@@ -32,13 +33,13 @@ class Front:
         self.issuer = Issuer(folder, "test", "tenure")
         self.fresh = True
         self.seconds = 0.0
-        freshness = Freshness(self._is_fresh, lambda: self.seconds)
+        freshness = Freshness(self._lag, lambda: self.seconds)
         verifier = TokenVerifier(self.issuer.jwks_file, "test", "tenure")
         reads = Reads(pool=api_pool, table=reading, days=BERLIN, clock=self.clock, currency="EUR", freshness=freshness)
         self._app = create_api(reads=reads, verifier=verifier, worker_pool=pool, table=reading, currency="EUR")
 
-    async def _is_fresh(self) -> bool:
-        return self.fresh
+    async def _lag(self) -> int:
+        return 0 if self.fresh else 1
 
     async def ask(
         self, path: str, subject: str | None = "boss", roles: tuple[str, ...] = (), **more: Any

@@ -1,4 +1,4 @@
-"""Whether what we know of owners is recent enough to say who may see what."""
+"""Whether a copy of what another service knows is recent enough to decide who may see what."""
 
 import asyncio
 import time
@@ -13,22 +13,20 @@ _ANSWER_WITHIN = 3.0
 
 
 class Freshness:
-    """Remembers when `lag_of_accounts` (records of tenure.accounts that wait for us) was last found to be 0.
+    """Remembers when `lag` (records of the copied topic that wait for us) was last found to be 0.
 
     It asks when somebody reads, at most every few seconds, and never while a reader could be answered without.
     """
 
-    def __init__(
-        self, lag_of_accounts: Callable[[], Awaitable[int]], monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._lag = lag_of_accounts
+    def __init__(self, lag: Callable[[], Awaitable[int]], monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._lag = lag
         self._monotonic = monotonic
         self._confirmed: float | None = None
         self._asked: float | None = None
         self._turn = asyncio.Lock()
 
     async def require(self) -> None:
-        """Return when our copy of accounts was up to date less than five minutes ago; else raise the 503."""
+        """Return when the copy was up to date less than five minutes ago; else raise the 503."""
         async with self._turn:
             now = self._monotonic()
             if self._asked is None or now - self._asked > _ASKED_AT_MOST_EVERY or self._confirmed is None:

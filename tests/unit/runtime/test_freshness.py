@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.notifier.api.freshness import Freshness
+from services.runtime.freshness import Freshness
 from services.runtime.problems import Problem
 
 
