@@ -81,5 +81,6 @@ def sources_toml(company: Company, imap_port: int) -> str:
 def fresh_secrets() -> dict[str, str]:
     """A secret for every file that the sources name, by file."""
     standard = {name: f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}" for name in ("crm", "mail")}
-    plain = {name: secrets.token_urlsafe(24) for name in ("desk", "phone", "shop", "imap")}
+    # in hexadecimal: none may begin with a hyphen, they go through command lines
+    plain = {name: secrets.token_hex(24) for name in ("desk", "phone", "shop", "imap")}
     return {f"{name}.secret": secret for name, secret in (standard | plain).items()}
