@@ -8,6 +8,7 @@ import asyncpg
 
 from services.metrics.domain.facts import Fact
 from services.metrics.domain.state import Item, Rhythm, Ticket, Touch, TouchKey, gaps
+from services.metrics.store.arrays import literal
 
 OPEN_ITEMS_LIMIT = 500
 """Of an account that never answers, the latest are kept in sight."""
@@ -81,7 +82,7 @@ async def save(connection: asyncpg.Connection, facts: Sequence[Fact]) -> None:
     columns: list[Sequence[Any]] = list(zip(*facts, strict=True))
     columns[_CONTACTS] = [",".join(contacts) for contacts in columns[_CONTACTS]]
     # a string per row: arrays of arrays cannot be unnested by one level
-    await connection.execute(_SAVE, *columns)
+    await connection.execute(_SAVE, *map(literal, columns))
 
 
 _NAMES = Fact._fields
@@ -105,7 +106,7 @@ _TYPES = {
     "roles": "integer",
     "voided": "boolean",
 }
-_PLACES = ", ".join(f"${place}::{_TYPES.get(name, 'text')}[]" for place, name in enumerate(_NAMES, 1))
+_PLACES = ", ".join(f"${place}::text::{_TYPES.get(name, 'text')}[]" for place, name in enumerate(_NAMES, 1))
 _SELECTED = ", ".join("string_to_array(contacts, ',')::uuid[]" if name == "contacts" else name for name in _NAMES)
 _SET = ", ".join(f"{name} = excluded.{name}" for name in _NAMES[2:])
 _SAVE = (
