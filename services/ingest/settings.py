@@ -70,9 +70,9 @@ class SourceConfiguration(_Strict):
     @model_validator(mode="after")
     def _has_what_its_provider_needs(self) -> Self:
         needed: list[str] = []
-        if self.provider in {"zendesk", "aircall", "shopify", "cloudevents", "import"}:
+        if self.provider in {*WEBHOOK_SCHEMES, "cloudevents", "import"}:
             needed.append("system")
-        if self.provider in {"zendesk", "aircall", "shopify", "cloudevents", "mail"}:
+        if self.provider in {*WEBHOOK_SCHEMES, "cloudevents", "mail"}:
             needed.append("secret_files")
         if self.provider in {"mail", "imap"}:
             needed.append("mailbox")

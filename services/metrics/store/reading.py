@@ -1,5 +1,6 @@
 """What the API reads, under row-level security: states as of any day, roll-ups, evidence, rates."""
 
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
@@ -156,7 +157,8 @@ async def delete_rate(connection: asyncpg.Connection, currency: str, since: date
     )
 
 
-_EVIDENCE = {
+_TIMED = "f.resolved_on is not null and f.began_at is not null"
+EVIDENCE: Mapping[str, str] = {
     "touches_out": "f.effects & 1 <> 0",
     "touches_in": "f.effects & 2 <> 0",
     "support_requests": "f.effects & 4 <> 0",
@@ -165,8 +167,11 @@ _EVIDENCE = {
     "repeat_purchase_rate": "f.effects & 16 <> 0",
     "net_revenue": "f.amount is not null and not f.voided",
     "tickets_resolved": "f.resolved_on is not null",
+    "resolution_hours_mean": _TIMED,
+    "resolution_hours_median": _TIMED,
+    "resolution_hours_p90": _TIMED,
 }
-_RESOLVED = "f.resolved_on is not null and f.began_at is not null"
+"""What counts for each KPI, over the slim rows."""
 
 
 async def evidence(
@@ -179,8 +184,8 @@ async def evidence(
     limit: int,
 ) -> tuple[int, list[EvidenceItem]]:
     """Return how many interactions are behind a value, and up to `limit` of them, the latest first, after a cursor."""
-    condition = _EVIDENCE.get(kpi, _RESOLVED)
-    resolved = kpi == "tickets_resolved" or kpi not in _EVIDENCE
+    condition = EVIDENCE[kpi]
+    resolved = condition.startswith("f.resolved_on")
     on, at = ("f.resolved_on", "f.resolved_at") if resolved else ("f.day", "coalesce(f.began_at, f.at)")
     where = f"f.account_id = $1 and {condition} and {on} > $2 and {on} <= $3"
     # all of them, counted
