@@ -19,7 +19,7 @@ class CheckFailed(Exception):
 class Plan:
     """How much is run. `records` for each consumer; the other workloads take their share of it."""
 
-    records: int = 60_000
+    records: int = 30_000
     rounds: int = 3
     accounts: int = 10_000
     conversations: int = 30_000
