@@ -6,6 +6,7 @@ own data directory: a pid that the system gave to somebody else meanwhile matche
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import random
@@ -98,12 +99,21 @@ def spawn(
             )
         except OSError as fault:
             raise LocalFault(f"{command[0]} cannot be started: {fault.strerror}.") from fault
+    if not _children:
+        atexit.register(_let_go)
     _children[process.pid] = process
     try:
         return ProcessRecord.of(process.pid, mark)
     except LocalFault:
         process.wait()
         raise LocalFault(f"{Path(command[0]).name} ended as soon as it was started. {last_words(log)}") from None
+
+
+def _let_go() -> None:
+    """What still runs when we end belongs to its instance, whose state says where it is: no reason to warn."""
+    for child in _children.values():
+        if child.poll() is None:
+            child.returncode = 0
 
 
 def stop(record: ProcessRecord, *, gently: signal.Signals = signal.SIGTERM, patience: float = 30.0) -> None:

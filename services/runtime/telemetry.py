@@ -79,7 +79,7 @@ class Metrics:
             "tenure_relay_faults", "Publishing attempts that failed and were repeated", ["cause"], registry=r
         )
 
-        # Doors (ingest). outcome: accepted, unmapped, refused, unsigned, unavailable.
+        # Doors (ingest). outcome: accepted, unmapped, ignored, refused, unsigned, unavailable.
         self.acceptance = Counter(
             "tenure_ingest_events", "What sources sent, by outcome", ["source", "outcome"], registry=r
         )
