@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from functools import singledispatch
 from typing import Any
 
+from contracts.envelope import format_instant
 from samples.company import CRM, CURRENCY, DESK, OWN_DOMAIN, PHONES, SHOP, Company, Person
 from samples.facts import (
     Call,
@@ -61,7 +62,7 @@ def _(fact: Mail, company: Company) -> Iterator[Json]:
             "mail",
             mailbox=mailbox_address(company, mailbox),
             direction="in" if fact.inbound else "out",
-            sent_at=instant(fact.at),
+            sent_at=format_instant(fact.at),
             automatic=fact.automatic,
             parties=[_by_address("from", fact.sender), *(_by_address("to", person) for person in fact.to),
                      *(_by_address("cc", person) for person in fact.cc)],
@@ -110,7 +111,7 @@ def _(fact: TicketStep, company: Company) -> Iterator[Json]:
         DESK,
         priority=fact.priority,
         status=_STATUS[fact.step],
-        entries=[] if fact.step == "opened" else [{"kind": "opened", "at": instant(fact.opened_at)}],
+        entries=[] if fact.step == "opened" else [{"kind": "opened", "at": format_instant(fact.opened_at)}],
         parties=[_requester(fact.requester), _organisation(company, fact.requester)],
         references=[{"kind": "ticket", "value": f"{DESK}:{fact.ticket}"}],
         title=fact.subject,
@@ -138,7 +139,7 @@ def _(fact: Comment, _: Company) -> Iterator[Json]:
 def _(fact: OrderStep, _: Company) -> Iterator[Json]:
     yield _event(
         f"tenure.order.{fact.step}.v1",
-        f"{fact.order}-{fact.step}-{instant(fact.at)}",
+        f"{fact.order}-{fact.step}-{format_instant(fact.at)}",
         f"{SHOP_DOMAIN}/{fact.order}",
         fact.at,
         SHOP,
@@ -146,7 +147,7 @@ def _(fact: OrderStep, _: Company) -> Iterator[Json]:
         lines=[
             {"product": line.product, "quantity": str(line.quantity), "amount": str(line.amount)} for line in fact.lines
         ],
-        entries=[] if fact.step == "placed" else [{"kind": "placed", "at": instant(fact.placed_at)}],
+        entries=[] if fact.step == "placed" else [{"kind": "placed", "at": format_instant(fact.placed_at)}],
         parties=[_buyer(fact.buyer)],
     )
 
@@ -208,11 +209,6 @@ def _(fact: Departure, _: Company) -> Iterator[Json]:
     )
 
 
-def instant(moment: datetime) -> str:
-    """RFC 3339, in UTC."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
 def money(amount: Decimal) -> Json:
     """An amount in the company's currency."""
     return {"amount": str(amount), "currency": CURRENCY}
@@ -226,7 +222,7 @@ def _event(kind: str, report: str, subject: str, at: datetime, system: str | Non
         "source": "/brightwell/history" if system else "/brightwell/crm",
         "type": kind,
         "subject": subject,
-        "time": instant(at),
+        "time": format_instant(at),
         "datacontenttype": "application/json",
         "data": stated,
     }

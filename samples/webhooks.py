@@ -16,9 +16,10 @@ from functools import singledispatch
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
+from contracts.envelope import format_instant
 from samples.company import CURRENCY, OWN_NUMBER, TIME_ZONE, Company, Person
 from samples.facts import Call, Departure, Fact, Mail, OrderStep, Refund, TicketStep
-from samples.history_lines import SHOP_DOMAIN, events_of, instant, mailbox_address
+from samples.history_lines import SHOP_DOMAIN, events_of, mailbox_address
 
 Door = Literal["webhooks", "mail", "events"]
 Signature = Literal["zendesk", "shopify", "standard-webhooks", "token"]
@@ -66,7 +67,7 @@ def _(fact: TicketStep, company: Company) -> Iterator[Delivery]:
             "type": f"zen:event-type:ticket.{names[fact.step]}",
             "account_id": 12514403,
             "id": f"audit-{fact.audit}",
-            "time": instant(fact.at),
+            "time": format_instant(fact.at),
             "zendesk_event_version": "2022-11-06",
             "subject": f"zen:ticket:{fact.ticket}",
             "event": change,
@@ -76,8 +77,8 @@ def _(fact: TicketStep, company: Company) -> Iterator[Delivery]:
                 "description": fact.subject,
                 "priority": fact.priority.upper(),
                 "status": statuses[fact.step],
-                "created_at": instant(fact.opened_at),
-                "updated_at": instant(fact.at),
+                "created_at": format_instant(fact.opened_at),
+                "updated_at": format_instant(fact.at),
                 "requester_id": fact.requester.desk_id,
                 "organization_id": company.customer(fact.requester.account or "").organisation,
                 "assignee_id": "5500001",
@@ -262,6 +263,6 @@ def _shopify(topic: str, at: datetime, payload: dict[str, Any]) -> Delivery:
         "x-shopify-topic": topic,
         "x-shopify-shop-domain": SHOP_DOMAIN,
         "x-shopify-api-version": "2026-01",
-        "x-shopify-triggered-at": instant(at),
+        "x-shopify-triggered-at": format_instant(at),
     }
     return _webhook("shop", payload, "shopify", named)

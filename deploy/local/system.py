@@ -16,7 +16,7 @@ import urllib.request
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
 from typing import Self
@@ -27,6 +27,7 @@ from deploy.local.kafka import LocalKafka, Report
 from deploy.local.postgres import LocalPostgres
 from deploy.local.processes import LocalFault, ProcessRecord, free_port, kill, last_words, spawn, stop
 from deploy.topics import TopicsFault, create_topics
+from services.runtime.clock import write_moment
 
 ISSUER = "https://login.tenure.invalid"  # a name, never looked up
 AUDIENCE = "tenure"
@@ -105,9 +106,7 @@ class System:
         """Steps the simulated clock of all services. Raises LocalFault when the plan has the real one."""
         if self.plan.clock is None:
             raise LocalFault("This system runs on the real clock; it cannot be stepped.")
-        draft = self.clock_file.with_suffix(".draft")
-        draft.write_text(moment.astimezone(UTC).isoformat().replace("+00:00", "Z") + "\n")
-        draft.replace(self.clock_file)
+        write_moment(self.clock_file, moment)
 
     def log(self, part: str) -> Path:
         """Where a part writes its log."""

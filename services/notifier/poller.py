@@ -12,6 +12,7 @@ import structlog
 import uuid6
 
 from contracts.alerts import RuleName
+from contracts.envelope import format_instant
 from services.notifier.domain.horizon import Horizons, Known, Unknown, known_up_to
 from services.notifier.domain.life import Step
 from services.notifier.domain.look import Look, look
@@ -91,7 +92,7 @@ class Poller:
         passed = self._passed is not None and self._passed >= now - slack
         details: dict[str, Any] = {
             "status": self.status,
-            "last_pass": self._passed.isoformat().replace("+00:00", "Z") if self._passed else None,
+            "last_pass": format_instant(self._passed) if self._passed else None,
             "due": counts["due"],
             "held": [{"by": row["held_by"], "why": row["held_why"], "looks": row["looks"]} for row in held],
         }

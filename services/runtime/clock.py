@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from contracts.envelope import format_instant
 from services.runtime.settings import RuntimeSettings, SettingsError
 
 
@@ -50,7 +51,7 @@ class FileClock:
 def write_moment(path: Path, moment: datetime) -> None:
     """Step a file clock: replace `path` atomically by one that holds `moment` (aware)."""
     fresh = path.with_suffix(path.suffix + ".next")
-    fresh.write_text(moment.astimezone(UTC).isoformat().replace("+00:00", "Z") + "\n", encoding="ascii")
+    fresh.write_text(format_instant(moment) + "\n", encoding="ascii")
     fresh.replace(path)
 
 

@@ -9,6 +9,7 @@ import asyncpg
 from fastapi import APIRouter, Depends, Query
 from pydantic import AwareDatetime
 
+from contracts.envelope import format_instant
 from services.runtime import dead_letters, outbox
 from services.runtime.auth import Caller, TokenVerifier, require_role
 from services.runtime.clock import Clock
@@ -144,4 +145,4 @@ def _base64(content: bytes | None) -> str | None:
 
 
 def _moment(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat().replace("+00:00", "Z")
+    return None if moment is None else format_instant(moment)

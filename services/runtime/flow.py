@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import asyncpg
 
+from contracts.envelope import format_instant
 from services.runtime import dead_letters, outbox
 from services.runtime.clock import Clock
 from services.runtime.offsets import Partition, Position
@@ -95,9 +96,9 @@ class FlowReport:
         """Return the report as JSON values; `oldest_outbox_age` is in seconds of real time."""
         return {
             "service": self.service,
-            "clock": _text(self.clock),
+            "clock": format_instant(self.clock),
             "drained": self.drained,
-            "horizon": _text(self.horizon),
+            "horizon": format_instant(self.horizon),
             "status": self.status,
             "lag": dict(self.lag),
             "outbox_rows": self.outbox_rows,
@@ -106,7 +107,7 @@ class FlowReport:
             "parts": {
                 name: {
                     "drained": part.drained,
-                    **({"horizon": _text(part.horizon)} if part.horizon else {}),
+                    **({"horizon": format_instant(part.horizon)} if part.horizon else {}),
                     **part.details,
                 }
                 for name, part in self.parts.items()
@@ -176,7 +177,3 @@ class Flow:
         self._metrics.outbox_oldest_age.set(report.oldest_outbox_age)
         self._metrics.dead_letters_waiting.set(report.dead_letters_waiting)
         self._metrics.horizon_age.set((report.clock - report.horizon).total_seconds())
-
-
-def _text(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

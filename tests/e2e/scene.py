@@ -18,11 +18,12 @@ from urllib.parse import quote
 
 import httpx2
 
+from contracts.envelope import format_instant
 from contracts.ids import derive_id, interaction_id
 from samples.calendar import LIVE_DAY
 from samples.company import CRM, DESK, FOLDER, PHONES, SHOP
 from samples.facts import Call, Departure, Fact, Mail, OrderStep, TicketStep
-from samples.history_lines import SHOP_DOMAIN, instant
+from samples.history_lines import SHOP_DOMAIN
 from samples.player import FLOW_ORDER
 from samples.script import Step
 from samples.theatre import Theatre, open_theatre
@@ -212,7 +213,7 @@ def label_of(fact: Fact) -> str:
 def _named(fact: Fact) -> Iterator[tuple[str, str]]:
     match fact:
         case Mail():
-            sent = instant(fact.at).replace("Z", "+00:00")
+            sent = format_instant(fact.at).replace("Z", "+00:00")
             native = derive_id("mail", fact.message_id, fact.sender.address, sent)
             yield f"mail {fact.message_id}", interaction_id("mail", "mail", native)
         case Call():

@@ -14,6 +14,19 @@ from tests.unit.accounts.histories import deliveries
 _TABLES = "ledger, interaction, interaction_party, conversation, conversation_ref, attribution, job, outbox"
 
 
+def _drawn(number: int) -> list[tuple[list[Event], list[list[Event]]]]:
+    """Deliveries to play one after the other: hypothesis itself does not await."""
+    ways: list[tuple[list[Event], list[list[Event]]]] = []
+
+    @settings(max_examples=number, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    @given(deliveries())
+    def collect(delivery: tuple[list[Event], list[list[Event]]]) -> None:
+        ways.append(delivery)
+
+    collect()
+    return ways
+
+
 async def _empty(office: Office) -> None:
     async with office.pool.acquire() as connection:
         for table in _TABLES.split(", "):
@@ -34,15 +47,7 @@ async def _world(office: Office) -> dict[str, str]:
 
 async def test_any_order_repetition_and_batches_give_the_same_on_postgresql(office: Office) -> None:
     await _world(office)
-    ways: list[tuple[list[Event], list[list[Event]]]] = []
-
-    @settings(max_examples=25, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
-    @given(deliveries())
-    def collect(delivery: tuple[list[Event], list[list[Event]]]) -> None:
-        ways.append(delivery)
-
-    collect()
-    for history, batches in ways:
+    for history, batches in _drawn(25):
         await _empty(office)
         await office.receive(*history)
         expected = await office.standing()
@@ -72,15 +77,7 @@ async def _nothing_is_lost(office: Office, accepted: set[str]) -> None:
 
 async def test_a_domain_said_in_the_middle_gives_the_same_as_if_it_had_always_been_known(office: Office) -> None:
     await _world(office)
-    ways: list[tuple[list[Event], list[list[Event]]]] = []
-
-    @settings(max_examples=10, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
-    @given(deliveries())
-    def collect(delivery: tuple[list[Event], list[list[Event]]]) -> None:
-        ways.append(delivery)
-
-    collect()
-    for history, batches in ways:
+    for history, batches in _drawn(10):
         await _empty(office)
         await office.receive(*history)
         expected = await office.standing()
