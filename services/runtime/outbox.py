@@ -16,6 +16,7 @@ import structlog
 from contracts.envelope import Envelope
 from contracts.topics import Topic
 from services.runtime.backoff import Backoff, pause
+from services.runtime.failpoints import RuntimeFailpoint, reach
 from services.runtime.faults import Rejected
 from services.runtime.headers import Headers, dump_headers
 from services.runtime.publishing import Fenced, Outgoing, TransactionalPublisher
@@ -237,6 +238,7 @@ class Relay:
         )
         if not rows:
             return 0
+        reach(RuntimeFailpoint.RELAY_READ)
         physical = self._settings.physical
         outgoing = [
             (physical(topic), Outgoing(None if key is None else key.encode(), payload, headers))
@@ -247,8 +249,10 @@ class Relay:
             await publisher.publish(outgoing)
         finally:
             self._sending_since = None
+        reach(RuntimeFailpoint.RELAY_PUBLISHED)
         # Exactly the rows that were read; what was committed meanwhile between their ids stays.
         await connection.execute("delete from outbox where id = any($1::bigint[])", [row["id"] for row in rows])
+        reach(RuntimeFailpoint.RELAY_DELETED)
         for topic, count in _counts(rows).items():
             self._metrics.published.labels(topic).inc(count)
         return len(rows)

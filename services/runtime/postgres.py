@@ -8,6 +8,7 @@ import asyncpg
 import orjson
 
 from services.runtime.auth import Caller
+from services.runtime.failpoints import RuntimeFailpoint, reach
 
 
 async def create_pool(
@@ -63,8 +64,13 @@ async def acquire(pool: asyncpg.Pool) -> AsyncIterator[asyncpg.Connection]:
 @asynccontextmanager
 async def transaction(pool: asyncpg.Pool, *, readonly: bool = False) -> AsyncIterator[asyncpg.Connection]:
     """Begin a transaction; it commits when the block ends without an error."""
-    async with acquire(pool) as connection, connection.transaction(readonly=readonly):
-        yield connection
+    async with acquire(pool) as connection:
+        async with connection.transaction(readonly=readonly):
+            yield connection
+            if not readonly:
+                reach(RuntimeFailpoint.COMMITTING)
+        if not readonly:
+            reach(RuntimeFailpoint.COMMITTED)
 
 
 @asynccontextmanager

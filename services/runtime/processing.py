@@ -15,6 +15,7 @@ from contracts.topics import Topic
 from services.runtime import dead_letters, offsets
 from services.runtime.clock import Clock
 from services.runtime.dead_letters import DeadLetter
+from services.runtime.failpoints import RuntimeFailpoint, reach
 from services.runtime.faults import Fault, Rejected, judge, reason_of
 from services.runtime.offsets import Partition, Position
 from services.runtime.postgres import transaction
@@ -77,6 +78,7 @@ class BatchProcessor(Generic[T]):
     async def _process(self, records: Sequence[Record], ends: Mapping[Partition, int], now: datetime) -> Outcome:
         async with transaction(self._pool) as connection:
             stored = await offsets.lock(connection, self._group, ends)
+            reach(RuntimeFailpoint.BATCH_LOCKED)
             fresh = [record for record in records if record.offset >= stored[record.topic, record.partition]]
             attempt = _Attempt(self._handler, connection, now, self._service, self._internal, self._fault_threshold)
             received = attempt.decode(fresh)

@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
 from aiokafka.partitioner import murmur2
 
+from services.runtime.failpoints import RuntimeFailpoint, reach
 from services.runtime.headers import load_headers
 
 # A batch holds at least one record of the greatest size; the broker takes 1 MiB.
@@ -96,6 +97,7 @@ class TransactionalPublisher:
             for lane, its_records in (await self._lanes(records)).items():
                 await self._send(lane, its_records)
             await asyncio.gather(*self._sent)
+            reach(RuntimeFailpoint.RELAY_SENT)
             if not self._holds():
                 message = "the lease is lost"
                 raise ConnectionError(message)

@@ -25,7 +25,7 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
-from services.runtime import logs
+from services.runtime import failpoints, logs
 from services.runtime.settings import RuntimeSettings, SettingsError, load
 
 S = TypeVar("S", bound=RuntimeSettings)
@@ -106,6 +106,8 @@ def run(name: str, settings_type: type[S], build: Callable[[S], Awaitable[Servic
     try:
         settings = load(settings_type)
         logs.configure(name, settings.log_level)
+        if settings.failpoints is not None:
+            failpoints.arm(name, settings.failpoints)
         uvloop.run(_serve(settings, build))
     except SettingsError as wrong:
         sys.stderr.write(f"{name} cannot start. {wrong}\n")

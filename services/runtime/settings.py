@@ -61,6 +61,9 @@ class RuntimeSettings(BaseSettings):
     stall_after: float = Field(
         default=300, ge=1, description="seconds with lag but without progress until a consumer is not ready"
     )
+    failpoints: Path | None = Field(
+        default=None, description="a folder with orders to break at named places, for tests; see runtime/failpoints.py"
+    )
     secrets_dir: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -78,6 +81,13 @@ class RuntimeSettings(BaseSettings):
     def _clock_is_real_in_production(self) -> Self:
         if self.environment == "production" and self.clock != "real":
             message = "TENURE_CLOCK must be real when TENURE_ENVIRONMENT is production; remove TENURE_CLOCK"
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _no_failpoints_in_production(self) -> Self:
+        if self.environment == "production" and self.failpoints is not None:
+            message = "TENURE_FAILPOINTS breaks things on purpose; remove it when TENURE_ENVIRONMENT is production"
             raise ValueError(message)
         return self
 

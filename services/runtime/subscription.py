@@ -17,6 +17,7 @@ from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 from faststream.kafka.message import KafkaAckableMessage
 
+from services.runtime.failpoints import RuntimeFailpoint, reach
 from services.runtime.settings import RuntimeSettings
 from services.runtime.tolerant import install as tolerate_header_bytes
 
@@ -88,6 +89,11 @@ class StoredOffsetConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # published
             {tp: after.get(tp, records[-1].offset + 1) for tp, records in usable.items()},
         )
         return usable
+
+    async def commit(self, offsets: Any = None) -> None:
+        """Tell Kafka; for operators' tools only, our own offsets are in the database."""
+        await super().commit(offsets)
+        reach(RuntimeFailpoint.OFFSETS_COMMITTED)
 
     def positions(self) -> dict[TopicPartition, int]:
         """Return where the next fetch of each assigned partition begins (control records passed over included)."""
