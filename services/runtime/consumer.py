@@ -14,7 +14,7 @@ from contracts.topics import Topic
 from services.runtime import offsets
 from services.runtime.backoff import Backoff, pause
 from services.runtime.clock import Clock
-from services.runtime.faults import Fault, judge
+from services.runtime.faults import Fault, Unfinished, judge
 from services.runtime.flow import ConsumerFlow
 from services.runtime.offsets import Partition, Position
 from services.runtime.postgres import acquire, transaction
@@ -81,6 +81,8 @@ class BatchConsumer(Generic[T]):
         self._saved: dict[Partition, Position] = {}
         self._status = "waiting: not started"
         self._broker_fault: str | None = None
+        self._missing: dict[str, int] = {}
+        self._abandoned: str | None = None
 
     async def start(self) -> None:
         """Begin; returns at once, also while the broker or the database is away."""
@@ -90,10 +92,15 @@ class BatchConsumer(Generic[T]):
         ]
 
     async def stop(self) -> None:
-        """Finish the running batch or give it back, leave the group. Takes at most 20 s."""
+        """Finish the running batch or give it back, leave the group. Takes at most 20 s.
+
+        Raises `Unfinished` when the batch was given back or the group could not be told; nothing is lost by either.
+        """
         self._stopping.set()
         await asyncio.gather(*self._tasks)
         await self._watermarks.close()
+        if self._abandoned is not None:
+            raise Unfinished(self._abandoned)
 
     @property
     def status(self) -> str:
@@ -123,7 +130,7 @@ class BatchConsumer(Generic[T]):
             known = done.get(partition)
             if known is None or known.next_offset < offset:
                 done[partition] = Position(offset, known.recordedtime if known else None)
-        flow = ConsumerFlow.of(self.status, now, bounds=bounds, done=done)
+        flow = ConsumerFlow.of(self.status, now, bounds=bounds, done=done, missing=dict(self._missing))
         for topic, records in flow.lag.items():
             self._metrics.lag.labels(topic).set(records)
         return flow
@@ -189,8 +196,8 @@ class BatchConsumer(Generic[T]):
                 group=self._group, topics=list(self._names), settings=self._settings, keeper=self, consume=self._consume
             )
             try:
-                await self._pool.fetchval("select 1")
-                await self._watermarks.open()
+                if not await _unless(self._stopping, self._reach_both()):
+                    break
                 self._subscription = subscription
                 # Joining waits for an assignment, for as long as the group's coordinator takes.
                 if await _unless(self._stopping, subscription.start()):
@@ -207,6 +214,10 @@ class BatchConsumer(Generic[T]):
             if self._failed.is_set():
                 await self._stopping.wait()
 
+    async def _reach_both(self) -> None:
+        await self._pool.fetchval("select 1")
+        await self._watermarks.open()
+
     async def _leave(self, subscription: Subscription) -> None:
         try:
             await asyncio.wait_for(subscription.stop(), 15)
@@ -214,6 +225,7 @@ class BatchConsumer(Generic[T]):
             _log.warning(
                 "leaving the consumer group failed; the broker will notice by itself", error=type(error).__name__
             )
+            self._abandoned = self._abandoned or "the broker was not told that the consumer left its group"
         self._subscription = None
         self._placed = None
         self._metrics.running.set(0)
@@ -228,6 +240,9 @@ class BatchConsumer(Generic[T]):
         except Ours as ours:
             self._give_back()
             self._stop_for(str(ours))
+            raise
+        except asyncio.CancelledError:
+            self._abandoned = "the running batch was given back: it took too long"
             raise
         except Exception as error:
             self._give_back()
@@ -255,13 +270,16 @@ class BatchConsumer(Generic[T]):
 
     async def _seek(self, consumer: StoredOffsetConsumer, assigned: frozenset[TopicPartition]) -> None:
         logical = {(self._names[tp.topic], tp.partition): tp for tp in assigned}
+        async with acquire(self._pool) as connection:
+            earlier = await offsets.load(connection, self._group, list(self._names.values()))
         bounds = await self._watermarks.ends(self._names)
         async with transaction(self._pool) as connection:
             stored = await offsets.lock(connection, self._group, logical)
             for partition, offset in stored.items():
                 first, end = bounds.get(partition, (0, offset))
                 where = {"topic": partition[0], "partition": partition[1], "stored": offset, "first": first, "end": end}
-                if offset > end:
+                # Who had the partition before us may have gone on since the broker was asked: that is no new topic.
+                if offset > end and partition in earlier and earlier[partition].next_offset > end:
                     _log.error("the topic ends before the stored offset: it is new, read from its beginning", **where)
                     await offsets.rewind(connection, self._group, partition, first)
                     stored[partition] = first
@@ -269,6 +287,8 @@ class BatchConsumer(Generic[T]):
                     if offset > 0:
                         _log.error("the topic no longer reaches back to the stored offset: records are lost", **where)
                         self._metrics.missing.labels(partition[0]).inc(first - offset)
+                        self._missing[partition[0]] = self._missing.get(partition[0], 0) + first - offset
+                        await offsets.save(connection, self._group, {partition: Position(first, None)})
                     stored[partition] = first
         if consumer.assignment() == assigned:
             consumer.seek_all({logical[partition]: offset for partition, offset in stored.items()})
@@ -276,6 +296,8 @@ class BatchConsumer(Generic[T]):
     def _note_assignment(self, assigned: frozenset[TopicPartition]) -> None:
         if self._placed != assigned:
             _log.info("partitions assigned", partitions=len(assigned))
+            if self._subscription is not None and self._subscription.consumer is not None:
+                self._subscription.consumer.share_buffer(len(assigned))
             self._placed = assigned
             self._backoff.reset()
             self._set_status("running")

@@ -33,6 +33,10 @@ class Rejected(Exception):
         self.event_id = event_id
 
 
+class Unfinished(Exception):
+    """Raised when a component stops without having ended its work: the text says what was given back or left."""
+
+
 # SQLSTATE classes (PostgreSQL, appendix A) about the server's state, not about the data sent to it.
 _TRANSIENT_CLASSES = frozenset(
     {

@@ -36,11 +36,13 @@ class ConsumerFlow:
     """How far a consumer group has come, for all partitions of its topics, whichever replica reads them.
 
     `lag` counts records by topic. `horizon`: every record accepted by ingest up to then has been processed here.
+    `missing`: records by topic that retention had deleted before this process could read them.
     """
 
     status: str
     lag: Mapping[str, int]
     horizon: datetime
+    missing: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -50,6 +52,7 @@ class ConsumerFlow:
         *,
         bounds: Mapping[Partition, tuple[int, int]],
         done: Mapping[Partition, Position],
+        missing: Mapping[str, int] | None = None,
     ) -> "ConsumerFlow":
         """Compare the broker's (first, next) offsets, asked after `now` was read, with what is done.
 
@@ -63,7 +66,7 @@ class ConsumerFlow:
             if behind > 0:
                 lag[partition[0]] += behind
                 horizon = min(horizon, position.recordedtime or _BEGINNING)
-        return cls(status, lag, horizon)
+        return cls(status, lag, horizon, missing or {})
 
 
 class Consumer(Protocol):
@@ -91,6 +94,7 @@ class FlowReport:
     oldest_outbox_age: float
     dead_letters_waiting: int
     parts: Mapping[str, Part]
+    missing: Mapping[str, int] = field(default_factory=dict)
 
     def body(self) -> dict[str, Any]:
         """Return the report as JSON values; `oldest_outbox_age` is in seconds of real time."""
@@ -104,6 +108,7 @@ class FlowReport:
             "outbox_rows": self.outbox_rows,
             "oldest_outbox_age": round(self.oldest_outbox_age, 3),
             "dead_letters_waiting": self.dead_letters_waiting,
+            "missing_records": dict(self.missing),
             "parts": {
                 name: {
                     "drained": part.drained,
@@ -166,6 +171,7 @@ class Flow:
             oldest_outbox_age=max(age, 0.0),
             dead_letters_waiting=waiting,
             parts=parts,
+            missing={topic: count for consumer in consumers for topic, count in consumer.missing.items()},
         )
         self._publish(report)
         return report

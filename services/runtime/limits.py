@@ -62,8 +62,12 @@ class Limits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = scope["headers"]
-        if sum(len(name) + len(value) for name, value in headers) > self._headers:
+        size, declared = 0, 0
+        for name, value in scope["headers"]:
+            size += len(name) + len(value)
+            if name == b"content-length" and value.isdigit():
+                declared = int(value)
+        if size > self._headers:
             too_large = Problem(
                 431,
                 "Headers too large",
@@ -72,9 +76,9 @@ class Limits:
             )
             await too_large.response()(scope, receive, send)
             return
-        limit = self._limit(scope["path"])
+        limit = self._limit(scope["path"]) if self._routes else self._body
         detail = f"The body must not exceed {limit} bytes."
-        if _declared_length(headers) > limit:
+        if declared > limit:
             await Problem(413, "Body too large", detail, "body-too-large").response()(scope, receive, send)
             return
         left = limit
@@ -92,10 +96,3 @@ class Limits:
 
     def _limit(self, path: str) -> int:
         return next((limit for prefix, limit in self._routes if path.startswith(prefix)), self._body)
-
-
-def _declared_length(headers: list[tuple[bytes, bytes]]) -> int:
-    for name, value in headers:
-        if name == b"content-length":
-            return int(value) if value.isdigit() else 0
-    return 0

@@ -13,11 +13,13 @@ import structlog
 from contracts.envelope import Unreadable
 from contracts.topics import Topic
 from services.runtime import dead_letters, offsets
+from services.runtime.blame import Blame
 from services.runtime.clock import Clock
 from services.runtime.dead_letters import DeadLetter
 from services.runtime.failpoints import RuntimeFailpoint, reach
 from services.runtime.faults import Fault, Rejected, judge, reason_of
 from services.runtime.offsets import Partition, Position
+from services.runtime.poison import Part, Search
 from services.runtime.postgres import transaction
 from services.runtime.records import BatchHandler, Received, Record, T
 from services.runtime.telemetry import Telemetry
@@ -28,7 +30,7 @@ _OUTSIDE = frozenset({"outside", "ingest"})
 
 
 class Ours(Exception):
-    """So many unexpected errors in one batch that no single source can be to blame. Nothing of the batch was kept."""
+    """So many unexpected errors that no single source can be to blame (see `Blame`). Nothing of the batch was kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class BatchProcessor(Generic[T]):
         self._pool = pool
         self._clock = clock
         self._telemetry = telemetry
-        self._fault_threshold = fault_threshold
+        self._blame = Blame(fault_threshold)
 
     async def process(self, records: Sequence[Record], ends: Mapping[Partition, int]) -> Outcome:
         """Apply `records` (per partition in the order of offsets) and move the offsets of their partitions to `ends`.
@@ -80,7 +82,7 @@ class BatchProcessor(Generic[T]):
             stored = await offsets.lock(connection, self._group, ends)
             reach(RuntimeFailpoint.BATCH_LOCKED)
             fresh = [record for record in records if record.offset >= stored[record.topic, record.partition]]
-            attempt = _Attempt(self._handler, connection, now, self._service, self._internal, self._fault_threshold)
+            attempt = _Attempt(self._handler, connection, now, self._service, self._internal, self._blame)
             received = attempt.decode(fresh)
             if received:
                 with self._telemetry.batch(f"{self._service} process", received) as traced:
@@ -89,6 +91,7 @@ class BatchProcessor(Generic[T]):
                 await dead_letters.insert(connection, attempt.letters)
             positions = _positions(stored, ends, received)
             await offsets.save(connection, self._group, positions)
+        self._blame.note(attempt.unexpected, len(fresh), now)
         return Outcome(positions, len(fresh) - len(attempt.letters), len(records) - len(fresh), attempt.letters)
 
 
@@ -102,15 +105,15 @@ class _Attempt(Generic[T]):
         now: datetime,
         service: str,
         internal: frozenset[str],
-        threshold: int,
+        blame: Blame,
     ) -> None:
         self._handler = handler
         self._connection = connection
         self._now = now
         self._service = service
         self._internal = internal
-        self._threshold = threshold
-        self._unexpected: list[tuple[str, str]] = []
+        self._blame = blame
+        self.unexpected: list[str] = []
         self.letters: list[DeadLetter] = []
 
     def decode(self, records: Sequence[Record]) -> list[Received[T]]:
@@ -138,32 +141,32 @@ class _Attempt(Generic[T]):
         return received
 
     async def apply(self, batch: Sequence[Received[T]]) -> None:
-        """Handle `batch`; trace an error to the single record by halves, each under a savepoint."""
-        pending = [batch]
-        while pending:
-            part = pending.pop()
+        """Handle `batch`; trace an error to the single record, each try under a savepoint."""
+        search = Search(batch)
+        while (part := search.next()) is not None:
             try:
                 async with self._connection.transaction():
-                    await self._handler.handle(self._connection, part, self._now)
+                    await self._handler.handle(self._connection, part.records, self._now)
             except Exception as error:
                 if judge(error) is Fault.TRANSIENT:
                     raise
-                pending.extend(reversed(self._divide(part, error)))
+                self._divide(search, part, error)
+            else:
+                search.passed(part)
 
-    def _divide(self, part: Sequence[Received[T]], error: Exception) -> list[Sequence[Received[T]]]:
-        """Return what of a failed part is worth another call, in order; a single record is set aside."""
+    def _divide(self, search: Search[T], part: Part[T], error: Exception) -> None:
+        """Leave to `search` what of a failed part is worth another call; a single record is set aside."""
         if isinstance(error, Rejected) and error.event_id is not None:
-            named = [one for one in part if one.envelope.id == error.event_id]
+            named = [one for one in part.records if one.envelope.id == error.event_id]
             if named:
                 for one in named:
                     self._set_aside(one, error)
-                rest = [one for one in part if one.envelope.id != error.event_id]
-                return [rest] if rest else []
-        if len(part) == 1:
-            self._set_aside(part[0], error)
-            return []
-        middle = len(part) // 2
-        return [part[:middle], part[middle:]]
+                search.again([one for one in part.records if one.envelope.id != error.event_id])
+                return
+        if len(part.records) == 1:
+            self._set_aside(part.records[0], error)
+        else:
+            search.failed(part, error)
 
     def _set_aside(self, one: Received[T], error: Exception) -> None:
         reason, detail = reason_of(error)
@@ -180,20 +183,17 @@ class _Attempt(Generic[T]):
                 offset=one.record.offset,
                 exc_info=error,
             )
-            self._unexpected.append((one.record.topic, one.envelope.source))
-            self._blame(error)
+            self.unexpected.append(self._culprit(one))
+            why = self._blame.verdict(self.unexpected, self._now)
+            if why is not None:
+                message = f"{why}, the last with {type(error).__name__}; see the log, mend the handler and restart"
+                raise Ours(message) from error
 
-    def _blame(self, error: Exception) -> None:
-        if len(self._unexpected) < self._threshold:
-            return
-        sources = {source for _, source in self._unexpected}
-        ours = len(sources) > 1 or any(topic in self._internal for topic, _ in self._unexpected)
-        if ours:
-            message = (
-                f"{len(self._unexpected)} records from {len(sources)} source(s) failed in one batch, the last with"
-                f" {type(error).__name__}; see the log, mend the handler and restart"
-            )
-            raise Ours(message) from error
+    def _culprit(self, one: Received[T]) -> str:
+        """What our own services write has no outer source: there one account that fails stands for itself."""
+        if one.record.topic in self._internal:
+            return f"{one.record.topic} {one.record.key!r}"
+        return one.envelope.source
 
 
 def _positions(

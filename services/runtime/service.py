@@ -15,23 +15,29 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Literal, NoReturn, Protocol, TypeVar
+from typing import NoReturn, Protocol, TypeVar
 
 import structlog
-import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
 from services.runtime import failpoints, logs
+from services.runtime.faults import Unfinished
+from services.runtime.server import Server, build_server, listen
 from services.runtime.settings import RuntimeSettings, SettingsError, load
 
 S = TypeVar("S", bound=RuntimeSettings)
 EXIT_CRASHED = 1
 EXIT_SETTINGS = 2
-_DRAIN_SECONDS = 5
+EXIT_UNFINISHED = 3
+_COMPONENT_SECONDS = 20
+_RESOURCE_SECONDS = 2
+# After this the process ends, whatever it still waits for.
+_END_SECONDS = 24.0
 _log = structlog.get_logger(__name__)
 
 
@@ -43,7 +49,7 @@ class Component(Protocol):
         ...
 
     async def stop(self) -> None:
-        """Finish or give back what is running, within 20 s."""
+        """Finish or give back what is running, within 20 s; raise `Unfinished` when it could not be finished."""
         ...
 
 
@@ -59,19 +65,21 @@ class Service:
     resources: Sequence[Callable[[], Awaitable[None]]] = ()
     http_port: int = field(default=0, init=False)
     operations_port: int = field(default=0, init=False)
+    unfinished: list[str] = field(default_factory=list, init=False)
+    """After the end: what was given back or abandoned, in words for people. Nothing is lost by it."""
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[asyncio.Task[None]]:
         """Run everything inside the block; yields a task that ends only when a server dies."""
         settings = self.settings
-        servers: list[tuple[_Server, socket.socket]] = []
-        operations = _listen(settings.operations_host, settings.operations_port, "TENURE_OPERATIONS_PORT")
+        servers: list[tuple[Server, socket.socket]] = []
+        operations = listen(settings.operations_host, settings.operations_port, "TENURE_OPERATIONS_PORT")
         self.operations_port = operations.getsockname()[1]
-        servers.append((_server(self.operations, lifespan="on"), operations))
+        servers.append((build_server(self.operations, lifespan="on"), operations))
         if self.api is not None:
-            public = _listen(settings.http_host, settings.http_port, "TENURE_HTTP_PORT")
+            public = listen(settings.http_host, settings.http_port, "TENURE_HTTP_PORT")
             self.http_port = public.getsockname()[1]
-            servers.append((_server(self.api), public))
+            servers.append((build_server(self.api, most_connections=settings.http_connections), public))
         tasks = [asyncio.create_task(server.serve(sockets=[listener])) for server, listener in servers]
         watch = asyncio.create_task(_any_ends(tasks))
         try:
@@ -86,29 +94,43 @@ class Service:
             watch.cancel()
             await self._stop([server for server, _ in servers], tasks)
 
-    async def _stop(self, servers: Sequence["_Server"], tasks: Sequence[asyncio.Task[None]]) -> None:
+    async def _stop(self, servers: Sequence[Server], tasks: Sequence[asyncio.Task[None]]) -> None:
         # The public door closes first; the operations port answers to the end.
         for server in servers[1:]:
             server.should_exit = True
-        failures = await asyncio.gather(*(component.stop() for component in self.components), return_exceptions=True)
-        for failure in failures:
-            if isinstance(failure, BaseException):
-                _log.error("stopping a component failed", error=type(failure).__name__, exc_info=failure)
+        await asyncio.gather(*(self._stop_one(component) for component in self.components))
         servers[0].should_exit = True
         await asyncio.gather(*tasks, return_exceptions=True)
         for close in self.resources:
             with contextlib.suppress(OSError, TimeoutError):
-                await asyncio.wait_for(close(), _DRAIN_SECONDS)
+                await asyncio.wait_for(close(), _RESOURCE_SECONDS)
+
+    async def _stop_one(self, component: Component) -> None:
+        name = type(component).__name__
+        try:
+            await asyncio.wait_for(component.stop(), _COMPONENT_SECONDS)
+        except Unfinished as unfinished:
+            self.unfinished.append(f"{name}: {unfinished}")
+        except TimeoutError:
+            self.unfinished.append(f"{name}: did not stop in time")
+        except Exception as error:  # noqa: BLE001 - the others are still to be stopped
+            self.unfinished.append(f"{name}: stopping failed with {type(error).__name__}")
+            _log.exception("stopping a component failed", component=name)
 
 
 def run(name: str, settings_type: type[S], build: Callable[[S], Awaitable[Service]]) -> NoReturn:
-    """Run a service until SIGTERM or SIGINT, then exit: 0, 2 for a wrong setting, 1 when it crashed."""
+    """Run a service until SIGTERM or SIGINT, then exit within 25 s.
+
+    The code is 0 when everything was finished, 1 after a crash, 2 for a wrong setting, and 3 when something was given
+    back or abandoned: nothing is lost by that, the next process goes on with it.
+    """
+    code = 0
     try:
         settings = load(settings_type)
         logs.configure(name, settings.log_level)
         if settings.failpoints is not None:
             failpoints.arm(name, settings.failpoints)
-        uvloop.run(_serve(settings, build))
+        code = uvloop.run(_serve(settings, build))
     except SettingsError as wrong:
         sys.stderr.write(f"{name} cannot start. {wrong}\n")
         _exit(EXIT_SETTINGS)
@@ -118,21 +140,45 @@ def run(name: str, settings_type: type[S], build: Callable[[S], Awaitable[Servic
             f"{name} crashed with {type(error).__name__}; the log line above says where. It can be started again.\n"
         )
         _exit(EXIT_CRASHED)
-    _exit(0)
+    _exit(code)
 
 
-async def _serve(settings: S, build: Callable[[S], Awaitable[Service]]) -> None:
-    asked = asyncio.Event()
+async def _serve(settings: S, build: Callable[[S], Awaitable[Service]]) -> int:
+    loop, asked = asyncio.get_running_loop(), asyncio.Event()
+
+    def ask(*_: object) -> None:
+        _end_in_time()
+        loop.call_soon_threadsafe(asked.set)
+
+    # Python's own handlers, not the loop's: they also run while the loop is stuck in somebody's endless computation.
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, asked.set)
+        signal.signal(number, ask)
     service = await build(settings)
     async with service.running() as watch:
         waiting = asyncio.create_task(asked.wait())
         done, _ = await asyncio.wait({waiting, watch}, return_when=asyncio.FIRST_COMPLETED)
+        _end_in_time()
         _log.info("stopping")
         waiting.cancel()
     if watch in done:
         watch.result()
+    if service.unfinished:
+        _log.warning("stopped, but not everything was finished", unfinished=service.unfinished)
+        return EXIT_UNFINISHED
+    _log.info("stopped")
+    return 0
+
+
+def _end_in_time() -> None:
+    """End the process by force when it has not ended by itself soon enough."""
+    timer = threading.Timer(_END_SECONDS, _end_now)
+    timer.daemon = True
+    timer.start()
+
+
+def _end_now() -> None:
+    _log.error("did not end in time; what it was doing is given back")
+    _exit(EXIT_UNFINISHED)
 
 
 def _exit(code: int) -> NoReturn:
@@ -140,44 +186,6 @@ def _exit(code: int) -> NoReturn:
     sys.stderr.flush()
     sys.stdout.flush()
     os._exit(code)
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers: the service decides in which order things stop."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-def _server(app: ASGIApp, lifespan: Literal["on", "off"] = "off") -> _Server:
-    config = uvicorn.Config(
-        app,
-        lifespan=lifespan,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        http="httptools",
-        ws="none",
-        timeout_keep_alive=15,
-        timeout_graceful_shutdown=_DRAIN_SECONDS,
-    )
-    return _Server(config)
-
-
-def _listen(host: str, port: int, name: str) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as taken:
-        listener.close()
-        message = f"{name}: {host}:{port} cannot be used ({taken.strerror}); choose another port or stop what uses it."
-        raise SettingsError(message) from None
-    listener.setblocking(False)  # noqa: FBT003 - the standard library's signature
-    return listener
 
 
 async def _any_ends(tasks: Sequence[asyncio.Task[None]]) -> None:

@@ -37,6 +37,9 @@ class RuntimeSettings(BaseSettings):
     )
     http_host: str = "127.0.0.1"
     http_port: int = Field(default=8000, ge=0, le=65535)
+    http_connections: int = Field(
+        default=800, ge=10, description="connections to the API at once; beyond, the slowest client makes room or 503"
+    )
     operations_host: str = "127.0.0.1"
     operations_port: int = Field(default=8001, ge=0, le=65535)
     clock: str = Field(
@@ -52,7 +55,7 @@ class RuntimeSettings(BaseSettings):
     trace_sample_ratio: float = Field(default=0.01, ge=0, le=1, description="share of new traces that are recorded")
     batch_size: int = Field(default=5000, ge=1, le=50_000, description="greatest number of records in one transaction")
     fault_threshold: int = Field(
-        default=5, ge=2, description="unexpected errors from two or more sources in one batch that stop a consumer"
+        default=5, ge=2, description="unexpected errors within ten minutes, across sources, that stop a consumer"
     )
     record_limit: int = Field(
         default=900_000, ge=1000, le=1_000_000, description="greatest size of one record in bytes"

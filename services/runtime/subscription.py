@@ -1,10 +1,12 @@
 """The thin shell: FastStream subscribes and fetches; the records reach our loop raw, from the offsets that we stored.
 
-Two things FastStream and aiokafka leave open are closed here, in `StoredOffsetConsumer`:
+What FastStream and aiokafka leave open is closed here, in `StoredOffsetConsumer`:
 
 - An error inside `getmany` (a corrupt batch, say) leaves the positions of partitions that it had drained already
   beyond records that nobody received. We set them back.
 - A partition may deliver records before its position was set to the stored offset. We withhold those.
+- A batch is bounded in records only. We bound its bytes too, and what is fetched ahead of it.
+- Where retention has overtaken us, aiokafka goes to the beginning of the topic in silence. We place anew, which counts.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -12,7 +14,7 @@ from functools import partial
 from typing import Any, Protocol, cast
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.errors import ConsumerStoppedError
+from aiokafka.errors import ConsumerStoppedError, NoOffsetForPartitionError, OffsetOutOfRangeError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 from faststream.kafka.message import KafkaAckableMessage
@@ -26,6 +28,11 @@ Batch = tuple[ConsumerRecord, ...]
 _PAUSE_MS = 5
 _FETCH_WAIT_MS = 1000
 _PARTITION_FETCH_BYTES = 4 * 1024 * 1024
+_LEAST_FETCH_BYTES = 1024 * 1024
+# Fetched ahead of the batch that is being processed, for all partitions together.
+_BUFFER_BYTES = 64 * 1024 * 1024
+BATCH_BYTES = 16 * 1024 * 1024
+"""Keys and values of one batch; every partition in it gives at least one record, whatever that one's size."""
 
 
 class Keeper(Protocol):
@@ -71,6 +78,9 @@ class StoredOffsetConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # published
             fetched = await super().getmany(timeout_ms=_FETCH_WAIT_MS, max_records=max_records)
         except ConsumerStoppedError:
             raise
+        except (OffsetOutOfRangeError, NoOffsetForPartitionError):
+            self._keeper.forget()
+            return {}
         except Exception as error:  # noqa: BLE001 - FastStream would call again at once, for ever and in silence
             if self._current_assignment() is assignment:
                 self.seek_all(before)
@@ -83,12 +93,21 @@ class StoredOffsetConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # published
         usable = {
             tp: records for tp, records in fetched.items() if records and self._keeper.is_placed(tp) and tp in before
         }
+        for tp, records in _too_much(usable).items():
+            # What does not fit is fetched again after this batch.
+            self.seek(tp, records[0].offset)
+            del usable[tp][-len(records) :]
         after = self.positions()
         self._keeper.fetched(
             {tp: before[tp] for tp in usable},
             {tp: after.get(tp, records[-1].offset + 1) for tp, records in usable.items()},
         )
         return usable
+
+    def share_buffer(self, partitions: int) -> None:
+        """Divide what may be fetched ahead among so many partitions."""
+        share = min(_PARTITION_FETCH_BYTES, max(_LEAST_FETCH_BYTES, _BUFFER_BYTES // max(partitions, 1)))
+        self._fetcher._max_partition_fetch_bytes = share  # noqa: SLF001 - a setting, but only known once assigned
 
     async def commit(self, offsets: Any = None) -> None:
         """Tell Kafka; for operators' tools only, our own offsets are in the database."""
@@ -163,7 +182,7 @@ class Subscription:
             group_id=group,
             max_records=settings.batch_size,
             batch_timeout_ms=_PAUSE_MS,
-            auto_offset_reset="earliest",
+            auto_offset_reset="none",
             isolation_level="read_committed",
             max_partition_fetch_bytes=_PARTITION_FETCH_BYTES,
             session_timeout_ms=10_000,
@@ -205,6 +224,22 @@ class Subscription:
             message_id=f"{first.partition}-{first.offset}",
             correlation_id="batch",
         )
+
+
+def _too_much(fetched: dict[TopicPartition, list[ConsumerRecord]]) -> dict[TopicPartition, list[ConsumerRecord]]:
+    """Return the last records of partitions which make the batch too large."""
+    sizes = {tp: [len(r.value or b"") + len(r.key or b"") for r in records] for tp, records in fetched.items()}
+    if sum(map(sum, sizes.values())) <= BATCH_BYTES:
+        return {}
+    share, excess = BATCH_BYTES // len(fetched), {}
+    for tp, records in fetched.items():
+        total = 0
+        for index, size in enumerate(sizes[tp]):
+            total += size
+            if total > share and index > 0:
+                excess[tp] = records[index:]
+                break
+    return excess
 
 
 async def _raw(message: KafkaAckableMessage) -> Batch:

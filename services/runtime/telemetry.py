@@ -3,10 +3,10 @@
 Labels and span attributes hold ids, codes, topics and configured names; never an address, a name, a text or a key.
 """
 
+import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Protocol, Self, TypeVar
+from typing import NamedTuple, Protocol, Self, TypeVar
 
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from contracts.envelope import Envelope
 from services.runtime.settings import RuntimeSettings
-from services.runtime.tracing import FileSpanExporter, LinkedSampler
+from services.runtime.tracing import FileSpanExporter, LinkedSampler, chosen
 
 # So many records of a batch may continue their trace; the cost of a batch does not grow with the share that is sampled.
 TRACED_PER_BATCH = 50
@@ -83,10 +83,15 @@ class Metrics:
         self.acceptance = Counter(
             "tenure_ingest_events", "What sources sent, by outcome", ["source", "outcome"], registry=r
         )
+        # Looking a child up by its labels costs more than counting; there are as many as sources times outcomes.
+        self._acceptance: dict[tuple[str, str], Counter] = {}
 
     def accepted(self, source: str, outcome: str = "accepted", events: int = 1) -> None:
         """Count events that the configured `source` sent; call it once per request, not once per event."""
-        self.acceptance.labels(source, outcome).inc(events)
+        counter = self._acceptance.get((source, outcome))
+        if counter is None:
+            counter = self._acceptance[source, outcome] = self.acceptance.labels(source, outcome)
+        counter.inc(events)
 
     def exposition(self) -> bytes:
         """Return the Prometheus text format."""
@@ -103,8 +108,7 @@ class _Traceable(Protocol):
 R = TypeVar("R", bound=_Traceable)
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(NamedTuple):
     """A running span. Put `traceparent` on the envelopes that it causes."""
 
     traceparent: str | None
@@ -118,6 +122,7 @@ class Telemetry:
         self.metrics = Metrics()
         self._provider: TracerProvider | None = None
         if settings.trace_file or settings.otlp_endpoint:
+            self._ratio = settings.trace_sample_ratio
             self._provider = _provider(service, settings)
             self._tracer = self._provider.get_tracer("tenure")
 
@@ -128,7 +133,14 @@ class Telemetry:
             yield Trace(parent, trace.INVALID_SPAN)
             return
         above = _context(parent)
-        context = trace.set_span_in_context(NonRecordingSpan(above)) if above else None
+        sampled = above.trace_flags.sampled if above else random.random() < self._ratio  # noqa: S311 - no secret
+        if not sampled:
+            # Nearly all: a span that nobody will see costs as much as checking a signature. Its trace goes on all the
+            # same, because dead letters name it.
+            trace_id = above.trace_id if above else random.getrandbits(128)
+            yield Trace(f"00-{trace_id:032x}-{random.getrandbits(64):016x}-00", trace.INVALID_SPAN)
+            return
+        context = trace.set_span_in_context(NonRecordingSpan(above)) if above else chosen()
         with self._tracer.start_as_current_span(name, context=context, attributes=attributes) as span:
             yield Trace(_traceparent(span.get_span_context()), span)
 

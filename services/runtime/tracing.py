@@ -3,13 +3,20 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from opentelemetry.context import Context
+from opentelemetry.context import Context, create_key, get_value, set_value
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import Decision, ParentBased, Sampler, SamplingResult, TraceIdRatioBased
 from opentelemetry.trace import Link, SpanKind
 from opentelemetry.trace.span import TraceState
 from opentelemetry.util.types import Attributes
+
+_CHOSEN = create_key("tenure-chosen")
+
+
+def chosen() -> Context:
+    """Return an empty context in which `LinkedSampler` samples: the share has been drawn already."""
+    return set_value(_CHOSEN, True, Context())  # noqa: FBT003 - the signature of the library
 
 
 class FileSpanExporter(SpanExporter):
@@ -47,7 +54,7 @@ class LinkedSampler(Sampler):
         trace_state: TraceState | None = None,
     ) -> SamplingResult:
         """Decide whether the span is recorded."""
-        if any(link.context.trace_flags.sampled for link in links or ()):
+        if get_value(_CHOSEN, parent_context) or any(link.context.trace_flags.sampled for link in links or ()):
             return SamplingResult(Decision.RECORD_AND_SAMPLE, attributes, trace_state)
         return self._otherwise.should_sample(parent_context, trace_id, name, kind, attributes, links, trace_state)
 
