@@ -52,6 +52,8 @@ class LocalKafka:
     """One broker with its data in `directory`. Started again, it keeps its port, its cluster id and its records.
 
     `short_lived`: for minutes, not for hours or for measuring; the JVM then spends half as much on compiling itself.
+    `through`: there is a second listener too; it is called once with that one's port and says which port its clients
+    are to use instead (a proxy's, that leads there).
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class LocalKafka:
         *,
         log: Path | None = None,
         short_lived: bool = False,
+        through: Callable[[int], int] | None = None,
         report: Report = lambda _: None,
         spawned: Spawned = lambda _: None,
     ) -> None:
@@ -67,7 +70,9 @@ class LocalKafka:
         self.log = log or directory / "kafka.log"
         self.record: ProcessRecord | None = None
         self.port = 0
+        self.through_port = 0
         self._short_lived = short_lived
+        self._through = through
         self._report = report
         self._spawned = spawned
 
@@ -76,13 +81,19 @@ class LocalKafka:
         """host:port of the broker."""
         return f"127.0.0.1:{self.port}"
 
+    @property
+    def bootstrap_through(self) -> str:
+        """The same by way of `through`, where that was given."""
+        return f"127.0.0.1:{self.through_port or self.port}"
+
     def start(self) -> None:
         """Returns when the broker serves. Raises LocalFault: no network at the first start, damaged jars, no Java."""
         java, jars = find_java(), fetch_jars(self._report)
         properties = self.directory / "server.properties"
         if not properties.exists():
             self._format(java, jars, properties)
-        self.port = _port_in(properties)
+        self.port, *others = _ports_in(properties)
+        self.through_port = others[0] if others else 0
         self._launch(java, jars, properties)
 
     def stop(self) -> None:
@@ -99,7 +110,9 @@ class LocalKafka:
         shutil.rmtree(self.directory / "data", ignore_errors=True)
         (self.directory / "tmp").mkdir(parents=True, exist_ok=True)
         draft = properties.with_suffix(".draft")
-        draft.write_text(_server_properties(self.directory / "data", free_port(), free_port()))
+        behind = free_port() if self._through else None
+        detour = (behind, self._through(behind)) if self._through and behind else None
+        draft.write_text(_server_properties(self.directory / "data", free_port(), free_port(), detour))
         first, *others = uuid.uuid4().bytes
         # with its highest bit unset it begins with a letter; a dash would be taken for an option
         cluster_id = urlsafe_b64encode(bytes((first & 0x7F, *others))).decode().rstrip("=")
@@ -257,19 +270,26 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _port_in(properties: Path) -> int:
+def _ports_in(properties: Path) -> list[int]:
+    """Where clients are told to go: directly and, where there is a detour, by it."""
     for line in properties.read_text().splitlines():
         if line.startswith("advertised.listeners="):
-            return int(line.rpartition(":")[2])
+            return [int(listener.rpartition(":")[2]) for listener in line.split(",")]
     raise LocalFault(f"{properties} names no listener; remove its directory and start again.")
 
 
-def _server_properties(data: Path, port: int, controller_port: int) -> str:
+def _server_properties(data: Path, port: int, controller_port: int, detour: tuple[int, int] | None) -> str:
+    """`detour`: a port to listen on as well, and the one that its clients are told to use."""
+    behind, advertised = detour or (0, 0)
+    listener = f",DETOUR://127.0.0.1:{behind}" if detour else ""
+    told = f",DETOUR://127.0.0.1:{advertised}" if detour else ""
     return f"""\
 process.roles=broker,controller
 node.id=1
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}{listener}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}{told}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,DETOUR:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
 controller.quorum.bootstrap.servers=127.0.0.1:{controller_port}
 log.dirs={data}

@@ -128,12 +128,50 @@ def stop(record: ProcessRecord, *, gently: signal.Signals = signal.SIGTERM, pati
 
 
 def kill(record: ProcessRecord) -> None:
-    """SIGKILL to the process and to every other process of its group, then waits until it is gone."""
-    if record.find() is None:
+    """SIGKILL to the process, to its group and to everything that it started, then waits until they are gone."""
+    process = record.find()
+    if process is None:
         return
+    family = _family(process)
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(record.pid, signal.SIGKILL)
-    _ended_within(record, 30.0)
+    for member in family:
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            member.kill()
+    deadline = time.monotonic() + 30.0
+    while any(_lives(member) for member in family) and time.monotonic() < deadline:
+        record.find()  # waits for a child of ours
+        time.sleep(0.02)
+
+
+def pause(record: ProcessRecord) -> None:
+    """SIGSTOP to the process and to everything that it started: it answers nobody, and keeps its connections."""
+    process = record.find()
+    for member in _family(process) if process is not None else []:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.suspend()
+
+
+def resume(record: ProcessRecord) -> None:
+    """SIGCONT to the same."""
+    process = record.find()
+    for member in _family(process) if process is not None else []:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.resume()
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _family(process: psutil.Process) -> list[psutil.Process]:
+    """The process and all that descend from it: PostgreSQL's sessions have process groups of their own."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return [process, *process.children(recursive=True)]
+    return []
 
 
 def _ended_within(record: ProcessRecord, seconds: float) -> bool:

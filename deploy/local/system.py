@@ -13,7 +13,7 @@ import secrets
 import sys
 import time
 import urllib.request
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -25,7 +25,7 @@ from deploy.databases import SERVICES, DatabaseAccess, MigrationFault, access, l
 from deploy.local.instance import Instance, this_process
 from deploy.local.kafka import LocalKafka, Report
 from deploy.local.postgres import LocalPostgres
-from deploy.local.processes import LocalFault, ProcessRecord, free_port, kill, last_words, spawn, stop
+from deploy.local.processes import LocalFault, ProcessRecord, free_port, kill, last_words, pause, resume, spawn, stop
 from deploy.topics import TopicsFault, create_topics
 from services.runtime.clock import write_moment
 
@@ -51,6 +51,18 @@ class SystemPlan:
     ephemeral: bool = False  # the data is deleted when the system is stopped
     services: tuple[str, ...] = SERVICES
     environment: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    # for `kafka` or `postgres`: from the port where it listens to the one that services are to use (a proxy before it)
+    through: Mapping[str, Callable[[int], int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How a service is started when not as usual: under a wrapper, or from an older checkout."""
+
+    command: tuple[str, ...]
+    """After the interpreter; its last word is what we recognise the process by."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Whole names, in addition to the settings or instead of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +74,11 @@ class ServiceAddress:
 
 
 class System:
-    """A running system. Every part can be killed and started again; it keeps its ports, its data and its settings."""
+    """A running system. Every part can be killed and started again; it keeps its ports, its data and its settings.
+
+    A part is `kafka`, `postgres`, a service, or a further replica of one (`accounts-2`), which begins with `start`.
+    `launches` says of services and replicas how they are started from now on, where that is not as usual.
+    """
 
     def __init__(self, instance: Instance, plan: SystemPlan, *, report: Report) -> None:
         from services.runtime.auth import Issuer  # noqa: PLC0415 - brings FastAPI along, which most commands do without
@@ -73,6 +89,7 @@ class System:
             instance.directory / "kafka",
             log=self.log("kafka"),
             short_lived=True,
+            through=plan.through.get("kafka"),
             report=report,
             spawned=lambda record: self._started("kafka", record),
         )
@@ -84,7 +101,10 @@ class System:
         )
         self.issuer = Issuer(instance.secrets / "issuer", ISSUER, AUDIENCE)
         self.databases: dict[str, DatabaseAccess] = {}
+        self._reached: dict[str, DatabaseAccess] = {}
         self.services: dict[str, ServiceAddress] = {}
+        self.replicas: dict[str, ServiceAddress] = {}
+        self.launches: dict[str, Launch] = {}
         self.clock_file = instance.directory / "clock"
         self.trace_directory = instance.logs
         self._records: dict[str, ProcessRecord] = {}
@@ -92,11 +112,11 @@ class System:
 
     def url(self, service: str) -> str:
         """The address of a service's API."""
-        return self.services[service].http
+        return self._address(service).http
 
     def operations_url(self, service: str) -> str:
         """The address of a service's operations port."""
-        return self.services[service].operations
+        return self._address(service).operations
 
     def token(self, subject: str, roles: Iterable[str] = (), lifetime: timedelta = timedelta(minutes=5)) -> str:
         """A bearer token of the local issuer."""
@@ -121,6 +141,19 @@ class System:
     def kill(self, part: str) -> None:
         """SIGKILL to `kafka`, `postgres` or a service, as a fault does it. `start` brings it back."""
         kill(self._records.pop(part))
+
+    def runs(self, part: str) -> bool:
+        """Whether a part was started and neither ended by itself nor was killed."""
+        record = self._records.get(part)
+        return record is not None and record.find() is not None
+
+    def pause(self, part: str) -> None:
+        """SIGSTOP: it holds what it has and answers nobody until `resume`."""
+        pause(self._records[part])
+
+    def resume(self, part: str) -> None:
+        """SIGCONT."""
+        resume(self._records[part])
 
     def stop_part(self, part: str) -> None:
         """Ends one part as its operator would."""
@@ -200,8 +233,12 @@ class System:
         self.start("postgres")
         passwords = self._passwords()
         asyncio.run(provision(self.postgres.admin_dsn, passwords, self.plan.services))
+        around = self.plan.through.get("postgres")
+        direct, port = self.postgres.admin_dsn, self.postgres.port
+        detour = direct.replace(f":{port}/", f":{around(port)}/") if around else direct
         for service in self.plan.services:
-            self.databases[service] = access(self.postgres.admin_dsn, service, passwords)
+            self.databases[service] = access(direct, service, passwords)
+            self._reached[service] = access(detour, service, passwords)
             migrate(service, self.databases[service].owner)
 
     def _passwords(self) -> dict[str, str]:
@@ -228,27 +265,35 @@ class System:
             clock=str(self.clock_file) if self.plan.clock else None,
         )
 
-    def _start_service(self, service: str) -> None:
-        command = [sys.executable, "-m", f"services.{service}.app"]
+    def _address(self, part: str) -> ServiceAddress:
+        return self.replicas[part] if part in self.replicas else self.services[part]
+
+    def _start_service(self, part: str) -> None:
+        service = service_of(part)
+        if part != service and part not in self.replicas:
+            self.replicas[part] = ServiceAddress(f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}")
+        usual = Launch(("-m", f"services.{service}.app"))
+        launch = self.launches.get(part) or self.launches.get(service) or usual
         record = spawn(
-            command,
-            mark=command[-1],
-            log=self.log(service),
-            environment=self.environment(service),
+            [sys.executable, *launch.command],
+            mark=launch.command[-1],
+            log=self.log(part),
+            environment={**self.environment(part), **launch.environment},
             directory=self.instance.directory,
         )
-        self._started(service, record)
+        self._started(part, record)
 
     def _started(self, part: str, record: ProcessRecord) -> None:
         self._records[part] = record
         self.instance.add(part, record)
 
-    def environment(self, service: str) -> dict[str, str]:
-        """The environment of a service: this process's own without its TENURE_ variables, then the settings."""
-        address, database = self.services[service], self.databases[service]
+    def environment(self, part: str) -> dict[str, str]:
+        """The environment of a service or replica: this process's own without TENURE_ variables, then the settings."""
+        service = service_of(part)
+        address, database = self._address(part), self._reached[service]
         settings = {
             "ENVIRONMENT": "development",
-            "KAFKA_BOOTSTRAP": self.kafka.bootstrap,
+            "KAFKA_BOOTSTRAP": self.kafka.bootstrap_through,
             "TOPIC_PREFIX": self.plan.topic_prefix,
             "DATABASE_URL": database.worker,
             "API_DATABASE_URL": database.api,
@@ -261,7 +306,7 @@ class System:
             "AUTH_JWKS_FILE": str(self.issuer.jwks_file),
             "AUTH_ISSUER": ISSUER,
             "AUTH_AUDIENCE": AUDIENCE,
-            "TRACE_FILE": str(self.trace_directory / f"{service}.trace.jsonl"),
+            "TRACE_FILE": str(self.trace_directory / f"{part}.trace.jsonl"),
         }
         if service == "ingest":
             settings["SOURCES_FILE"] = str(self.instance.secrets / "sources.toml")
@@ -274,6 +319,11 @@ class System:
         settings |= {**self.plan.environment.get("all", {}), **self.plan.environment.get(service, {})}
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("TENURE_")}
         return inherited | {f"TENURE_{name}": value for name, value in settings.items()}
+
+
+def service_of(part: str) -> str:
+    """The service of which a part is a replica; of any other part its own name."""
+    return part.partition("-")[0]
 
 
 def start_system(

@@ -61,6 +61,9 @@ class RuntimeSettings(BaseSettings):
         default=900_000, ge=1000, le=1_000_000, description="greatest size of one record in bytes"
     )
     relay_batch: int = Field(default=5000, ge=1, le=20_000, description="outbox rows in one Kafka transaction")
+    session_seconds: float = Field(
+        default=10, ge=1, le=300, description="silence after which the consumer group gives a replica's partitions away"
+    )
     stall_after: float = Field(
         default=300, ge=1, description="seconds with lag but without progress until a consumer is not ready"
     )
