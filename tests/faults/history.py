@@ -134,6 +134,8 @@ class Edit:
     said: tuple[Statement, ...]
     done_when: tuple[int, ...] = ()
     """Statuses which, when the call is repeated after an indeterminate answer, say that the first one did it."""
+    not_yet: tuple[int, ...] = ()
+    """Statuses that say that what the edit is about has not been processed so far: it is asked again."""
 
 
 Action = Delivery | Publication | Edit
