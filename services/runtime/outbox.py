@@ -17,8 +17,9 @@ from contracts.envelope import Envelope
 from contracts.topics import Topic
 from services.runtime.backoff import Backoff, pause
 from services.runtime.failpoints import RuntimeFailpoint, reach
-from services.runtime.faults import Rejected
+from services.runtime.faults import Rejected, Unfinished
 from services.runtime.headers import Headers, dump_headers
+from services.runtime.postgres import PEER_SETTINGS, notice_silence
 from services.runtime.publishing import Fenced, Outgoing, TransactionalPublisher
 from services.runtime.settings import RuntimeSettings
 from services.runtime.telemetry import Telemetry
@@ -150,7 +151,7 @@ class Relay:
         self._task = asyncio.create_task(self._run(), name="relay")
 
     async def stop(self) -> None:
-        """Finish the running transaction (at most 10 s), give the lease back."""
+        """Finish the running transaction (at most 10 s), give the lease back; `Unfinished` when it did not end."""
         self._stopping.set()
         self._wake.set()
         if self._task is not None:
@@ -158,6 +159,8 @@ class Relay:
             if not done:
                 self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+            if not done:
+                raise Unfinished("publishing was broken off; what is not published stays in the outbox")
 
     async def _run(self) -> None:
         backoff = Backoff()
@@ -182,11 +185,12 @@ class Relay:
     async def _hold_lease(self, backoff: Backoff) -> None:
         connection = await asyncpg.connect(
             self._dsn,
-            server_settings={"application_name": f"{self._service}-relay"},
+            server_settings={"application_name": f"{self._service}-relay", **PEER_SETTINGS},
             timeout=10,
             # A server that vanished without a word must not hold the relay for ever: another one has the lease by then.
             command_timeout=30,
         )
+        notice_silence(connection)
         connection.add_termination_listener(lambda _connection: self._wake.set())
         try:
             # One relay per service; the lock goes with the connection, however that ends.

@@ -34,16 +34,25 @@ class Search(Generic[T]):
 
     def __init__(self, batch: Sequence[Received[T]]) -> None:
         self._pending = [Part(batch)]
+        self._most = len(batch)
         self._trusting = True
 
     def next(self) -> Part[T] | None:
         """Return what is to be tried now; None when all is done."""
-        return self._pending.pop() if self._pending else None
+        if not self._pending:
+            return None
+        part = self._pending.pop()
+        if len(part.records) > self._most:
+            self.again(part.records[self._most :])
+            part = Part(part.records[: self._most], part.accused)
+        return part
 
     def passed(self, part: Part[T]) -> None:
         """Say that `part` was handled."""
         if part.accused:
             self._trusting = False
+        elif len(part.records) == self._most:
+            self._most *= 2
 
     def failed(self, part: Part[T], error: BaseException) -> None:
         """Divide a part of two or more records, of which at least one made the handler raise `error`."""
@@ -56,8 +65,8 @@ class Search(Generic[T]):
         first, chosen = accused[0], set(accused)
         after = [one for index, one in enumerate(records[first:], first) if index not in chosen]
         # So many went well before the first; where there is one bad record there are often more, equally far apart.
-        chunk = max(_FIRST_CHUNK, _GROWTH * (first + 1))
-        self.again(after[:chunk], after[chunk:])
+        self._most = max(_FIRST_CHUNK, _GROWTH * (first + 1))
+        self.again(after)
         self._pending.append(Part([records[index] for index in accused], accused=True))
         self.again(records[:first])
 

@@ -1,7 +1,9 @@
 """Connections to the service's own database: codecs, time-outs, and the transaction that carries a caller's scope."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import socket
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from types import MappingProxyType
 from typing import cast
 
 import asyncpg
@@ -9,6 +11,18 @@ import orjson
 
 from services.runtime.auth import Caller
 from services.runtime.failpoints import RuntimeFailpoint, reach
+
+_CONNECT_SECONDS = 10
+PEER_SETTINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "tcp_keepalives_idle": "10",
+        "tcp_keepalives_interval": "5",
+        "tcp_keepalives_count": "3",
+        "tcp_user_timeout": "25000",
+        "client_connection_check_interval": "5000",
+    }
+)
+"""By these the server notices within half a minute that we have vanished without a word, and lets our locks go."""
 
 
 async def create_pool(
@@ -20,34 +34,56 @@ async def create_pool(
     lock_timeout_ms: int = 0,
     idle_in_transaction_ms: int = 30_000,
     statement_timeout_ms: int = 0,
+    command_seconds: float | None = 120,
+    search_path: str | None = None,
 ) -> asyncpg.Pool:
     """Open a pool whose connections give `uuid` as `str` and `json(b)` as Python values.
 
     `lock_timeout_ms` is for edits by people, which rather fail and are tried again than wait; 0 waits for ever.
     `idle_in_transaction_ms` bounds how long a process that was stopped in mid-batch keeps others from its partitions.
+    `command_seconds` bounds the wait for one answer: a connection that has gone silent raises `TimeoutError` and is
+    thrown away (where the network says that it is dead, after 25 s already). Jobs with longer statements need more.
+    `search_path` names the schemas where tables are looked for, where these are not the usual ones.
     With `min_size` 0 it connects only when a connection is asked for: a service starts while its database is away.
     """
     server_settings = {
         "application_name": name,
         "timezone": "UTC",
+        **PEER_SETTINGS,
         "idle_in_transaction_session_timeout": str(idle_in_transaction_ms),
         "lock_timeout": str(lock_timeout_ms),
         "statement_timeout": str(statement_timeout_ms),
         # The JIT costs more than it brings for statements over one batch.
         "jit": "off",
     }
+    if search_path is not None:
+        server_settings["search_path"] = search_path
     return await asyncpg.create_pool(
         dsn,
         min_size=min_size,
         max_size=max_size,
         init=register_codecs,
         server_settings=server_settings,
-        command_timeout=None,
+        command_timeout=command_seconds,
+        timeout=_CONNECT_SECONDS,
     )
+
+
+def notice_silence(connection: asyncpg.Connection) -> None:
+    """Let the network tell us within half a minute that the server has vanished without a word."""
+    # asyncpg has no setting for it. A Unix socket has none of these options and needs none.
+    peer = connection._transport.get_extra_info("socket")  # type: ignore[attr-defined]  # noqa: SLF001 - see above
+    if peer.family in {socket.AF_INET, socket.AF_INET6}:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10)
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 25_000)
 
 
 async def register_codecs(connection: asyncpg.Connection) -> None:
     """Make `uuid` columns read and write `str`, `json` and `jsonb` columns any JSON value."""
+    notice_silence(connection)
     await connection.set_type_codec("uuid", schema="pg_catalog", encoder=str, decoder=str, format="text")
     for name in ("json", "jsonb"):
         await connection.set_type_codec(name, schema="pg_catalog", encoder=_dump, decoder=orjson.loads, format="text")
@@ -58,7 +94,18 @@ async def acquire(pool: asyncpg.Pool) -> AsyncIterator[asyncpg.Connection]:
     """Take a connection out of the pool for the block."""
     async with pool.acquire() as connection:
         # asyncpg's stubs tell the pool's proxy from the connection that it stands for; our functions do not.
-        yield cast("asyncpg.Connection", connection)
+        with not_asked_again(cast("asyncpg.Connection", connection)) as one:
+            yield one
+
+
+@contextmanager
+def not_asked_again(connection: asyncpg.Connection) -> Iterator[asyncpg.Connection]:
+    """Cut a connection that did not answer in the block: it would not answer a rollback or a reset either."""
+    try:
+        yield connection
+    except TimeoutError:
+        connection.terminate()
+        raise
 
 
 @asynccontextmanager
@@ -66,7 +113,8 @@ async def transaction(pool: asyncpg.Pool, *, readonly: bool = False) -> AsyncIte
     """Begin a transaction; it commits when the block ends without an error."""
     async with acquire(pool) as connection:
         async with connection.transaction(readonly=readonly):
-            yield connection
+            with not_asked_again(connection):
+                yield connection
             if not readonly:
                 reach(RuntimeFailpoint.COMMITTING)
         if not readonly:

@@ -20,7 +20,7 @@ from services.runtime.failpoints import RuntimeFailpoint, reach
 from services.runtime.faults import Fault, Rejected, judge, reason_of
 from services.runtime.offsets import Partition, Position
 from services.runtime.poison import Part, Search
-from services.runtime.postgres import transaction
+from services.runtime.postgres import not_asked_again, transaction
 from services.runtime.records import BatchHandler, Received, Record, T
 from services.runtime.telemetry import Telemetry
 
@@ -146,7 +146,8 @@ class _Attempt(Generic[T]):
         while (part := search.next()) is not None:
             try:
                 async with self._connection.transaction():
-                    await self._handler.handle(self._connection, part.records, self._now)
+                    with not_asked_again(self._connection):
+                        await self._handler.handle(self._connection, part.records, self._now)
             except Exception as error:
                 if judge(error) is Fault.TRANSIENT:
                     raise

@@ -31,6 +31,8 @@ _PARTITION_FETCH_BYTES = 4 * 1024 * 1024
 _LEAST_FETCH_BYTES = 1024 * 1024
 # Fetched ahead of the batch that is being processed, for all partitions together.
 _BUFFER_BYTES = 64 * 1024 * 1024
+FINISH_SECONDS = 12.0
+"""When a service stops, a running batch has so long to end; then it is given back."""
 BATCH_BYTES = 16 * 1024 * 1024
 """Keys and values of one batch; every partition in it gives at least one record, whatever that one's size."""
 
@@ -170,7 +172,7 @@ class Subscription:
             allow_auto_create_topics=False,
             apply_types=False,
             logger=None,
-            graceful_timeout=12.0,
+            graceful_timeout=FINISH_SECONDS,
             metadata_max_age_ms=10_000,
             request_timeout_ms=20_000,
             retry_backoff_ms=250,

@@ -232,6 +232,8 @@ class Door:
         self._target = (target_host, target_port)
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._silent = False
+        self._muted: set[asyncio.StreamWriter] = set()
         with socket.socket() as reserved:
             reserved.bind(("127.0.0.1", 0))
             self.port: int = reserved.getsockname()[1]
@@ -248,6 +250,15 @@ class Door:
         for writer in list(self._writers):
             writer.transport.abort()
 
+    def fall_silent(self) -> None:
+        """From now on passes nothing on, without a word to anybody: connections stay open and new ones are taken."""
+        self._silent = True
+        self._muted |= self._writers
+
+    def speak(self) -> None:
+        """Lets new connections through; those that were made before or in the silence stay mute."""
+        self._silent = False
+
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             there_reader, there_writer = await asyncio.open_connection(*self._target)
@@ -255,14 +266,20 @@ class Door:
             writer.transport.abort()
             return
         self._writers |= {writer, there_writer}
-        await asyncio.gather(_pump(reader, there_writer), _pump(there_reader, writer))
+        if self._silent:
+            self._muted |= {writer, there_writer}
+        await asyncio.gather(self._pump(reader, there_writer), self._pump(there_reader, writer))
         self._writers -= {writer, there_writer}
 
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while chunk := await reader.read(65536):
+                if writer not in self._muted:
+                    writer.write(chunk)
+                    await writer.drain()
+        _close(writer)
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while chunk := await reader.read(65536):
-            writer.write(chunk)
-            await writer.drain()
+
+def _close(writer: asyncio.StreamWriter) -> None:
     with contextlib.suppress(OSError, RuntimeError):
         writer.close()
