@@ -20,6 +20,7 @@ from services.runtime.flow import Flow
 from services.runtime.health import operations_app, status_check
 from services.runtime.outbox import Relay
 from services.runtime.postgres import create_pool
+from services.runtime.presence import BrokerPresence
 from services.runtime.service import Component, Service, run
 from services.runtime.telemetry import Telemetry
 
@@ -32,6 +33,7 @@ async def build(settings: IngestSettings) -> Service:
     pool = await create_pool(settings.database_url, name="ingest")
     verifier = TokenVerifier.from_settings(settings) if settings.auth_jwks_file else None
     publisher = Publisher(settings.physical(INTERACTIONS.name), settings)
+    presence = BrokerPresence(settings, INTERACTIONS)
     statistics = Statistics(sources)
     reception = Reception(publisher, statistics, telemetry, clock, Directory(file.own_domains, file.default_region))
     mappings = Mappings(webhook_mappings(sources), mail_mappings(sources), read_cloudevent)
@@ -54,7 +56,7 @@ async def build(settings: IngestSettings) -> Service:
     relays = [Relay(service="ingest", dsn=settings.database_url, settings=settings, telemetry=telemetry)] * bool(
         consumers
     )
-    components: list[Component] = [publisher, report, mailboxes, *consumers, *relays]
+    components: list[Component] = [publisher, presence, report, mailboxes, *consumers, *relays]
     flow = Flow(
         service="ingest",
         clock=clock,
@@ -65,7 +67,10 @@ async def build(settings: IngestSettings) -> Service:
     )
     letters = dead_letter_api.router(pool=pool, verifier=verifier, clock=clock) if verifier else None
     # The database is no check: without it the doors stay open, only statistics and mailboxes wait.
-    checks = {"broker": status_check(lambda: publisher.connected, lambda: "waiting: the broker")}
+    checks = {
+        "broker": status_check(lambda: presence.there, lambda: presence.status),
+        "publisher": status_check(lambda: publisher.connected, lambda: "waiting: the broker"),
+    }
     return Service(
         name="ingest",
         settings=settings,

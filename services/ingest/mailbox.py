@@ -12,10 +12,12 @@ from pydantic import ValidationError
 
 from services.ingest import store
 from services.ingest.domain.mapping import MapMail, Unmapped
+from services.ingest.failpoints import IngestFailpoint
 from services.ingest.imap import IMAP_FAULTS, Fetched, FetchedMail, ImapSession
 from services.ingest.publisher import TooLarge, Unavailable
 from services.ingest.reception import Reception
 from services.ingest.settings import Source
+from services.runtime.failpoints import reach
 from services.runtime.postgres import acquire
 
 _LOOK_SECONDS = 0.2
@@ -122,7 +124,9 @@ class MailboxPoller:
                     self._reception.refused(source.name, "too_large")
                     _log.warning("a mail is too large to be kept", source=source.name, uid=mail.uid)
             async with acquire(self._pool) as connection:
+                reach(IngestFailpoint.MAILS_PUBLISHED)
                 await store.save_cursor(connection, source.name, folder, fetched.cursor)
+            reach(IngestFailpoint.CURSOR_SAVED)
         return True
 
     async def _take(self, source: Source, mail: FetchedMail) -> None:

@@ -4,8 +4,9 @@ It outlives the broker: while that is away every caller is told so within its ti
 when the producer's session is void, a new session begins by itself. A caller that was told "unavailable" may have been
 heard all the same; sending again is safe, because ids are derived from what was sent.
 
-Callers only queue and wait. One task hands what has gathered to the producer, and one timer ends what waits too long:
-a task switch and a timer for each request would cost more than the request itself.
+Callers only queue and wait. One task hands what has gathered to the producer, a batch for each partition, and one timer
+ends what waits too long: a task switch, a timer and a future of the producer for each record would cost more than the
+record itself.
 """
 
 import asyncio
@@ -18,12 +19,13 @@ from functools import partial
 import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
+from aiokafka.producer.message_accumulator import BatchBuilder
 
+from services.ingest.failpoints import IngestFailpoint
 from services.ingest.settings import IngestSettings
+from services.runtime.failpoints import InjectedFault, reach
 from services.runtime.publishing import partition_of
 
-_BULK = 64
-"""From so many records of one caller on, whole batches per partition cost less than record by record."""
 _BATCH_BYTES = 1_000_000
 _PAUSE_SECONDS = 0.5
 _STOP_SECONDS = 5
@@ -59,25 +61,41 @@ class _Waiting:
         self.deadline = deadline
         self.left = len(records)
 
-    def sent_as(self, futures: Sequence[asyncio.Future[object]]) -> None:
-        """Wait for these; each may stand for several records."""
-        self.left = len(futures)
-        for future in futures:
-            future.add_done_callback(self._acknowledged)
-
     def fail(self, error: BaseException) -> None:
         """Tell the caller, unless it has its answer or has gone."""
         if not self.answer.done():
             self.answer.set_exception(error)
 
-    def _acknowledged(self, future: asyncio.Future[object]) -> None:
-        error = KafkaTimeoutError() if future.cancelled() else future.exception()
-        if error is not None:
-            self.fail(error)
-            return
+    def acknowledged(self) -> None:
+        """One record more is with the broker."""
         self.left -= 1
         if self.left == 0 and not self.answer.done():
             self.answer.set_result(None)
+
+
+class _Lane:
+    """What waits for one partition. One batch of a lane is on its way at most: what comes meanwhile forms the next."""
+
+    __slots__ = ("busy", "gathered")
+
+    def __init__(self, gathered: deque[tuple[_Waiting, Outgoing]]) -> None:
+        self.busy = False
+        self.gathered = gathered
+
+    def take(self, batch: BatchBuilder) -> list[_Waiting]:
+        """Fill `batch` with what is still waited for; return the callers, one for each record."""
+        callers: list[_Waiting] = []
+        gathered = self.gathered
+        while gathered:
+            caller, record = gathered[0]
+            if not caller.answer.done():
+                if batch.append(key=record.key, value=record.value, timestamp=None, headers=record.headers) is None:
+                    break
+                callers.append(caller)
+            gathered.popleft()
+        # Closed, it need not linger in the producer: it has lingered here, where others could still join it.
+        batch.close()
+        return callers
 
 
 class Publisher:
@@ -90,6 +108,7 @@ class Publisher:
         self._void = asyncio.Event()
         self._gathered = asyncio.Event()
         self._queue: deque[_Waiting] = deque()
+        self._lanes: dict[int, _Lane] = {}
         # In the order of their deadlines, because all wait equally long.
         self._unanswered: deque[_Waiting] = deque()
         self._waiting = 0
@@ -140,7 +159,7 @@ class Publisher:
             raise Unavailable from None
         except MessageSizeTooLargeError:
             raise TooLarge from None
-        except KafkaError as error:
+        except (KafkaError, InjectedFault) as error:
             # Whatever it was, a fresh session is the one cure: sequence numbers that went lost never come back.
             _log.warning("the broker refused a record, a new session begins", error=type(error).__name__)
             self._void.set()
@@ -149,53 +168,94 @@ class Publisher:
             self._waiting -= count
 
     async def _hand_over(self) -> None:
-        """Give the producer what callers have queued. It blocks while the broker is away; deadlines do not."""
+        """Give the producer what callers have queued. It may block while the broker is away; deadlines do not."""
+        linger = self._settings.linger_ms / 1000
         while True:
             await self._gathered.wait()
+            if linger:
+                await asyncio.sleep(linger)
             self._gathered.clear()
-            while self._queue:
-                waiting = self._queue.popleft()
-                if waiting.answer.done():
-                    continue
-                try:
-                    waiting.sent_as(await self._send(waiting.records))
-                except Exception as error:  # noqa: BLE001 - whatever it was, its caller hears it and the next is served
-                    waiting.fail(error)
+            try:
+                await self._deal()
+            except Exception as error:  # noqa: BLE001 - whatever it was, its callers hear it and the next are served
+                while self._queue:
+                    self._queue.popleft().fail(error)
+            for partition, lane in list(self._lanes.items()):
+                if lane.gathered and not lane.busy:
+                    await self._dispatch(partition, lane)
 
-    async def _sweep(self) -> None:
-        """Answer callers whose time is up."""
-        now = asyncio.get_running_loop().time
-        while True:
-            await asyncio.sleep(_SWEEP_SECONDS)
-            while self._unanswered and (
-                self._unanswered[0].answer.done() or self._unanswered[0].deadline <= now() + _SWEEP_SECONDS
-            ):
-                self._unanswered.popleft().fail(TimeoutError())
-
-    async def _send(self, records: Sequence[Outgoing]) -> Sequence[asyncio.Future[object]]:
+    async def _deal(self) -> None:
+        """Put the records of queued callers into the lanes of their partitions."""
         producer = self._producer
         if producer is None:
             raise KafkaTimeoutError
-        if len(records) >= _BULK:
-            return await self._send_bulk(producer, records)
-        send = partial(producer.send, self._topic)
-        return [await send(key=each.key, value=each.value, headers=each.headers) for each in records]
-
-    async def _send_bulk(self, producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> list[asyncio.Future[object]]:
         count = len(await producer.partitions_for(self._topic))
-        lanes: dict[int, list[Outgoing]] = {}
-        for record in records:
-            lanes.setdefault(partition_of(record.key, count), []).append(record)
-        pending: list[asyncio.Future[object]] = []
-        for partition, lane in lanes.items():
-            batch = producer.create_batch()
-            for record in lane:
-                if batch.append(key=record.key, value=record.value, timestamp=None, headers=record.headers) is None:
-                    pending.append(await producer.send_batch(batch, self._topic, partition=partition))
-                    batch = producer.create_batch()
-                    batch.append(key=record.key, value=record.value, timestamp=None, headers=record.headers)
-            pending.append(await producer.send_batch(batch, self._topic, partition=partition))
-        return pending
+        while self._queue:
+            caller = self._queue.popleft()
+            for record in caller.records:
+                partition = partition_of(record.key, count)
+                lane = self._lanes.get(partition)
+                if lane is None:
+                    lane = self._lanes[partition] = _Lane(deque())
+                lane.gathered.append((caller, record))
+
+    async def _dispatch(self, partition: int, lane: _Lane) -> None:
+        """Send one batch with what a lane has gathered."""
+        producer = self._producer
+        if producer is None:
+            return
+        batch = producer.create_batch()
+        callers = lane.take(batch)
+        if not callers:
+            return
+        try:
+            reach(IngestFailpoint.PRODUCING)
+            future = await producer.send_batch(batch, self._topic, partition=partition)
+        except Exception as error:  # noqa: BLE001 - whatever it was, its callers hear it and the next are served
+            for caller in callers:
+                caller.fail(error)
+            return
+        lane.busy = True
+        future.add_done_callback(partial(self._landed, lane, callers))
+
+    def _landed(self, lane: _Lane, callers: Sequence[_Waiting], future: asyncio.Future[object]) -> None:
+        lane.busy = False
+        if lane.gathered:
+            self._gathered.set()
+        error = KafkaTimeoutError() if future.cancelled() else future.exception()
+        if error is None:
+            try:
+                reach(IngestFailpoint.ACKNOWLEDGED)
+            except ConnectionError as injected:
+                error = injected
+        for caller in callers:
+            if error is None:
+                caller.acknowledged()
+            else:
+                caller.fail(error)
+
+    async def _sweep(self) -> None:
+        """Answer callers whose time is up, and forget what they had queued."""
+        now = asyncio.get_running_loop().time
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            late = False
+            while self._unanswered and (
+                self._unanswered[0].answer.done() or self._unanswered[0].deadline <= now() + _SWEEP_SECONDS
+            ):
+                caller = self._unanswered.popleft()
+                late = late or not caller.answer.done()
+                caller.fail(TimeoutError())
+            if late:
+                self._forget()
+
+    def _forget(self) -> None:
+        """Drop what nobody waits for any more: while the broker is away it would pile up."""
+        while self._queue and self._queue[0].answer.done():
+            self._queue.popleft()
+        for lane in self._lanes.values():
+            while lane.gathered and lane.gathered[0][0].answer.done():
+                lane.gathered.popleft()
 
     async def _keep(self) -> None:
         """Hold a session for as long as the service runs."""
@@ -216,7 +276,6 @@ class Publisher:
             client_id=self._settings.physical("ingest"),
             enable_idempotence=True,
             acks="all",
-            linger_ms=self._settings.linger_ms,
             max_batch_size=_BATCH_BYTES,
             max_request_size=_BATCH_BYTES + 48_576,
             # A batch that has waited this long fails, so that a long absence does not pile up old records.
@@ -228,7 +287,10 @@ class Publisher:
         except BaseException:
             await producer.stop()
             raise
+        # Batches of an earlier session may never land: their lanes would wait for them for ever.
+        self._lanes = {partition: _Lane(lane.gathered) for partition, lane in self._lanes.items()}
         self._producer = producer
+        self._gathered.set()
 
     async def _close(self) -> None:
         producer, self._producer = self._producer, None

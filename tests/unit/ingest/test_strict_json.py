@@ -7,9 +7,10 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from services.ingest import strict_json
 from services.ingest.strict_json import BadJson, loads
 
 BAD = {
@@ -72,3 +73,52 @@ def test_everything_else_is_read_as_the_standard_library_reads_it(value: Any) ->
 def test_no_bytes_break_it(body: bytes) -> None:
     with contextlib.suppress(BadJson):
         loads(body)
+
+
+ODDITIES = st.sampled_from(
+    [
+        *(b'"a"', b'"a" ', b'"b"', b'"\\":"', b'"x\\": 1"', b'"\\u0000"', b'"\\ud800"', b'"a\\u0022:"', b" ", b"\n"),
+        *(b":", b" :", b"\t:", b",", b"{", b"}", b"[", b"]", b"1", b"-0", b"-0.0", b"0e5", b"01", b"1.", b"1e999"),
+        *(
+            b"9" * 15,
+            b"9" * 19,
+            b"1" * 20,
+            b"0." + b"1" * 50,
+            b"NaN",
+            b"-Infinity",
+            b"true",
+            b"null",
+            b"\xff",
+            b"\xef\xbb\xbf",
+        ),
+        *(b'{"a":1}', b'{"a":1,"a":2}', b'{"a" :1,"a":2}', b'"a":1', b'"a":2', b'"a" :', b'{"a":{"b":1},"b":"\\":"}'),
+    ]
+)
+
+
+MEMBERS = st.tuples(
+    st.sampled_from([b'"a"', b'"b"', b'"a\\":"']), st.sampled_from([b":", b" :", b": ", b"\n:"]), ODDITIES
+).map(b"".join)
+OBJECTS = st.lists(MEMBERS, max_size=3).map(lambda members: b"{" + b",".join(members) + b"}")
+
+
+@given(
+    body=OBJECTS
+    | st.lists(OBJECTS, max_size=3).map(lambda found: b"[" + b",".join(found) + b"]")
+    | st.lists(ODDITIES, max_size=12).map(b"".join),
+    storable=st.booleans(),
+)
+@example(body=b'{"a" :1,"a":2}', storable=True)
+@example(body=b'{"a":"\\":","a":1,"b" :2}', storable=True)
+def test_the_quick_look_decides_as_the_strict_parser_does(body: bytes, storable: bool) -> None:  # noqa: FBT001
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(strict_json, "_read_plain", lambda _: strict_json._ODD)  # noqa: SLF001
+        strictly = _verdict(body, storable=storable)
+    assert _verdict(body, storable=storable) == strictly
+
+
+def _verdict(body: bytes, *, storable: bool) -> tuple[str, str]:
+    try:
+        return "read", repr(loads(body, storable=storable))
+    except BadJson as bad:
+        return bad.field, bad.message

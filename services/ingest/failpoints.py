@@ -1,0 +1,12 @@
+"""Named places around ingest's durable effects; see `services/runtime/failpoints.py`."""
+
+from enum import StrEnum
+
+
+class IngestFailpoint(StrEnum):
+    """The places of ingest."""
+
+    PRODUCING = "ingest.producing"
+    """A batch of accepted records is about to be given to the producer; nobody has been answered."""
+    ACKNOWLEDGED = "ingest.acknowledged"
+    """The broker has acknowledged a batch; its senders have not been told."""
