@@ -54,8 +54,13 @@ async def test_a_killed_broker_is_503_until_it_is_back(start_ingest: StartIngest
     await asyncio.to_thread(kill, own_kafka.record)
     assert await deliver(ingest) == 503
     assert await asyncio.gather(*(deliver(ingest) for _ in range(20))) == [503] * 20
+    async with asyncio.timeout(60):
+        while (await ingest.operations.get("/readyz")).status_code != 503:
+            await asyncio.sleep(0.1)
+    assert (await ingest.operations.get("/livez")).status_code == 200
 
     await asyncio.to_thread(own_kafka.start)
     async with asyncio.timeout(60):
         while await deliver(ingest) != 200:
             await asyncio.sleep(0.2)
+    await ready(ingest)
