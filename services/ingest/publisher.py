@@ -112,6 +112,7 @@ class Publisher:
         # In the order of their deadlines, because all wait equally long.
         self._unanswered: deque[_Waiting] = deque()
         self._waiting = 0
+        self._waiting_bytes = 0
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -138,18 +139,25 @@ class Publisher:
 
     async def publish(self, records: Sequence[Outgoing]) -> None:
         """Return once the broker has acknowledged every record; raise `Unavailable` or `TooLarge`."""
+        size = 0
         for record in records:
             if len(record.value) > self._settings.record_limit:
                 raise TooLarge
+            size += len(record.value)
         count = len(records)
         if count == 0:
             return
-        if self._producer is None or self._waiting + count > self._settings.publish_limit:
+        if (
+            self._producer is None
+            or self._waiting + count > self._settings.publish_limit
+            or self._waiting_bytes + size > self._settings.publish_bytes
+        ):
             raise Unavailable
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[None] = loop.create_future()
         waiting = _Waiting(records, answer, loop.time() + self._settings.accept_seconds)
         self._waiting += count
+        self._waiting_bytes += size
         self._queue.append(waiting)
         self._unanswered.append(waiting)
         self._gathered.set()
@@ -166,6 +174,7 @@ class Publisher:
             raise Unavailable from None
         finally:
             self._waiting -= count
+            self._waiting_bytes -= size
 
     async def _hand_over(self) -> None:
         """Give the producer what callers have queued. It may block while the broker is away; deadlines do not."""

@@ -12,6 +12,8 @@ from services.runtime.problems import Problem
 BODY_LIMIT = 1024 * 1024
 HEADER_LIMIT = 16 * 1024
 DEPTH_LIMIT = 64
+HELD_LIMIT = 128 * 1024 * 1024
+"""Bytes of bodies that are being read or served at the same time, over all connections."""
 
 _OPENING = (b"{", b"[")
 _BRACKETS = re.compile(rb"[\[\]{}]")
@@ -39,7 +41,7 @@ def check_depth(body: bytes, limit: int = DEPTH_LIMIT) -> None:
 
 
 class Limits:
-    """ASGI middleware that answers 413 or 431 before the application sees too much.
+    """ASGI middleware that answers 413 or 431 before the application sees too much, and 503 before we hold too much.
 
     `routes` gives paths (prefixes) a body limit of their own, such as an import endpoint.
     """
@@ -50,11 +52,14 @@ class Limits:
         *,
         body: int = BODY_LIMIT,
         headers: int = HEADER_LIMIT,
+        held: int = HELD_LIMIT,
         routes: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         self._app = app
         self._body = body
         self._headers = headers
+        self._most_held = held
+        self._held = 0
         self._routes = sorted(routes.items(), key=lambda route: -len(route[0]))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -81,18 +86,25 @@ class Limits:
         if declared > limit:
             await Problem(413, "Body too large", detail, "body-too-large").response()(scope, receive, send)
             return
-        left = limit
+        mine = 0
 
         async def counted() -> Message:
-            nonlocal left
+            nonlocal mine
             message = await receive()
-            left -= len(message.get("body", b""))
-            if left < 0:
-                # FastAPI turns anything but an HTTPException raised while it reads a body into a 400.
+            size = len(message.get("body", b""))
+            mine += size
+            self._held += size
+            # FastAPI turns anything but an HTTPException raised while it reads a body into a 400.
+            if mine > limit:
                 raise HTTPException(413, detail)
+            if self._held > self._most_held:
+                raise HTTPException(503, "Too much is being received at once; send it again.", {"Retry-After": "1"})
             return message
 
-        await self._app(scope, counted, send)
+        try:
+            await self._app(scope, counted, send)
+        finally:
+            self._held -= mine
 
     def _limit(self, path: str) -> int:
         return next((limit for prefix, limit in self._routes if path.startswith(prefix)), self._body)

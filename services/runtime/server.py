@@ -1,6 +1,6 @@
 """uvicorn, as our services run it: without its signal handlers, and with bounds that slow or many clients run into.
 
-A connection that keeps us waiting is closed: 10 s for the head of a request, 30 s for its body, 30 s in which nothing
+A connection that keeps us waiting is closed: 10 s for the head of a request, 15 s for its body, 30 s in which nothing
 of an answer is taken. Where there are as many connections as allowed, a new one takes the place of the one that has
 kept us waiting longest; one that is being served is never closed for that. So whoever sends whole requests is served,
 whatever slow clients do.
@@ -20,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from services.runtime.settings import SettingsError
 
 HEAD_SECONDS = 10.0
-BODY_SECONDS = 30.0
+BODY_SECONDS = 15.0
 TAKE_SECONDS = 30.0
 DRAIN_SECONDS = 5
 _LOOK_SECONDS = 1.0

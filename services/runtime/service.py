@@ -27,6 +27,7 @@ from starlette.types import ASGIApp
 
 from services.runtime import failpoints, logs
 from services.runtime.faults import Unfinished
+from services.runtime.limits import Limits
 from services.runtime.server import Server, build_server, listen
 from services.runtime.settings import RuntimeSettings, SettingsError, load
 
@@ -34,6 +35,8 @@ S = TypeVar("S", bound=RuntimeSettings)
 EXIT_CRASHED = 1
 EXIT_SETTINGS = 2
 EXIT_UNFINISHED = 3
+# Tables of accounts and contacts come as one body.
+_API_BODY = 16 * 1024 * 1024
 _COMPONENT_SECONDS = 20
 _RESOURCE_SECONDS = 2
 # After this the process ends, whatever it still waits for.
@@ -79,7 +82,9 @@ class Service:
         if self.api is not None:
             public = listen(settings.http_host, settings.http_port, "TENURE_HTTP_PORT")
             self.http_port = public.getsockname()[1]
-            servers.append((build_server(self.api, most_connections=settings.http_connections), public))
+            # An app that knows its own limits comes with them.
+            api = self.api if isinstance(self.api, Limits) else Limits(self.api, body=_API_BODY)
+            servers.append((build_server(api, most_connections=settings.http_connections), public))
         tasks = [asyncio.create_task(server.serve(sockets=[listener])) for server, listener in servers]
         watch = asyncio.create_task(_any_ends(tasks))
         try:

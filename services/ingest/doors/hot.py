@@ -5,6 +5,7 @@ What is behind them sees lower-case headers and the whole body, and returns an a
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import orjson
@@ -55,12 +56,19 @@ async def _serve(take: Take, rest: str, scope: Scope, receive: Receive, send: Se
     except Problem as problem:
         await _refuse(send, problem)
     except HTTPException as refused:
-        # The limit of the body, from the middleware around us.
-        await _refuse(send, Problem(refused.status_code, "Body too large", str(refused.detail), "body-too-large"))
+        # The limits of bodies, from the middleware around us.
+        await _refuse(send, _limit_problem(refused))
     except Exception as error:  # noqa: BLE001 - the last frame: the log gets the traceback, the caller a sentence
         _log.exception("request failed", path=scope["path"].rpartition("/")[0], error=type(error).__name__)
         detail = "It has been logged; try again, and tell your operator if it stays."
         await _refuse(send, Problem(500, "Something failed on our side", detail, "internal"))
+
+
+def _limit_problem(refused: HTTPException) -> Problem:
+    detail = str(refused.detail)
+    if refused.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+        return Problem(503, "Too busy", detail, "busy", headers=dict(refused.headers or {}))
+    return Problem(refused.status_code, "Body too large", detail, "body-too-large")
 
 
 async def _body(receive: Receive) -> bytes:
