@@ -9,9 +9,20 @@ from services.notifier.channels.webhook import WebhookChannel, new_client
 from services.notifier.dispatch import Dispatcher
 from services.notifier.domain.ports import Channel
 from services.notifier.handlers import Handlers
+from services.notifier.lookout import Lookout
 from services.notifier.poller import Poller
 from services.notifier.settings import NotifierSettings
-from services.notifier.store import accounts, alerts, deliveries, destinations, people, rules
+from services.notifier.store import (
+    accounts,
+    alerts,
+    deliveries,
+    delivery_log,
+    destinations,
+    gathering,
+    people,
+    rules,
+    watch,
+)
 from services.notifier.upstream import UpstreamFlow
 from services.runtime.auth import TokenVerifier
 from services.runtime.clock import build_clock
@@ -35,10 +46,20 @@ async def build(settings: NotifierSettings) -> Service:
     hooks, inside = new_client(), new_client()
     # Whoever commits something sets these; poller and dispatcher wait for them.
     look, deliver = asyncio.Event(), asyncio.Event()
+    # Set once it is known whether mail must be held because we were away.
+    begin = asyncio.Event()
     consumer = BatchConsumer(
         service=NAME,
         topics=(ACCOUNTS, ACTIVITY, KPIS),
-        handler=Handlers(accounts=accounts, people=people, rules=rules, alerts=alerts, zone=zone),
+        handler=Handlers(
+            accounts=accounts,
+            people=people,
+            rules=rules,
+            alerts=alerts,
+            watch=watch,
+            zone=zone,
+            limit=settings.catch_up_after,
+        ),
         pool=pool,
         settings=settings,
         clock=clock,
@@ -50,12 +71,21 @@ async def build(settings: NotifierSettings) -> Service:
         return (await consumer.flow()).lag[ACCOUNTS.name]
 
     own = Flow(service=NAME, clock=clock, pool=pool, consumers=(consumer,))
+    lookout = Lookout(
+        pool=pool,
+        watch=watch,
+        gathering=gathering,
+        upstream=UpstreamFlow(services=settings.operations_urls, own=own.report, client=inside),
+        limit=settings.catch_up_after,
+        begin=begin,
+        telemetry=telemetry,
+    )
     poller = Poller(
         pool=pool,
         accounts=accounts,
         rules=rules,
         alerts=alerts,
-        upstream=UpstreamFlow(services=settings.operations_urls, own=own.report, client=inside),
+        lookout=lookout,
         clock=clock,
         zone=zone,
         telemetry=telemetry,
@@ -73,6 +103,8 @@ async def build(settings: NotifierSettings) -> Service:
         zone=zone,
         first_retry=settings.first_retry,
         wake=deliver,
+        begin=begin,
+        telemetry=telemetry,
     )
     relay = Relay(service=NAME, dsn=settings.database_url, settings=settings, telemetry=telemetry)
     parts = {"poller": poller.flow, "deliveries": dispatcher.flow}
@@ -80,10 +112,11 @@ async def build(settings: NotifierSettings) -> Service:
     checks = {
         "postgres": postgres_check(pool),
         "consumer": status_check(lambda: consumer.ready, lambda: consumer.status),
+        "poller": status_check(lambda: poller.ready(settings.stall_after), lambda: poller.status),
     }
     api = create_api(
         scope=Scope(TokenVerifier.from_settings(settings), pool, api_pool, clock, zone, Freshness(lag_of_accounts)),
-        tables=Tables(accounts, alerts, rules, deliveries, destinations),
+        tables=Tables(accounts, alerts, rules, delivery_log, destinations),
         telemetry=telemetry,
         secrets=settings.secrets_dir,
         look=look.set,

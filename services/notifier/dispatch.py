@@ -1,4 +1,4 @@
-"""Delivers what waits in the queue. Each web hook is a lane of its own, all mail another: nobody waits for the dead."""
+"""Delivers what waits in the queue. Each destination is a lane of its own: nobody waits for the slow or the dead."""
 
 import asyncio
 import random
@@ -9,16 +9,20 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import structlog
 
-from services.notifier.domain.delivery import Attempt, Job
+from services.notifier.domain.delivery import OVER, Attempt, Job
 from services.notifier.domain.ports import Channel, DeliveryTables
 from services.notifier.domain.retry import next_attempt
+from services.notifier.failpoints import NotifierFailpoint
 from services.runtime.backoff import Backoff, pause
+from services.runtime.failpoints import reach
 from services.runtime.flow import Part
 from services.runtime.postgres import acquire, transaction
+from services.runtime.telemetry import Telemetry
 
-_LEASE_SECONDS = 120.0
-"""Outlives every attempt: channels give up long before."""
-_MAIL_AT_ONCE = 4
+_LEASE_SECONDS = 15.0
+"""Renewed while an attempt runs; so long after a process died or stood still, another takes over."""
+_RENEW_SECONDS = 4.0
+_MAIL_AT_ONCE = 8
 _HOOKS_AT_ONCE = 64
 _IDLE_SECONDS = 2.0
 _log = structlog.get_logger(__name__)
@@ -36,43 +40,59 @@ class Dispatcher:
         zone: ZoneInfo,
         first_retry: timedelta,
         wake: asyncio.Event,
+        begin: asyncio.Event,
+        telemetry: Telemetry,
     ) -> None:
+        """`begin` is set by whoever knows whether mail must be held because we were away; nothing is sent before."""
         self._pool = pool
         self._deliveries = deliveries
         self._channels = channels
         self._zone = zone
         self._first_retry = first_retry
         self._wake = wake
+        self._begin = begin
+        self._metrics = telemetry.metrics
         self._stopping = False
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._attempts: dict[asyncio.Task[None], Job] = {}
         self.status = "waiting: not started"
 
     async def start(self) -> None:
         """Begin; returns at once."""
-        self._task = asyncio.create_task(self._run(), name="dispatcher")
+        self._tasks = [
+            asyncio.create_task(self._run(), name="dispatcher"),
+            asyncio.create_task(self._keep_leases(), name="delivery leases"),
+        ]
 
     async def stop(self) -> None:
         """Finish the running attempts, at most 15 s; what is cut off is tried again after its lease."""
         self._stopping = True
         self._wake.set()
-        if self._task is not None:
-            await self._task
+        self._begin.set()
+        if self._tasks:
+            await self._tasks[0]
         if self._attempts:
             _, cut_off = await asyncio.wait(set(self._attempts), timeout=15)
             for attempt in cut_off:
                 attempt.cancel()
             await asyncio.gather(*cut_off, return_exceptions=True)
+        for task in self._tasks[1:]:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def flow(self, _now: datetime) -> Part:
         """Say whether everything was tried at least once; what waits for a retry is shown, not counted as left."""
         async with acquire(self._pool) as connection:
             counts = await self._deliveries.counts(connection)
-        details = {"status": self.status, **{name: counts[name] for name in ("untried", "retrying", "paused", "dead")}}
-        return Part(drained=counts["untried"] == 0, details=details)
+        shown = ("untried", "retrying", "paused", "held", "dead")
+        details = {"status": self.status, **{name: counts[name] for name in shown}}
+        self._metrics.deliveries_held.set(counts["held"])
+        self._metrics.deliveries_dead.set(counts["dead"])
+        return Part(drained=counts["untried"] == 0 and counts["held"] == 0, details=details)
 
     async def _run(self) -> None:
         backoff = Backoff()
+        await self._begin.wait()
         while not self._stopping:
             self._wake.clear()
             try:
@@ -88,7 +108,7 @@ class Dispatcher:
     async def _round(self) -> float:
         """Start what may be tried; return in how many seconds to look again."""
         mails = sum(job.destination.kind == "mail" for job in self._attempts.values())
-        busy = {job.destination.destination_id for job in self._attempts.values() if job.destination.kind != "mail"}
+        busy = {job.destination.destination_id for job in self._attempts.values()}
         async with transaction(self._pool) as connection:
             jobs = await self._deliveries.lease(
                 connection,
@@ -99,6 +119,8 @@ class Dispatcher:
                 zone=self._zone,
             )
             soon = await self._deliveries.next_attempt_in(connection)
+        if jobs:
+            reach(NotifierFailpoint.DELIVERY_CLAIMED)
         for job in jobs:
             task = asyncio.create_task(self._attempt(job), name=f"delivery {job.delivery_id}")
             self._attempts[task] = job
@@ -115,23 +137,53 @@ class Dispatcher:
             # Most likely the database went away: the lease runs out and the delivery is tried again, with the same key.
             _log.warning("a delivery's outcome was not recorded", exc_info=task.exception())
 
+    async def _keep_leases(self) -> None:
+        while True:
+            await asyncio.sleep(_RENEW_SECONDS)
+            running = list(self._attempts.values())
+            if not running:
+                continue
+            try:
+                async with acquire(self._pool) as connection:
+                    await self._deliveries.renew(connection, running, _LEASE_SECONDS)
+            except Exception as error:  # noqa: BLE001 - a lease that runs out costs a second attempt, under the same key
+                _log.warning("leases of deliveries not renewed", error=type(error).__name__)
+
     async def _attempt(self, job: Job) -> None:
+        if not job.notices:
+            async with transaction(self._pool) as connection:
+                await self._deliveries.withdraw(connection, job, OVER)
+            self._count(job, "withdrawn")
+            return
         try:
             attempt = await self._channels[job.destination.kind].deliver(job)
         except Exception as error:  # noqa: BLE001 - a message that cannot be made must end up visible, not retried unseen
             _log.error("a channel failed", delivery=job.delivery_id, exc_info=error)
             attempt = Attempt(delivered=False, outcome=f"our own fault: {type(error).__name__}")
-        now = datetime.now(UTC)
-        again = None
-        if not attempt.delivered:
-            luck = random.random()  # noqa: S311 - jitter, no secret
-            again = next_attempt(job.attempts + 1, job.created_at, now, first=self._first_retry, luck=luck)
-            _log.info(
-                "delivery failed",
-                delivery=job.delivery_id,
-                outcome=attempt.outcome,
-                attempts=job.attempts + 1,
-                gave_up=again is None,
-            )
+        reach(NotifierFailpoint.DELIVERY_SENT)
+        again = None if attempt.delivered else self._again(job, attempt)
         async with transaction(self._pool) as connection:
             await self._deliveries.settle(connection, job, attempt, again)
+        reach(NotifierFailpoint.DELIVERY_SETTLED)
+        self._count(job, "delivered" if attempt.delivered else "failed" if again else "dead")
+
+    def _again(self, job: Job, attempt: Attempt) -> datetime | None:
+        again = next_attempt(
+            job.attempts + 1,
+            job.first_tried_at,
+            datetime.now(UTC),
+            first=self._first_retry,
+            luck=random.random(),  # noqa: S311 - jitter, no secret
+            leave_alone=attempt.leave_alone,
+        )
+        _log.info(
+            "delivery failed",
+            delivery=job.delivery_id,
+            outcome=attempt.outcome,
+            attempts=job.attempts + 1,
+            gave_up=again is None,
+        )
+        return again
+
+    def _count(self, job: Job, outcome: str) -> None:
+        self._metrics.deliveries.labels(job.destination.kind, outcome).inc()

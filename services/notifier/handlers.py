@@ -1,7 +1,7 @@
 """What comes over Kafka: accounts, users, teams, KPIs and activity become state and due times. Nothing fires here."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import asyncpg
@@ -12,7 +12,7 @@ from contracts.alerts import RuleName
 from contracts.codec import decode
 from contracts.envelope import Envelope
 from contracts.kpis import AccountKpis
-from services.notifier.domain.ports import AccountTables, AlertTables, PeopleTables, RuleTables
+from services.notifier.domain.ports import AccountTables, AlertTables, PeopleTables, RuleTables, WatchTables
 from services.notifier.domain.rules import RULES, RuleVersion, judge
 from services.notifier.domain.state import AT_ONCE, Due, Watched
 from services.notifier.domain.view import AccountView
@@ -28,13 +28,24 @@ class Handlers:
     """Applies batches. Whole states: a version that is not greater than the known one changes nothing."""
 
     def __init__(
-        self, *, accounts: AccountTables, people: PeopleTables, rules: RuleTables, alerts: AlertTables, zone: ZoneInfo
+        self,
+        *,
+        accounts: AccountTables,
+        people: PeopleTables,
+        rules: RuleTables,
+        alerts: AlertTables,
+        watch: WatchTables,
+        zone: ZoneInfo,
+        limit: timedelta,
     ) -> None:
+        """`limit`: a record that is older on its arrival waited somewhere, and so did others."""
         self._accounts = accounts
         self._people = people
         self._rules = rules
         self._alerts = alerts
+        self._watch = watch
         self._zone = zone
+        self._limit = limit
 
     def decode(self, record: Record) -> Received[Known]:
         """Read one record; raise `Unreadable` when that is impossible."""
@@ -45,6 +56,10 @@ class Handlers:
 
     async def handle(self, connection: asyncpg.Connection, batch: Sequence[Received[Known]], now: datetime) -> None:
         """Keep what is newer, then say when each rule of the touched accounts is to be looked at."""
+        oldest = min(one.envelope.recordedtime for one in batch)
+        if now - oldest > self._limit:
+            # Said before anything else is locked, and committed with the first state that may be out of date.
+            await self._watch.absent(connection, oldest, "records that waited are being caught up")
         attributions = [one.event for one in batch if isinstance(one.event, Attribution)]
         users = [one.event for one in batch if isinstance(one.event, User)]
         await self._people.save_teams(connection, [one.event for one in batch if isinstance(one.event, Team)])

@@ -1,7 +1,8 @@
 """The poller: looks at what is due by the clock, asks the horizon before a silence speaks, and takes the steps."""
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,18 +10,18 @@ from zoneinfo import ZoneInfo
 
 import asyncpg
 import structlog
-import uuid6
 
 from contracts.alerts import RuleName
 from contracts.envelope import format_instant
 from services.notifier.domain.horizon import Horizons, Known, Unknown, known_up_to
 from services.notifier.domain.life import Step
 from services.notifier.domain.look import Look, look
-from services.notifier.domain.ports import AccountTables, AlertTables, RuleTables, Upstream
+from services.notifier.domain.ports import AccountTables, AlertTables, RuleTables
 from services.notifier.domain.recipients import told_users
 from services.notifier.domain.rules import RULES, RuleVersion
 from services.notifier.domain.state import AT_ONCE, Due, Surroundings, Watched
 from services.notifier.domain.view import AccountView
+from services.notifier.lookout import Lookout, Sight
 from services.runtime.backoff import Backoff, pause
 from services.runtime.clock import Clock, RealClock
 from services.runtime.faults import Fault, judge
@@ -28,12 +29,16 @@ from services.runtime.flow import Part
 from services.runtime.postgres import acquire, transaction
 from services.runtime.telemetry import Telemetry
 
+_ALL: tuple[RuleName, ...] = tuple(RULES)
 _SILENT: tuple[RuleName, ...] = tuple(name for name, rule in RULES.items() if rule.silence)
+_SIGNALS: tuple[RuleName, ...] = tuple(name for name, rule in RULES.items() if not rule.silence)
 _CHUNK = 50
 _IDLE_SECONDS = 0.5
 _ASK_AGAIN = {"service": timedelta(seconds=0.5), "source": timedelta(seconds=2), "broken": timedelta(seconds=15)}
 """Real time until a held silence asks the horizon again."""
 _REAL_SLACK = timedelta(seconds=5)
+_STANDING_SECONDS = 0.25
+"""Real time for which a stepped clock stands before a silence speaks: what happens at a reading comes after it."""
 _BRIEFS_KEPT = timedelta(days=400)
 _log = structlog.get_logger(__name__)
 
@@ -48,7 +53,7 @@ class Poller:
         accounts: AccountTables,
         rules: RuleTables,
         alerts: AlertTables,
-        upstream: Upstream,
+        lookout: Lookout,
         clock: Clock,
         zone: ZoneInfo,
         telemetry: Telemetry,
@@ -59,7 +64,7 @@ class Poller:
         self._accounts = accounts
         self._rules = rules
         self._alerts = alerts
-        self._upstream = upstream
+        self._lookout = lookout
         self._clock = clock
         self._zone = zone
         self._telemetry = telemetry
@@ -68,6 +73,10 @@ class Poller:
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
         self._passed: datetime | None = None
+        self._passed_at = time.monotonic()
+        self._reading: tuple[datetime, float] | None = None
+        self._absent: dict[str, str] | None = None
+        self._prepared = False
         self._tidied: datetime | None = None
         self.status = "waiting: not started"
 
@@ -85,7 +94,7 @@ class Poller:
     async def flow(self, now: datetime) -> Part:
         """Say whether everything due at `now` was looked at; a hold that will end by itself counts as work left."""
         async with acquire(self._pool) as connection:
-            counts = await self._rules.due_counts(connection, now)
+            counts = await self._rules.due_counts(connection, now, _ALL)
             held = await self._rules.held(connection)
         # A simulated clock stands still between steps, a real one never does.
         slack = _REAL_SLACK if isinstance(self._clock, RealClock) else timedelta()
@@ -95,8 +104,14 @@ class Poller:
             "last_pass": format_instant(self._passed) if self._passed else None,
             "due": counts["due"],
             "held": [{"by": row["held_by"], "why": row["held_why"], "looks": row["looks"]} for row in held],
+            "catching_up": self._absent,
         }
-        return Part(drained=passed and counts["due"] == 0 and counts["waiting"] == 0, details=details)
+        idle = counts["due"] == 0 and counts["waiting"] == 0 and self._absent is None
+        return Part(drained=passed and idle, details=details)
+
+    def ready(self, stall_after: float) -> bool:
+        """Say whether rules are being looked at; `status` says why not."""
+        return self.status.startswith("running") and time.monotonic() - self._passed_at < stall_after
 
     async def _run(self) -> None:
         backoff = Backoff()
@@ -104,7 +119,9 @@ class Poller:
             self._wake.clear()
             try:
                 await self.run_pass()
-                self.status = "running"
+                self._passed_at = time.monotonic()
+                since = self._absent
+                self.status = f"running: catching up since {since['since']}, {since['why']}" if since else "running"
                 backoff.reset()
                 wait = _IDLE_SECONDS
             except Exception as error:  # noqa: BLE001 - the poller outlives every fault; what is due stays due
@@ -119,34 +136,78 @@ class Poller:
             await pause(self._wake, wait)
 
     async def run_pass(self) -> None:
-        """Look at everything that is due now."""
+        """Look at everything that is due now; while something is being caught up only at what may speak already."""
         now, asked_at = self._clock.now(), datetime.now(UTC)
+        if not self._prepared:
+            await self._prepare()
         async with acquire(self._pool) as connection:
             asking = await self._rules.any_due(connection, _SILENT, now, asked_at)
+        if asking:
+            await self._stands(now)
         # Asked before the state is read: what the services had passed on by then is in the state.
-        horizons = await self._upstream.horizons() if asking else Horizons((), None)
-        while not self._stopping and await self._chunk(now, asked_at, horizons):
-            pass
+        sight = await self._lookout.look(now, asking=asking)
+        watch = sight.watch
+        self._absent = (
+            {"since": format_instant(watch.absent_since), "why": watch.why or ""} if watch.absent_since else None
+        )
+        if watch.absent_since is None:
+            await self._look_at(_Pass(now, asked_at, sight.horizons, _ALL))
+        elif sight.complete:
+            await self._catch_up(sight, now, asked_at)
+        elif sight.signals_flow:
+            await self._look_at(_Pass(now, asked_at, sight.horizons, _SIGNALS))
         await self._tidy(now)
         self._passed = now
 
-    async def _chunk(self, now: datetime, asked_at: datetime, horizons: Horizons) -> int:
+    async def _prepare(self) -> None:
+        """Give rules that came with this version their first thresholds, and every account a look at them."""
         async with transaction(self._pool) as connection:
-            watched = await self._accounts.lock_due(connection, now, asked_at, _CHUNK)
+            await self._rules.prepare(connection)
+        self._prepared = True
+
+    async def _stands(self, now: datetime) -> None:
+        if isinstance(self._clock, RealClock):
+            return
+        if self._reading is None or self._reading[0] != now:
+            self._reading = (now, time.monotonic())
+        await asyncio.sleep(max(0.0, self._reading[1] + _STANDING_SECONDS - time.monotonic()))
+
+    async def _catch_up(self, sight: Sight, now: datetime, asked_at: datetime) -> None:
+        """Everything is here: judge all that is due, hold what people are told until then, and let go what is left."""
+        async with acquire(self._pool) as guard:
+            watch = await self._lookout.claim(guard)
+            if watch is None or watch.absent_since is None:
+                return
+            # What was held is asked about at once: otherwise it would come after the message that gathers everything.
+            await self._look_at(_Pass(now, asked_at + timedelta(days=1), sight.horizons, _ALL, gathering=True))
+            if not self._stopping:
+                await self._lookout.release(watch, now)
+                self._absent = None
+        self._spoke()
+
+    async def _look_at(self, this: "_Pass") -> None:
+        while not self._stopping and await self._chunk(this):
+            pass
+
+    async def _chunk(self, this: "_Pass") -> int:
+        async with transaction(self._pool) as connection:
+            watched = await self._accounts.lock_due(connection, this.now, this.asked_at, _CHUNK, this.rules)
             if not watched:
                 return 0
-            due = await self._rules.due_rules(connection, list(watched), now, asked_at)
+            due = await self._rules.due_rules(connection, list(watched), this.now, this.asked_at, this.rules)
             versions = await self._rules.current(connection)
-            around = await self._accounts.surroundings(connection, watched.values(), now, evidence=True)
-            spoke = False
+            around = await self._accounts.surroundings(connection, watched.values(), this.now, evidence=True)
+            taken: list[Step] = []
             for account_id, names in due.items():
-                present = _Present(watched[account_id], [versions[name] for name in names], around, horizons, now)
-                spoke |= await self._guarded(connection, present)
-        if spoke:
+                present = _Present(watched[account_id], [versions[name] for name in names], around, this)
+                taken += await self._guarded(connection, present)
+        for step in taken:
+            self._telemetry.metrics.alert_steps.labels(step.alert.rule, step.kind).inc()
+        if taken:
             self._spoke()
         return len(due)
 
-    async def _guarded(self, connection: asyncpg.Connection, present: "_Present") -> bool:
+    async def _guarded(self, connection: asyncpg.Connection, present: "_Present") -> list[Step]:
         """Look at one account under a savepoint: what one account cannot bear stops no other, and is shown as held."""
         try:
             async with connection.transaction():
@@ -158,31 +219,32 @@ class Poller:
             _log.error("a rule failed on an account", account=account_id, exc_info=error)
             failed = Look(held=Unknown("broken", f"the rule failed with {type(error).__name__}; see the log"))
             await self._rules.save_due(connection, [_due(account_id, one.rule, failed) for one in present.versions])
-            return False
+            return []
 
-    async def _account(self, connection: asyncpg.Connection, present: "_Present") -> bool:
-        """Look at due rules of one locked account; return whether a step was taken."""
-        watched, around, now = present.watched, present.around, present.now
+    async def _account(self, connection: asyncpg.Connection, present: "_Present") -> list[Step]:
+        """Look at due rules of one locked account; return the steps that were taken."""
+        watched, around, now = present.watched, present.around, present.this.now
+        horizons = present.this.horizons
         account_id = watched.account_id
         view = _view(watched, around, self._zone)
         sources = self._sources(view, around, now)
 
         def ask(deadline: datetime) -> Known | Unknown:
-            return known_up_to(deadline, sources, present.horizons, self._zone)
+            return known_up_to(deadline, sources, horizons, self._zone)
 
-        caught_up = view.kpis is None or present.horizons.ourselves_past(view.kpis.computed_at)
+        caught_up = view.kpis is None or horizons.ourselves_past(view.kpis.computed_at)
         steps: list[tuple[Step, tuple[str, ...]]] = []
         looks: list[Due] = []
         with self._telemetry.span("notifier look", parent=watched.traceparent) as trace:
             for version in present.versions:
                 alerts = [alert for alert in around.alerts.get(account_id, ()) if alert.rule == version.rule]
-                found = look(view, version, alerts, now, ask=ask, caught_up=caught_up, fresh_id=_fresh_id)
+                found = look(view, version, alerts, now, ask=ask, caught_up=caught_up)
                 await self._alerts.save_alerts(connection, found.silent)
                 steps += [(step, told_users(step, view, around.teams, now)) for step in found.steps]
                 looks.append(_due(account_id, version.rule, found))
-            await self._alerts.take(connection, watched, steps, trace.traceparent)
+            await self._alerts.take(connection, watched, steps, trace.traceparent, gathering=present.this.gathering)
             await self._rules.save_due(connection, looks)
-        return bool(steps)
+        return [step for step, _ in steps]
 
     def _sources(self, view: AccountView, around: Surroundings, now: datetime) -> set[str]:
         """Return what feeds the account: mailboxes and phones of owner and team, and what delivered for it lately."""
@@ -199,14 +261,25 @@ class Poller:
 
 
 @dataclass(frozen=True, slots=True)
+class _Pass:
+    """One pass: at which reading of the clock, at which real time, with what known, over which rules."""
+
+    now: datetime
+    asked_at: datetime
+    horizons: Horizons
+    rules: Sequence[RuleName]
+    gathering: bool = False
+    """Mails wait until the pass is over."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Present:
     """One locked account with its due rules and everything that they need."""
 
     watched: Watched
     versions: list[RuleVersion]
     around: Surroundings
-    horizons: Horizons
-    now: datetime
+    this: _Pass
 
 
 def _view(watched: Watched, surroundings: Surroundings, zone: ZoneInfo) -> AccountView:
@@ -227,7 +300,3 @@ def _due(account_id: str, rule: RuleName, found: Look) -> Due:
     # The due time stays in the past: it is asked about again in real time, until the horizon has come.
     again = datetime.now(UTC) + _ASK_AGAIN[found.held.by]
     return Due(account_id, rule, AT_ONCE, found.held.by, found.held.why, again)
-
-
-def _fresh_id() -> str:
-    return str(uuid6.uuid7())

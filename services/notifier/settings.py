@@ -30,6 +30,12 @@ class NotifierSettings(RuntimeSettings):
         default=15, gt=0, le=3600, description="first wait after a failed delivery; it doubles up to an hour"
     )
 
+    catch_up_after_seconds: float = Field(
+        default=300,
+        ge=1,
+        description="so far behind the clock, or so long unable to see, mails are held and then sent as one",
+    )
+
     @field_validator("allowed_networks")
     @classmethod
     def _are_networks(cls, text: str) -> str:
@@ -62,6 +68,11 @@ class NotifierSettings(RuntimeSettings):
     def first_retry(self) -> timedelta:
         """The first wait after a failed delivery."""
         return timedelta(seconds=self.delivery_retry_seconds)
+
+    @property
+    def catch_up_after(self) -> timedelta:
+        """How late we may be before what people are told is held until it is caught up."""
+        return timedelta(seconds=self.catch_up_after_seconds)
 
     @property
     def operations_urls(self) -> dict[str, str]:

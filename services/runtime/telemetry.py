@@ -83,6 +83,18 @@ class Metrics:
         self.acceptance = Counter(
             "tenure_ingest_events", "What sources sent, by outcome", ["source", "outcome"], registry=r
         )
+
+        # Alerts and their deliveries (notifier). kind: opened, escalated, reopened, resolved. channel: mail, webhook;
+        # outcome: delivered, failed (tried again), dead (given up), withdrawn (over before anybody was told).
+        self.alert_steps = Counter("tenure_alert_steps", "Steps in alerts' lives", ["rule", "kind"], registry=r)
+        self.deliveries = Counter(
+            "tenure_deliveries", "Attempts to deliver, by outcome", ["channel", "outcome"], registry=r
+        )
+        self.deliveries_held = Gauge(
+            "tenure_deliveries_held", "Mails that wait until what was missed is caught up", registry=r
+        )
+        self.deliveries_dead = Gauge("tenure_deliveries_dead", "Deliveries given up, to be looked at", registry=r)
+        self.catching_up = Gauge("tenure_catching_up", "1 while what was missed is being caught up", registry=r)
         # Looking a child up by its labels costs more than counting; there are as many as sources times outcomes.
         self._acceptance: dict[tuple[str, str], Counter] = {}
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from contracts.alerts import RuleName, Severity
 from contracts.envelope import format_instant
 from services.notifier.api.scope import Scope, Tables
-from services.notifier.domain.ports import DeliveryTables, DestinationTables, Row
+from services.notifier.domain.ports import DeliveryLog, DestinationTables, Row
 from services.runtime.auth import require_role
 from services.runtime.postgres import acquire, transaction
 from services.runtime.problems import FieldError, Problem, invalid, not_found
@@ -142,16 +142,16 @@ def _add_routes(routes: APIRouter, pool: asyncpg.Pool, destinations: Destination
 
 
 def _add_deliveries(
-    routes: APIRouter, pool: asyncpg.Pool, deliveries: DeliveryTables, deliver: Callable[[], None]
+    routes: APIRouter, pool: asyncpg.Pool, deliveries: DeliveryLog, deliver: Callable[[], None]
 ) -> None:
     @routes.get("/deliveries")
     async def list_deliveries(
-        state: Literal["waiting", "delivered", "dead", "any"] = "any",
+        state: Literal["waiting", "delivered", "dead", "withdrawn", "any"] = "any",
         destination: UUID | None = None,
         alert: UUID | None = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 100,
     ) -> dict[str, Any]:
-        """List deliveries, the latest first; those in state `dead` were given up after 72 hours."""
+        """List deliveries, the latest first; `dead` were given up after 72 hours, `withdrawn` never sent."""
         async with acquire(pool) as connection:
             found = await deliveries.listing(
                 connection,

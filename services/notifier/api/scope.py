@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import asyncpg
 
-from services.notifier.domain.ports import AccountTables, AlertTables, DeliveryTables, DestinationTables, RuleTables
+from services.notifier.domain.ports import AccountTables, AlertTables, DeliveryLog, DestinationTables, RuleTables
 from services.runtime.auth import Caller, TokenVerifier
 from services.runtime.clock import Clock
 from services.runtime.freshness import Freshness
@@ -21,7 +21,7 @@ class Tables:
     accounts: AccountTables
     alerts: AlertTables
     rules: RuleTables
-    deliveries: DeliveryTables
+    deliveries: DeliveryLog
     destinations: DestinationTables
 
 

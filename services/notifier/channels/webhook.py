@@ -7,6 +7,8 @@ import hashlib
 import hmac
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from services.notifier.domain.delivery import Attempt, Job, Notice
 
 _SECONDS = 10.0
 _ANSWER_BYTES = 64 * 1024
+_LONGEST_SECONDS = 10**8
 _SECRET_BYTES = 24
 """The least that Standard Webhooks asks of a secret."""
 
@@ -43,7 +46,7 @@ class WebhookChannel:
             # Over everything, the look-up and a body that drips included.
             async with asyncio.timeout(_SECONDS):
                 target = await resolve(job.destination.address, self._allowed)
-                status = await self._post(target, job, secret)
+                status, retry_after = await self._post(target, job, secret)
         except SecretMissing as missing:
             return Attempt(delivered=False, outcome=str(missing))
         except Refused as refused:
@@ -54,9 +57,9 @@ class WebhookChannel:
             return Attempt(delivered=False, outcome=f"could not be reached: {type(fault).__name__}")
         if httpx2.codes.is_success(status):
             return Attempt(delivered=True, outcome=f"answered {status}")
-        return Attempt(delivered=False, outcome=f"answered {status}")
+        return Attempt(delivered=False, outcome=f"answered {status}", leave_alone=left_alone(status, retry_after))
 
-    async def _post(self, target: Target, job: Job, secret: bytes) -> int:
+    async def _post(self, target: Target, job: Job, secret: bytes) -> tuple[int, str | None]:
         body = payload(job)
         # Signed anew for each attempt: receivers refuse old timestamps. The id stays: it is the idempotency key.
         moment = int(time.time())
@@ -87,7 +90,21 @@ class WebhookChannel:
                     break
         finally:
             await response.aclose()
-        return response.status_code
+        return response.status_code, response.headers.get("retry-after")
+
+
+def left_alone(status: int, retry_after: str | None) -> timedelta | None:
+    """Return for how long an answer asks to be left alone: Retry-After of a 429 or 503, in seconds or as a date."""
+    if status not in {httpx2.codes.TOO_MANY_REQUESTS, httpx2.codes.SERVICE_UNAVAILABLE} or not retry_after:
+        return None
+    if retry_after.strip().isdecimal():
+        return timedelta(seconds=min(int(retry_after[:12]), _LONGEST_SECONDS))
+    try:
+        until = parsedate_to_datetime(retry_after)
+    except ValueError:
+        return None
+    aware = until if until.tzinfo else until.replace(tzinfo=UTC)
+    return max(aware - datetime.now(UTC), timedelta())
 
 
 def new_client() -> httpx2.AsyncClient:

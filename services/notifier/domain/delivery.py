@@ -15,6 +15,9 @@ FOLD_FOR = timedelta(seconds=3)
 STORM_FROM, STORM_WITHIN = 5, timedelta(minutes=10)
 """Who got so many mails within so long (real time) gets the next ones folded."""
 
+OVER = "not sent: the alert was resolved before anybody could be told"
+"""Why a mail is withdrawn whose alerts are all over."""
+
 
 @dataclass(frozen=True, slots=True)
 class Enqueued:
@@ -23,15 +26,22 @@ class Enqueued:
     destination_id: str
     alert_id: str
     version: int
+    occasion: str
+    """What the step says, with the number of such steps before it."""
     folded: bool
     """Goes out together with others, whatever else there is."""
     foldable: bool
     """May be folded when many come at once: mail to people, never what programs read."""
+    held: bool = False
+    """Waits until what was missed is caught up, to be gathered into one message or dropped."""
 
     @property
     def delivery_id(self) -> str:
-        """The idempotency key: the same step to the same place is always the same delivery."""
-        return derive_id("delivery", self.destination_id, self.alert_id, str(self.version))
+        """The idempotency key: the same step to the same place is always the same delivery.
+
+        Also after a restore from a backup, where the step is taken again under a greater version.
+        """
+        return derive_id("delivery", self.destination_id, self.alert_id, self.occasion)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +62,10 @@ class Job:
     notices: tuple[Notice, ...]
     attempts: int
     """How often it was tried before."""
-    created_at: datetime
+    first_tried_at: datetime
+    """Real time; the 72 hours count from here."""
+    lease: str
+    """Drawn for this attempt: who comes back after the lease ran out changes nothing that somebody else does now."""
     zone: ZoneInfo
     """Of the person who reads it; the company's where nobody in particular does."""
 
@@ -74,6 +87,13 @@ class Attempt:
 
     delivered: bool
     outcome: str
+    leave_alone: timedelta | None = None
+    """For how long the destination asks to be left alone."""
+
+
+def gathered_id(destination_id: str, delivery_ids: Iterable[str]) -> str:
+    """Return the idempotency key of one message that tells what these deliveries would have told."""
+    return derive_id("gathered", destination_id, *sorted(set(delivery_ids)))
 
 
 def enqueue(
@@ -81,10 +101,13 @@ def enqueue(
     mailboxes: Mapping[str, Destination],
     routes: Iterable[tuple[Route, Destination]],
     history_complete_at: datetime | None,
+    *,
+    gathering: bool = False,
 ) -> list[Enqueued]:
     """Return what is to be delivered of steps that were taken, each with the users told of it.
 
-    What was overdue already when the account's history was declared complete goes out folded.
+    What was overdue already when the account's history was declared complete goes out folded. `gathering`: something is
+    being caught up, and mails wait until that is done.
     """
     routed = list(routes)
     found: dict[str, Enqueued] = {}
@@ -96,7 +119,13 @@ def enqueue(
             if place.active:
                 mail = place.kind == "mail"
                 one = Enqueued(
-                    place.destination_id, step.alert.alert_id, step.alert.version, backlog and mail, foldable=mail
+                    place.destination_id,
+                    step.alert.alert_id,
+                    step.alert.version,
+                    f"{step.occasion}.{step.number}",
+                    folded=backlog and mail and not gathering,
+                    foldable=mail,
+                    held=gathering and mail,
                 )
                 found[one.delivery_id] = one
     return list(found.values())

@@ -24,6 +24,8 @@ class Finding:
     figures: tuple[EvidenceFigure, ...] = ()
     missing: int = 0
     """How many interactions it rests on are not known here yet: their activity may still be on its way."""
+    cause: str = ""
+    """Which occurrence it is where the subject alone does not say: the touch or order after which nothing came."""
     opens_until: datetime | None = None
     """A one-shot signal older than its greatest age opens no alert; None: always."""
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from contracts.alerts import AlertEvidence, AlertState, RuleName, Severity
+from contracts.ids import derive_id
 from services.notifier.domain.findings import RANK, Finding
 from services.notifier.domain.view import earliest
 
@@ -15,7 +16,10 @@ Resolution = Literal["by_person", "cause_gone"]
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """An alert as it is. `open_since` is when it was last opened or reopened; steps to the lead count from there."""
+    """An alert as it is. `open_since` is when it was last opened or reopened; steps to the lead count from there.
+
+    One that has just opened has no id and the version 0: whoever saves it gives both.
+    """
 
     alert_id: str
     account_id: str
@@ -39,6 +43,8 @@ class Alert:
     """How many steps to the lead have been taken since `open_since`."""
     cause_present: bool = True
     """Whether the cause was still there when last looked; a resolved alert comes back only after it was gone."""
+    cause: str = ""
+    """Which occurrence of the cause opened it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,13 @@ class Step:
     alert: Alert
     deadline: datetime
     tell_lead: bool = False
+    number: int = 0
+    """How many steps with the same occasion the alert had before; whoever saves the step knows."""
+
+    @property
+    def occasion(self) -> str:
+        """What the step says, in a word that a restore from a backup does not change."""
+        return f"{self.kind}.{self.alert.severity}.{self.alert.lead_steps}"
 
     @property
     def speaks(self) -> bool:
@@ -87,23 +100,22 @@ def dedup_key(rule: RuleName, account_id: str, subject: str) -> str:
     return f"{rule}:{account_id}:{subject}"
 
 
+def alert_id_of(alert: Alert, earlier: int) -> str:
+    """Return the id of an alert that opens after `earlier` ones with its key and cause: the same one whenever it is."""
+    return derive_id("alert", alert.dedup_key, alert.cause, str(earlier))
+
+
 def settle(
-    alert: Alert | None,
-    finding: Finding | None,
-    raised: Raised,
-    lead_times: Sequence[datetime],
-    now: datetime,
-    *,
-    fresh_id: str,
+    alert: Alert | None, finding: Finding | None, raised: Raised, lead_times: Sequence[datetime], now: datetime
 ) -> Outcome:
     """Bring an alert (None: none known under the key) in line with its cause (None: gone).
 
-    A step's alert has the version 0: whoever saves it draws the next one. `fresh_id` is used when a new alert opens.
+    A step's alert has the version 0: whoever saves it draws the next one.
     """
     if alert is None:
-        return _open(finding, raised, now, fresh_id)
+        return _open(finding, raised, now)
     if alert.state == "resolved":
-        return _after_resolution(alert, finding, raised, now, fresh_id)
+        return _after_resolution(alert, finding, raised, now)
     if finding is None:
         return Outcome(Step("resolved", _resolve(alert, now, "cause_gone", None, cause_present=False), now))
     if alert.snoozed_until is not None:
@@ -113,11 +125,11 @@ def settle(
     return _lead(alert, finding, raised, lead_times, now)
 
 
-def _open(finding: Finding | None, raised: Raised, now: datetime, fresh_id: str) -> Outcome:
+def _open(finding: Finding | None, raised: Raised, now: datetime) -> Outcome:
     if finding is None or (finding.opens_until is not None and now > finding.opens_until):
         return Outcome()
     opened = Alert(
-        alert_id=fresh_id,
+        alert_id="",
         account_id=raised.account_id,
         version=0,
         rule=raised.rule,
@@ -132,11 +144,12 @@ def _open(finding: Finding | None, raised: Raised, now: datetime, fresh_id: str)
         changed_at=now,
         open_since=now,
         owner_id=raised.owner_id,
+        cause=finding.cause,
     )
     return Outcome(Step("opened", opened, finding.deadline))
 
 
-def _after_resolution(alert: Alert, finding: Finding | None, raised: Raised, now: datetime, fresh_id: str) -> Outcome:
+def _after_resolution(alert: Alert, finding: Finding | None, raised: Raised, now: datetime) -> Outcome:
     if finding is None:
         return Outcome(silent=replace(alert, cause_present=False)) if alert.cause_present else Outcome()
     came_back = not alert.cause_present
@@ -146,7 +159,7 @@ def _after_resolution(alert: Alert, finding: Finding | None, raised: Raised, now
     if now <= quiet_until:
         return Outcome(due=quiet_until)
     if now > alert.changed_at + raised.reopen_within:
-        return _open(finding, raised, now, fresh_id)
+        return _open(finding, raised, now)
     return Outcome(Step("reopened", _again(alert, finding, raised, now), finding.deadline))
 
 

@@ -53,7 +53,6 @@ def look(
     *,
     ask: Ask,
     caught_up: bool,
-    fresh_id: Callable[[], str],
 ) -> Look:
     """Judge the rule and bring its alerts in line; a silence speaks only where the horizon lies behind its deadline.
 
@@ -81,7 +80,7 @@ def look(
     for key in sorted(findings.keys() | known.keys()):
         alert, finding = known.get(key), findings.get(key)
         leads = rule.lead_times(view, version.thresholds, alert.open_since, now) if alert else ()
-        outcome = settle(alert, finding, raised, leads, now, fresh_id=fresh_id())
+        outcome = settle(alert, finding, raised, leads, now)
         if outcome.silent is not None:
             silent.append(outcome.silent)
         if outcome.step is None:
@@ -98,7 +97,7 @@ def look(
         steps.append(step)
         # What comes next for the alert as it now is: the first step to the lead, say.
         leads = rule.lead_times(view, version.thresholds, step.alert.open_since, now)
-        following = settle(step.alert, finding, raised, leads, now, fresh_id="")
+        following = settle(step.alert, finding, raised, leads, now)
         due = AT_ONCE if following.step is not None else earliest(due, following.due)
     return Look(tuple(steps), tuple(silent), due, held)
 

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from contracts.accounts import Account, Team, User
 from contracts.activity import Attribution
 from contracts.alerts import RuleName
+from services.notifier.domain.absence import Watch
 from services.notifier.domain.delivery import Attempt, Job
 from services.notifier.domain.horizon import Horizons
 from services.notifier.domain.life import Alert, Step
@@ -37,8 +38,10 @@ class AccountTables(Protocol):
         """Lock accounts in order, making missing rows."""
         ...
 
-    async def lock_due(self, connection: Any, now: datetime, asked_at: datetime, limit: int) -> dict[str, Watched]:
-        """Lock accounts with a rule that is due, skipping those that somebody holds."""
+    async def lock_due(
+        self, connection: Any, now: datetime, asked_at: datetime, limit: int, rules: Sequence[RuleName]
+    ) -> dict[str, Watched]:
+        """Lock accounts for which one of `rules` is due, skipping those that somebody holds."""
         ...
 
     async def save(self, connection: Any, watched: Sequence[Watched]) -> None:
@@ -87,6 +90,10 @@ class RuleTables(Protocol):
         """Return the version of each rule that holds."""
         ...
 
+    async def prepare(self, connection: Any) -> None:
+        """Write down version 1 of rules that have none, and have them looked at everywhere."""
+        ...
+
     async def versions(self, connection: Any, rule: RuleName | None = None) -> Sequence[Row]:
         """Return all versions, the latest first."""
         ...
@@ -102,17 +109,22 @@ class RuleTables(Protocol):
         ...
 
     async def due_rules(
-        self, connection: Any, account_ids: Sequence[str], now: datetime, asked_at: datetime
+        self,
+        connection: Any,
+        account_ids: Sequence[str],
+        now: datetime,
+        asked_at: datetime,
+        rules: Sequence[RuleName],
     ) -> dict[str, list[RuleName]]:
-        """Return which rules of locked accounts are due."""
+        """Return which of `rules` are due for locked accounts."""
         ...
 
     async def any_due(self, connection: Any, rules: Sequence[RuleName], now: datetime, asked_at: datetime) -> bool:
         """Say whether one of the rules, or anything that was held, is due anywhere."""
         ...
 
-    async def due_counts(self, connection: Any, now: datetime) -> Row:
-        """Return how many looks are `due`, `waiting` for a horizon, held by something `broken`."""
+    async def due_counts(self, connection: Any, now: datetime, rules: Sequence[RuleName]) -> Row:
+        """Return how many looks at `rules` are `due`, `waiting` for a horizon, held by something `broken`."""
         ...
 
     async def held(self, connection: Any, limit: int = 20) -> Sequence[Row]:
@@ -137,8 +149,10 @@ class AlertTables(Protocol):
         watched: Watched,
         steps: Sequence[tuple[Step, tuple[str, ...]]],
         traceparent: str | None,
+        *,
+        gathering: bool = False,
     ) -> None:
-        """Take steps of a locked account, each with the users told of it: state, outbox, deliveries."""
+        """Take steps of a locked account, each with the users told of it; `gathering`: their mails are held."""
         ...
 
     async def look_again(self, connection: Any, account_id: str, rule: str) -> None:
@@ -191,17 +205,29 @@ class DeliveryTables(Protocol):
         """Lease deliveries that may be tried now."""
         ...
 
+    async def renew(self, connection: Any, jobs: Collection[Job], for_seconds: float) -> None:
+        """Keep the leases of running attempts."""
+        ...
+
+    async def withdraw(self, connection: Any, job: Job, why: str) -> None:
+        """Record that a leased delivery is not sent."""
+        ...
+
     async def settle(self, connection: Any, job: Job, attempt: Attempt, next_attempt_at: datetime | None) -> None:
         """Record an attempt."""
         ...
 
     async def counts(self, connection: Any) -> Row:
-        """Return how many are `untried`, `retrying`, `paused`, `dead`."""
+        """Return how many are `untried`, `retrying`, `paused`, `held`, `dead`."""
         ...
 
     async def next_attempt_in(self, connection: Any) -> float | None:
         """Return in how many seconds the next may be tried."""
         ...
+
+
+class DeliveryLog(Protocol):
+    """What operators see of deliveries."""
 
     async def listing(
         self, connection: Any, *, state: str | None, destination_id: str | None, alert_id: str | None, limit: int
@@ -245,6 +271,42 @@ class DestinationTables(Protocol):
 
     async def remove_route(self, connection: Any, route_id: str) -> bool:
         """Remove one."""
+        ...
+
+
+class WatchTables(Protocol):
+    """The one row that remembers how complete our knowledge was."""
+
+    async def load(self, connection: Any) -> Watch:
+        """Return what is remembered."""
+        ...
+
+    async def absent(self, connection: Any, since: datetime, why: str) -> None:
+        """Remember that what happened since then is being caught up."""
+        ...
+
+    async def complete(self, connection: Any, at: datetime) -> None:
+        """Remember that everything up to `at` was known."""
+        ...
+
+    async def ended(self, connection: Any, at: datetime, since: datetime) -> bool:
+        """Forget the absence that began at `since`; False where another has been found meanwhile."""
+        ...
+
+    async def claim(self, connection: Any) -> bool:
+        """Have the right to release what was held, as long as the connection lasts."""
+        ...
+
+
+class GatheringTables(Protocol):
+    """Mails that are held while something is caught up."""
+
+    async def hold(self, connection: Any) -> None:
+        """Hold all mail that waits."""
+        ...
+
+    async def release(self, connection: Any) -> None:
+        """Let go what was held: one message for each destination, nothing of what is over."""
         ...
 
 

@@ -7,6 +7,7 @@ import asyncpg
 from pydantic import ValidationError
 
 from contracts.activity import Attribution
+from contracts.alerts import RuleName
 from contracts.values import Kind
 from services.notifier.domain.state import Surroundings, Watched, brief_of, evidence_ids, signal_of
 from services.notifier.domain.view import Brief, Signal
@@ -38,8 +39,10 @@ async def lock(connection: asyncpg.Connection, account_ids: Iterable[str]) -> di
     return {row["account_id"]: _watched(row) for row in rows}
 
 
-async def lock_due(connection: asyncpg.Connection, now: datetime, asked_at: datetime, limit: int) -> dict[str, Watched]:
-    """Lock up to `limit` accounts with a rule that is due at `now`, skipping those that somebody else holds.
+async def lock_due(
+    connection: asyncpg.Connection, now: datetime, asked_at: datetime, limit: int, rules: Sequence[RuleName]
+) -> dict[str, Watched]:
+    """Lock up to `limit` accounts for which one of `rules` is due at `now`, skipping those that somebody else holds.
 
     `asked_at` is real time: what is held is asked about again once its time has come.
     """
@@ -52,7 +55,7 @@ async def lock_due(connection: asyncpg.Connection, now: datetime, asked_at: date
             where account_id in (
                 select d.account_id
                 from due d
-                where d.due_at < $1 and (d.ask_again_at is null or d.ask_again_at <= $2)
+                where d.due_at < $1 and (d.ask_again_at is null or d.ask_again_at <= $2) and d.rule = any($4::text[])
                 order by d.due_at
                 limit $3
             )
@@ -62,6 +65,7 @@ async def lock_due(connection: asyncpg.Connection, now: datetime, asked_at: date
         now,
         asked_at,
         limit,
+        rules,
     )
     return {row["account_id"]: _watched(row) for row in rows}
 

@@ -1,6 +1,7 @@
 """Alerts, their steps, and what they say to the world: state, outbox and deliveries in one transaction."""
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import asyncpg
@@ -11,7 +12,7 @@ from contracts.envelope import Envelope
 from contracts.ids import derive_id
 from contracts.topics import ALERTS
 from services.notifier.domain.delivery import enqueue
-from services.notifier.domain.life import Alert, Step
+from services.notifier.domain.life import Alert, Step, alert_id_of
 from services.notifier.domain.look import event_of, versioned
 from services.notifier.domain.state import AT_ONCE, Watched
 from services.notifier.store import deliveries
@@ -19,7 +20,8 @@ from services.runtime.outbox import OutboxMessage, append
 
 _COLUMNS = (
     "alert_id, account_id, version, rule, rule_version, severity, state, dedup_key, title, explanation, evidence,"
-    " opened_at, changed_at, open_since, owner_id, changed_by, snoozed_until, resolution, lead_steps, cause_present"
+    " opened_at, changed_at, open_since, owner_id, changed_by, snoozed_until, resolution, lead_steps, cause_present,"
+    " cause"
 )
 
 
@@ -80,8 +82,9 @@ async def epoch(connection: asyncpg.Connection) -> int:
 
 
 async def save_steps(connection: asyncpg.Connection, watched: Watched, steps: Sequence[Step]) -> tuple[Step, ...]:
-    """Number the steps of a locked account, write alerts and steps, and return the steps as they were taken."""
-    taken, next_version = versioned(steps, await epoch(connection), watched.next_version)
+    """Name and number the steps of a locked account, write alerts and steps, and return the steps as taken."""
+    named = await _named(connection, steps)
+    taken, next_version = versioned(named, await epoch(connection), watched.next_version)
     # Under the account's lock, so numbers follow the order of commits.
     await connection.execute(
         "update watched_account set next_version = $2 where account_id = $1", watched.account_id, next_version
@@ -90,8 +93,8 @@ async def save_steps(connection: asyncpg.Connection, watched: Watched, steps: Se
     # What was published, kept as the alert's history.
     await connection.executemany(
         """
-            insert into alert_step (alert_id, version, account_id, kind, taken_at, document)
-            values ($1, $2, $3, $4, $5, $6::text::jsonb)
+            insert into alert_step (alert_id, version, account_id, kind, taken_at, document, occasion)
+            values ($1, $2, $3, $4, $5, $6::text::jsonb, $7)
         """,
         [
             (
@@ -101,11 +104,35 @@ async def save_steps(connection: asyncpg.Connection, watched: Watched, steps: Se
                 step.kind,
                 step.alert.changed_at,
                 encode(event_of(step)).decode(),
+                step.occasion,
             )
             for step in taken
         ],
     )
     return taken
+
+
+async def _named(connection: asyncpg.Connection, steps: Sequence[Step]) -> list[Step]:
+    """Give alerts that have just opened their ids, and say of each step how many like it the alert had before."""
+    named = []
+    for step in steps:
+        alert = step.alert
+        if not alert.alert_id:
+            # By the index on accounts: earlier alerts of this very cause.
+            earlier = await connection.fetchval(
+                "select count(*) from alert where account_id = $1 and rule = $2 and dedup_key = $3 and cause = $4",
+                alert.account_id,
+                alert.rule,
+                alert.dedup_key,
+                alert.cause,
+            )
+            alert = replace(alert, alert_id=alert_id_of(alert, earlier))
+        # By the primary key's first column.
+        number = await connection.fetchval(
+            "select count(*) from alert_step where alert_id = $1 and occasion = $2", alert.alert_id, step.occasion
+        )
+        named.append(replace(step, alert=alert, number=number))
+    return named
 
 
 async def save_alerts(connection: asyncpg.Connection, alerts: Iterable[Alert]) -> None:
@@ -115,7 +142,7 @@ async def save_alerts(connection: asyncpg.Connection, alerts: Iterable[Alert]) -
         f"""
             insert into alert ({_COLUMNS})
             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::text::jsonb, $12,
-                $13, $14, $15, $16, $17, $18, $19, $20)
+                $13, $14, $15, $16, $17, $18, $19, $20, $21)
             on conflict (alert_id) do update
             set version = excluded.version, rule_version = excluded.rule_version, severity = excluded.severity,
                 state = excluded.state, title = excluded.title, explanation = excluded.explanation,
@@ -133,15 +160,21 @@ async def take(
     watched: Watched,
     steps: Sequence[tuple[Step, tuple[str, ...]]],
     traceparent: str | None,
+    *,
+    gathering: bool = False,
 ) -> None:
-    """Take steps of a locked account, each with the users told of it: state, outbox, deliveries in one transaction."""
+    """Take steps of a locked account, each with the users told of it: state, outbox, deliveries in one transaction.
+
+    `gathering`: something is being caught up, and mails wait until that is done.
+    """
     if not steps:
         return
     taken = await save_steps(connection, watched, [step for step, _ in steps])
     told = [(step, users) for step, (_, users) in zip(taken, steps, strict=True)]
     complete = watched.account.history_complete_at if watched.account else None
     places = await deliveries.mailboxes(connection, {user for _, users in told for user in users})
-    await deliveries.enqueue(connection, enqueue(told, places, await deliveries.routes(connection), complete))
+    routes = await deliveries.routes(connection)
+    await deliveries.enqueue(connection, enqueue(told, places, routes, complete, gathering=gathering))
     await append(connection, [_message(step, traceparent) for step in taken])
 
 
@@ -248,4 +281,5 @@ def _row(alert: Alert) -> tuple[Any, ...]:
         alert.resolution,
         alert.lead_steps,
         alert.cause_present,
+        alert.cause,
     )

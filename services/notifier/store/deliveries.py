@@ -1,5 +1,6 @@
 """The durable queue of deliveries: what goes where, when it is tried again, what became of it. Times are real."""
 
+import uuid
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -11,6 +12,7 @@ from services.notifier.domain.calendar import zone_of
 from services.notifier.domain.delivery import FOLD_FOR, STORM_FROM, STORM_WITHIN, Attempt, Enqueued, Job, Notice
 from services.notifier.domain.look import EVENTS
 from services.notifier.domain.recipients import Destination, Route
+from services.notifier.domain.retry import LEFT_ALONE_AT_MOST
 
 _DESTINATION = "x.destination_id, x.kind, x.name, x.address, x.user_id, x.secret_file, x.active, x.paused"
 
@@ -52,20 +54,21 @@ async def routes(connection: asyncpg.Connection) -> list[tuple[Route, Destinatio
 async def enqueue(connection: asyncpg.Connection, deliveries: Iterable[Enqueued]) -> None:
     """Queue deliveries in the transaction of the steps that they carry."""
     for one in deliveries:
-        folded = one.folded or (one.foldable and await _storms(connection, one.destination_id))
+        folded = not one.held and (one.folded or (one.foldable and await _storms(connection, one.destination_id)))
         delivery_id = await _open_fold(connection, one) if folded else None
         if delivery_id is None:
             delivery_id = one.delivery_id
             # Queued already: the same step to the same place.
             await connection.execute(
                 """
-                    insert into delivery (delivery_id, destination_id, folded, next_attempt_at)
-                    values ($1, $2, $3, now() + $4)
+                    insert into delivery (delivery_id, destination_id, folded, held, next_attempt_at)
+                    values ($1, $2, $3, $4, now() + $5)
                     on conflict do nothing
                 """,
                 delivery_id,
                 one.destination_id,
                 folded,
+                one.held,
                 FOLD_FOR if folded else timedelta(0),
             )
         # What the delivery carries.
@@ -108,7 +111,7 @@ async def _open_fold(connection: asyncpg.Connection, one: Enqueued) -> str | Non
             where delivery_id = (
                 select delivery_id
                 from delivery
-                where destination_id = $1 and folded and state = 'waiting' and attempts = 0 and lease_until is null
+                where destination_id = $1 and folded and state = 'waiting' and not held and first_tried_at is null
                 order by created_at
                 limit 1
                 for update skip locked
@@ -130,35 +133,39 @@ async def lease(
     for_seconds: float,
     zone: ZoneInfo,
 ) -> list[Job]:
-    """Lease deliveries that may be tried now: at most one for each web hook that is not `busy`, `mail_free` mails.
+    """Lease deliveries that may be tried now: one for each destination that is not `busy`, of mails `mail_free`.
 
-    The lease outlives any attempt; a process that dies gives its deliveries back when it runs out.
+    Whoever leases must `renew` in time; a process that dies or stands still gives its deliveries back by not doing so.
     """
-    # Each web hook is a lane of its own, and so is all mail: whoever is slow or dead fills no lane but theirs.
+    token = str(uuid.uuid4())
+    # Each destination is a lane of its own, and so is all mail: whoever is slow or dead fills no lane but theirs.
     rows = await connection.fetch(
         """
             with ready as (
                 select d.delivery_id, d.next_attempt_at, x.kind,
-                    row_number() over (
-                        partition by case x.kind when 'mail' then null else d.destination_id end
-                        order by d.next_attempt_at, d.delivery_id
-                    ) as place
+                    row_number() over (partition by d.destination_id order by d.next_attempt_at, d.delivery_id) as place
                 from delivery d
                 join destination x using (destination_id)
-                where d.state = 'waiting' and d.next_attempt_at <= now()
+                where d.state = 'waiting' and not d.held and d.next_attempt_at <= now()
                     and (d.lease_until is null or d.lease_until < now())
-                    and not x.paused and (x.kind = 'mail' or not x.destination_id = any($1::uuid[]))
+                    and not x.paused and (x.not_before is null or x.not_before <= now())
+                    and not x.destination_id = any($1::uuid[])
+            ), first as (
+                select r.delivery_id, r.next_attempt_at, r.kind,
+                    row_number() over (partition by r.kind order by r.next_attempt_at, r.delivery_id) as place
+                from ready r
+                where r.place = 1
             ), taken as (
                 select d.delivery_id
                 from delivery d
-                join ready r using (delivery_id)
-                where r.place <= case r.kind when 'mail' then $2::int else 1 end
-                order by r.next_attempt_at
+                join first f using (delivery_id)
+                where f.kind <> 'mail' or f.place <= $2::int
+                order by f.next_attempt_at
                 limit $3
                 for update of d skip locked
             )
             update delivery d
-            set lease_until = now() + $4
+            set lease_until = now() + $4, leased_by = $5, first_tried_at = coalesce(d.first_tried_at, now())
             from taken
             where d.delivery_id = taken.delivery_id and d.state = 'waiting'
                 and (d.lease_until is null or d.lease_until < now())
@@ -168,20 +175,38 @@ async def lease(
         mail_free,
         limit,
         timedelta(seconds=for_seconds),
+        token,
     )
     return await _jobs(connection, [row["delivery_id"] for row in rows], zone)
+
+
+async def renew(connection: asyncpg.Connection, jobs: Collection[Job], for_seconds: float) -> None:
+    """Keep the leases of running attempts."""
+    # Only those that are still ours: what ran out may be somebody else's by now.
+    await connection.execute(
+        """
+            update delivery d set lease_until = now() + $3
+            from unnest($1::uuid[], $2::uuid[]) as ours (delivery_id, lease)
+            where d.delivery_id = ours.delivery_id and d.leased_by = ours.lease
+        """,
+        [job.delivery_id for job in jobs],
+        [job.lease for job in jobs],
+        timedelta(seconds=for_seconds),
+    )
 
 
 async def _jobs(connection: asyncpg.Connection, delivery_ids: Sequence[str], zone: ZoneInfo) -> list[Job]:
     # Everything that a message needs: the steps as published, account names, the reader's time zone.
     rows = await connection.fetch(
         f"""
-            select d.delivery_id, d.attempts, d.created_at, s.kind as step, s.document,
+            select d.delivery_id, d.attempts, d.first_tried_at, d.leased_by, s.kind as step, s.document,
+                x.kind = 'mail' and a.state = 'resolved' as obsolete,
                 w.account ->> 'name' as account_name, u.document::text as reader, {_DESTINATION}
             from delivery d
             join destination x using (destination_id)
             join delivery_step c using (delivery_id)
             join alert_step s on s.alert_id = c.alert_id and s.version = c.version
+            join alert a on a.alert_id = c.alert_id
             join watched_account w on w.account_id = s.account_id
             left join app_user u on u.user_id = x.user_id
             where d.delivery_id = any($1::uuid[])
@@ -204,56 +229,93 @@ def _job(rows: Sequence[asyncpg.Record], zone: ZoneInfo) -> Job:
         notices=tuple(
             Notice(row["step"], EVENTS[row["step"]].model_validate(row["document"]), row["account_name"] or "")
             for row in rows
+            # Nobody is woken for what is over: mails say what is to be done.
+            if not row["obsolete"]
         ),
         attempts=first["attempts"],
-        created_at=first["created_at"],
+        first_tried_at=first["first_tried_at"],
+        lease=first["leased_by"],
         zone=zone_of(reader.working_hours if reader else None, zone),
     )
 
 
 async def settle(connection: asyncpg.Connection, job: Job, attempt: Attempt, next_attempt_at: datetime | None) -> None:
-    """Record an attempt: delivered, tried again at `next_attempt_at`, or (None) a dead end."""
+    """Record an attempt: delivered, tried again at `next_attempt_at`, or (None) a dead end.
+
+    Who lost the lease meanwhile changes nothing but this: what has arrived has arrived.
+    """
     state = "delivered" if attempt.delivered else "waiting" if next_attempt_at else "dead"
     # The lease ends with the attempt.
     await connection.execute(
         """
             update delivery
-            set state = $2, attempts = $3, next_attempt_at = coalesce($4, next_attempt_at), lease_until = null,
-                settled_at = case when $2 = 'waiting' then null else now() end, last_outcome = $5
-            where delivery_id = $1 and state = 'waiting'
+            set state = $2, attempts = attempts + 1, next_attempt_at = coalesce($3, next_attempt_at),
+                lease_until = null, leased_by = null, settled_at = case when $2 = 'waiting' then null else now() end,
+                last_outcome = $4
+            where delivery_id = $1 and state = 'waiting' and (leased_by = $5 or $2 = 'delivered')
         """,
         job.delivery_id,
         state,
-        job.attempts + 1,
         next_attempt_at,
         attempt.outcome,
+        job.lease,
     )
-    # Every attempt with its outcome.
+    # Every attempt with its outcome, in the order in which they ended.
     await connection.execute(
         """
             insert into delivery_attempt (delivery_id, attempt, outcome, delivered)
-            values ($1, $2, $3, $4)
+            select $1, coalesce(max(attempt), 0) + 1, $2, $3
+            from delivery_attempt
+            where delivery_id = $1
             on conflict do nothing
         """,
         job.delivery_id,
-        job.attempts + 1,
         attempt.outcome,
         attempt.delivered,
+    )
+    if attempt.leave_alone is not None:
+        # Everything else for the destination waits as well.
+        await connection.execute(
+            "update destination set not_before = now() + $2 where destination_id = $1",
+            job.destination.destination_id,
+            min(attempt.leave_alone, LEFT_ALONE_AT_MOST),
+        )
+
+
+async def withdraw(connection: asyncpg.Connection, job: Job, why: str) -> None:
+    """Record that a leased delivery is not sent."""
+    # It stays readable, with the reason.
+    await connection.execute(
+        """
+            update delivery
+            set state = 'withdrawn', settled_at = now(), last_outcome = $2, lease_until = null, leased_by = null
+            where delivery_id = $1 and state = 'waiting' and leased_by = $3
+        """,
+        job.delivery_id,
+        why,
+        job.lease,
     )
 
 
 async def counts(connection: asyncpg.Connection) -> asyncpg.Record:
-    """Return how many deliveries were never tried, wait for a retry, are paused, are dead ends."""
-    # `untried` leaves out paused destinations: somebody wants those to wait.
+    """Return how many deliveries were never tried, wait for a retry, are paused, held, dead ends."""
+    # `untried` leaves out destinations that are paused, or asked to be left alone: somebody wants those to wait.
     row = await connection.fetchrow(
         """
-            select count(*) filter (where d.state = 'waiting' and d.attempts = 0 and not x.paused) as untried,
-                count(*) filter (where d.state = 'waiting' and d.attempts > 0 and not x.paused) as retrying,
-                count(*) filter (where d.state = 'waiting' and x.paused) as paused,
+            select count(*) filter (
+                    where d.state = 'waiting' and d.attempts = 0 and not x.paused and not d.held
+                        and (x.not_before is null or x.not_before <= now())
+                ) as untried,
+                count(*) filter (
+                    where d.state = 'waiting' and not x.paused and not d.held
+                        and (d.attempts > 0 or x.not_before > now())
+                ) as retrying,
+                count(*) filter (where d.state = 'waiting' and x.paused and not d.held) as paused,
+                count(*) filter (where d.state = 'waiting' and d.held) as held,
                 count(*) filter (where d.state = 'dead') as dead
             from delivery d
             join destination x using (destination_id)
-            where d.state <> 'delivered'
+            where d.state in ('waiting', 'dead')
         """
     )
     assert row is not None  # noqa: S101 - an aggregate always has one row
@@ -266,71 +328,14 @@ async def next_attempt_in(connection: asyncpg.Connection) -> float | None:
     seconds: float | None = await connection.fetchval(
         """
             select extract(
-                epoch from min(greatest(d.next_attempt_at, coalesce(d.lease_until, d.next_attempt_at))) - now()
+                epoch from min(greatest(d.next_attempt_at, d.lease_until, x.not_before)) - now()
             )::float8
             from delivery d
             join destination x using (destination_id)
-            where d.state = 'waiting' and not x.paused
+            where d.state = 'waiting' and not d.held and not x.paused
         """
     )
     return seconds
-
-
-async def listing(
-    connection: asyncpg.Connection,
-    *,
-    state: str | None,
-    destination_id: str | None,
-    alert_id: str | None,
-    limit: int,
-) -> list[asyncpg.Record]:
-    """Return deliveries, the latest first, with the alerts that they carry."""
-    # For operators; the address stays in the destination.
-    return await connection.fetch(
-        """
-            select d.delivery_id, d.destination_id, x.kind, x.name, d.state, d.folded, d.attempts, d.created_at,
-                d.next_attempt_at, d.settled_at, d.last_outcome,
-                array(select c.alert_id from delivery_step c where c.delivery_id = d.delivery_id) as alert_ids
-            from delivery d
-            join destination x using (destination_id)
-            where ($1::text is null or d.state = $1) and ($2::uuid is null or d.destination_id = $2)
-                and (
-                    $3::uuid is null
-                    or exists (select from delivery_step c where c.delivery_id = d.delivery_id and c.alert_id = $3)
-                )
-            order by d.created_at desc, d.delivery_id
-            limit $4
-        """,
-        state,
-        destination_id,
-        alert_id,
-        limit,
-    )
-
-
-async def attempts_of(connection: asyncpg.Connection, delivery_id: str) -> list[asyncpg.Record]:
-    """Return the attempts of a delivery, the first first."""
-    # By the primary key's first column.
-    return await connection.fetch(
-        "select attempt, at, outcome, delivered from delivery_attempt where delivery_id = $1 order by attempt",
-        delivery_id,
-    )
-
-
-async def retry(connection: asyncpg.Connection, delivery_id: str) -> bool:
-    """Try a dead or waiting delivery again now, with 72 fresh hours; False where there is none."""
-    # A dead one comes back to life; its attempts stay counted.
-    found = await connection.fetchval(
-        """
-            update delivery
-            set state = 'waiting', next_attempt_at = now(), settled_at = null,
-                created_at = case when state = 'dead' then now() else created_at end
-            where delivery_id = $1 and state in ('dead', 'waiting')
-            returning delivery_id
-        """,
-        delivery_id,
-    )
-    return found is not None
 
 
 def _destination(row: asyncpg.Record) -> Destination:

@@ -17,13 +17,43 @@ async def current(connection: asyncpg.Connection) -> dict[RuleName, RuleVersion]
     rows = await connection.fetch(
         "select distinct on (rule) rule, version, thresholds from rule_version order by rule, version desc"
     )
+    given = {row["rule"]: row for row in rows}
+    # A rule that has just come holds as shipped.
     return {
-        row["rule"]: RuleVersion(
-            row["rule"], row["version"], RULES[row["rule"]].thresholds.model_validate(row["thresholds"])
-        )
-        for row in rows
-        if row["rule"] in RULES
+        name: RuleVersion(name, given[name]["version"], rule.thresholds.model_validate(given[name]["thresholds"]))
+        if name in given
+        else RuleVersion(name, 1, rule.thresholds())
+        for name, rule in RULES.items()
     }
+
+
+async def prepare(connection: asyncpg.Connection) -> None:
+    """Write down version 1 of rules that have none, and have them looked at for every account."""
+    # No field is stated: the defaults hold.
+    await connection.execute(
+        """
+            insert into rule_version (rule, version, thresholds, note, created_at)
+            select rule, 1, '{}'::jsonb, 'as shipped', now()
+            from unnest($1::text[]) as known (rule)
+            on conflict do nothing
+        """,
+        list(RULES),
+    )
+    # Nothing else would wake an account about which nothing new comes; rows that are there stay as they are.
+    await connection.execute(
+        """
+            insert into due (account_id, rule, due_at)
+            select w.account_id, known.rule, $2
+            from watched_account w
+            cross join unnest($1::text[]) as known (rule)
+            where w.account is not null
+                and not exists (select from due d where d.account_id = w.account_id and d.rule = known.rule)
+            order by w.account_id
+            on conflict do nothing
+        """,
+        list(RULES),
+        AT_ONCE,
+    )
 
 
 async def versions(connection: asyncpg.Connection, rule: RuleName | None = None) -> list[asyncpg.Record]:
@@ -56,7 +86,7 @@ async def add_version(
     version: int = await connection.fetchval(
         """
             insert into rule_version (rule, version, thresholds, note, created_at, created_by)
-            select $1, max(version) + 1, $2, $3, $4, $5
+            select $1, coalesce(max(version), 1) + 1, $2, $3, $4, $5
             from rule_version
             where rule = $1
             returning version
@@ -101,26 +131,34 @@ async def save_due(connection: asyncpg.Connection, looks: Iterable[Due]) -> None
             on conflict (account_id, rule) do update
             set due_at = excluded.due_at, held_by = excluded.held_by, held_why = excluded.held_why,
                 ask_again_at = excluded.ask_again_at
+            where (due.due_at, due.held_by, due.held_why, due.ask_again_at)
+                is distinct from (excluded.due_at, excluded.held_by, excluded.held_why, excluded.ask_again_at)
         """,
         *[list(column) for column in zip(*rows, strict=True)],
     )
 
 
 async def due_rules(
-    connection: asyncpg.Connection, account_ids: Sequence[str], now: datetime, asked_at: datetime
+    connection: asyncpg.Connection,
+    account_ids: Sequence[str],
+    now: datetime,
+    asked_at: datetime,
+    rules: Sequence[RuleName],
 ) -> dict[str, list[RuleName]]:
-    """Return which rules of locked accounts are due."""
+    """Return which of `rules` are due for locked accounts."""
     # By the primary key's first column.
     rows = await connection.fetch(
         """
             select account_id, rule
             from due
             where account_id = any($1::uuid[]) and due_at < $2 and (ask_again_at is null or ask_again_at <= $3)
+                and rule = any($4::text[])
             order by account_id, rule
         """,
         account_ids,
         now,
         asked_at,
+        rules,
     )
     found: dict[str, list[RuleName]] = {}
     for row in rows:
@@ -146,8 +184,8 @@ async def any_due(connection: asyncpg.Connection, rules: Sequence[RuleName], now
     return found
 
 
-async def due_counts(connection: asyncpg.Connection, now: datetime) -> asyncpg.Record:
-    """Return how many looks are due and not held, and how many are held by whom."""
+async def due_counts(connection: asyncpg.Connection, now: datetime, rules: Sequence[RuleName]) -> asyncpg.Record:
+    """Return how many looks at `rules` are due and not held, and how many are held by whom."""
     # Both by partial indexes.
     row = await connection.fetchrow(
         """
@@ -155,9 +193,10 @@ async def due_counts(connection: asyncpg.Connection, now: datetime) -> asyncpg.R
                 count(*) filter (where held_by in ('service', 'source')) as waiting,
                 count(*) filter (where held_by = 'broken') as broken
             from due
-            where due_at < $1
+            where due_at < $1 and rule = any($2::text[])
         """,
         now,
+        rules,
     )
     assert row is not None  # noqa: S101 - an aggregate always has one row
     return row

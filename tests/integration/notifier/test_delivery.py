@@ -142,7 +142,7 @@ async def test_after_three_days_a_delivery_is_a_dead_end_that_is_seen_and_can_be
         return house.mailbox.seen > 0
 
     await until(refused, "an attempt")
-    await house.execute("update delivery set created_at = now() - interval '72 hours'")
+    await house.execute("update delivery set first_tried_at = now() - interval '72 hours'")
 
     async def dead() -> list[dict[str, Any]]:
         return await deliveries(house, state="dead")

@@ -34,7 +34,13 @@ def settled(
     raised: Raised = RAISED,
     leads: tuple[datetime, ...] = (),
 ) -> Outcome:
-    return settle(alert, finding, raised, leads, now, fresh_id="fresh")
+    return settle(
+        alert,
+        finding,
+        raised,
+        leads,
+        now,
+    )
 
 
 def stepped(outcome: Outcome) -> Alert:
@@ -122,7 +128,7 @@ def test_after_long_enough_a_returning_cause_is_a_new_alert() -> None:
     resolved = replace(stepped(settled(OPEN, None, NOON)), alert_id="old")
     again = settled(resolved, cause(), NOON + 31 * DAY)
     assert again.step is not None
-    assert (again.step.kind, again.step.alert.alert_id) == ("opened", "fresh")
+    assert (again.step.kind, again.step.alert.alert_id) == ("opened", "")
 
 
 def test_what_a_person_resolved_comes_back_only_after_its_cause_was_gone_or_grew_worse() -> None:

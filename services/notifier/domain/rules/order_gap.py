@@ -54,6 +54,7 @@ def _finding(view: AccountView, rhythm: OrderRhythm, due: datetime, thresholds: 
         ),
         items=() if brief is None else (item(brief, view),),
         missing=int(brief is not None and brief.interaction_id not in view.briefs),
+        cause=last or "",
         figures=(
             EvidenceFigure(
                 name="days since the last order",

@@ -81,6 +81,7 @@ def _finding(view: AccountView, last: LastTouch | None, label: str, cadence: Cad
         ),
         items=(item(brief, view),) if brief else (),
         missing=int(last is not None and last.interaction_id not in view.briefs),
+        cause=last.interaction_id if last else "",
         figures=(
             EvidenceFigure(
                 name="days without a real touch",

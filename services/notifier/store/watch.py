@@ -1,0 +1,53 @@
+"""The one row that remembers how complete our knowledge was."""
+
+from datetime import datetime
+
+import asyncpg
+
+from services.notifier.domain.absence import Watch
+
+
+async def load(connection: asyncpg.Connection) -> Watch:
+    """Return what is remembered."""
+    # One row.
+    row = await connection.fetchrow("select complete_at, absent_since, absent_why from watch")
+    assert row is not None  # noqa: S101 - the migration made it
+    return Watch(row["complete_at"], row["absent_since"], row["absent_why"])
+
+
+async def absent(connection: asyncpg.Connection, since: datetime, why: str) -> None:
+    """Remember that what happened since then is being caught up; an absence that began earlier stays."""
+    # The first thing that a transaction locks, so that two never wait for each other.
+    await connection.execute(
+        "update watch set absent_since = $1, absent_why = $2 where absent_since is null or absent_since > $1",
+        since,
+        why,
+    )
+
+
+async def complete(connection: asyncpg.Connection, at: datetime) -> None:
+    """Remember that everything up to `at` was known."""
+    # An absence is ended by `ended` only.
+    await connection.execute("update watch set complete_at = $1 where complete_at is distinct from $1", at)
+
+
+async def ended(connection: asyncpg.Connection, at: datetime, since: datetime) -> bool:
+    """Forget the absence that began at `since`; False where another, earlier one has been found meanwhile."""
+    # Whoever releases what was held does so in the same transaction.
+    found = await connection.fetchval(
+        """
+            update watch set complete_at = $1, absent_since = null, absent_why = null
+            where absent_since = $2
+            returning 1
+        """,
+        at,
+        since,
+    )
+    return found is not None
+
+
+async def claim(connection: asyncpg.Connection) -> bool:
+    """Have the right to release what was held, as long as the connection is not given back; False: another has it."""
+    # Advisory locks are per database; the relay's lease uses another key.
+    found: bool = await connection.fetchval("select pg_try_advisory_lock(hashtext('tenure watch'))")
+    return found
