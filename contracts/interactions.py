@@ -6,18 +6,25 @@ A report states only the fields that it carries, and revision decides field by f
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from contracts import details
 from contracts.details import Detail
 from contracts.events import Event
 from contracts.events.base import ENVELOPE_FIELDS
-from contracts.events.call import CallLegEnded
-from contracts.events.email import EmailReport
-from contracts.events.lifecycle import InteractionRestored, InteractionWithdrawn, LifecycleReport
+from contracts.events.lifecycle import InteractionWithdrawn
 from contracts.values import Entry, Id, Instant, InteractionKey, Kind, Model, Party, Reference
 
+M = TypeVar("M", bound=Model)
 Stated = Mapping[str, Any]
+
+
+class Form(Protocol):
+    """Gives the class in which to make a model: the model itself or its stand-in."""
+
+    def __call__(self, model: type[M], /) -> type[M]:
+        """Return the class."""
+        ...
 
 
 class Interaction(Model):
@@ -63,34 +70,41 @@ def distinct(events: Iterable[Event]) -> list[Event]:
 
 
 def assemble(events: Iterable[Event]) -> Interaction:
-    """Fold the reports about one interaction. Raises ValueError for none, or for reports about several interactions."""
+    """Fold the reports about one interaction. Raises ValueError for none, or for reports about several interactions.
+
+    Of models it makes a model, of stand-ins (see `standins`) a stand-in; do not mix them.
+    """
     reports = distinct(events)
     if not reports:
         msg = "an interaction needs at least one report"
         raise ValueError(msg)
     key = reports[-1].interaction
-    if any(report.interaction.id != key.id for report in reports):
+    id_ = key.id
+    if len(reports) > 1 and any(report.interaction.id != id_ for report in reports):
         msg = "the reports are about different interactions"
         raise ValueError(msg)
-    substance = [report for report in reports if not isinstance(report, LifecycleReport)]
+    # Withdrawals and restorations are about any kind; whatever has a kind of its own says something of substance.
+    substance = [report for report in reports if report.KIND is not None]
+    kind = key.kind
     entries = _unite_entries(reports)
     common = _fold(reports)
-    mail = key.kind is Kind.MAIL
-    private = mail and any(isinstance(report, EmailReport) and report.private for report in substance)
-    return Interaction(
-        id=key.id,
+    mail = kind is Kind.MAIL
+    private = mail and any(getattr(report, "private", False) for report in substance)
+    form = reports[-1].form_of
+    return form(Interaction)(
+        id=id_,
         key=key,
         present=_present_in_some_mailbox(reports) if mail else _present(reports),
         imported=all(report.imported for report in reports),
         sources=tuple(sorted({report.source for report in reports})),
-        occurred_at=_occurred_at(key.kind, substance or reports, entries),
+        occurred_at=_occurred_at(kind, substance or reports, entries),
         entries=entries,
         parent=common.get("parent"),
-        parties=_unite_parties(substance) if mail or key.kind is Kind.CALL else common.get("parties", ()),
+        parties=_unite_parties(substance) if mail or kind is Kind.CALL else common.get("parties", ()),
         references=_unite_references(reports),
         title=None if private else common.get("title"),
         text=None if private else common.get("text"),
-        detail=_DETAILS[key.kind](substance, common, entries) if substance else details.UnknownDetail(),
+        detail=_DETAILS[kind](form, substance, common, entries) if substance else form(details.UnknownDetail)(),
     )
 
 
@@ -98,8 +112,7 @@ def _fold(reports: Sequence[Event]) -> dict[str, Any]:
     """Return each stated field from the greatest revision that states it."""
     folded: dict[str, Any] = {}
     for report in reports:
-        for name in report.model_fields_set:
-            value = getattr(report, name)
+        for name, value in report.stated_fields():
             # An empty tuple of people is "not stated"; an empty tuple of lines is a statement.
             if value is None or (value == () and name in ENVELOPE_FIELDS):
                 continue
@@ -113,43 +126,44 @@ def _present(reports: Sequence[Event]) -> bool:
     A withdrawal says something about the interaction as a whole, so a later ordinary report does not restore it.
     """
     for report in reversed(reports):
-        if isinstance(report, LifecycleReport):
-            return not isinstance(report, InteractionWithdrawn)
+        if report.KIND is None:
+            return report.TYPE != InteractionWithdrawn.TYPE
     return True
 
 
-def _present_in_some_mailbox(reports: Sequence[Event]) -> bool:
+def _present_in_some_mailbox(reports: Sequence[Any]) -> bool:
     """A mail is withdrawn only when every mailbox that saw it withdrew it; a withdrawal without mailbox is for all."""
     standing: dict[str, bool] = {}
     everywhere = True
     for report in reports:
-        if isinstance(report, EmailReport):
+        if report.KIND is not None:
             standing.setdefault(report.mailbox, True)
-        elif isinstance(report, InteractionWithdrawn | InteractionRestored):
-            restored = isinstance(report, InteractionRestored)
-            if report.mailbox is None:
-                everywhere = restored
-            else:
-                standing[report.mailbox] = restored
+            continue
+        restored = report.TYPE != InteractionWithdrawn.TYPE
+        if report.mailbox is None:
+            everywhere = restored
+        else:
+            standing[report.mailbox] = restored
     return everywhere and (not standing or any(standing.values()))
 
 
 def _occurred_at(kind: Kind, reports: Sequence[Event], entries: Sequence[Entry]) -> datetime:
-    earliest = min(report.occurred_at for report in reports)
     if kind is Kind.MAIL or not entries:
-        return earliest
+        return min([report.occurred_at for report in reports])
     return entries[0].at
 
 
 def _unite_entries(reports: Sequence[Event]) -> tuple[Entry, ...]:
+    if len(reports) == 1 and len(stated := reports[0].stated_entries) < 2:  # noqa: PLR2004 - nothing to put in order
+        return stated
     united = {(entry.at, entry.kind): entry for report in reports for entry in report.stated_entries}
     return tuple(united[name] for name in sorted(united))
 
 
 def _unite_references(reports: Sequence[Event]) -> tuple[Reference, ...]:
+    if len(reports) == 1 and len(reports[0].references) < 2:  # noqa: PLR2004 - nothing to put in order
+        return reports[0].references
     united = {(reference.kind, reference.value): reference for report in reports for reference in report.references}
-    if not united:
-        return ()
     return tuple(united[name] for name in sorted(united))
 
 
@@ -177,9 +191,8 @@ def _first_at(entries: Sequence[Entry], kind: str) -> datetime | None:
     return next((entry.at for entry in entries if entry.kind == kind), None)
 
 
-def _mail(reports: Sequence[Event], stated: Stated, _: Sequence[Entry]) -> Detail:
-    mails = [report for report in reports if isinstance(report, EmailReport)]
-    return details.MailDetail(
+def _mail(form: Form, mails: Sequence[Any], stated: Stated, _: Sequence[Entry]) -> Detail:
+    return form(details.MailDetail)(
         direction=stated["direction"],
         automatic=stated.get("automatic"),
         labels=tuple(sorted({label for mail in mails for label in mail.labels})),
@@ -188,12 +201,12 @@ def _mail(reports: Sequence[Event], stated: Stated, _: Sequence[Entry]) -> Detai
     )
 
 
-def _call(reports: Sequence[Event], stated: Stated, _: Sequence[Entry]) -> Detail:
+def _call(form: Form, reports: Sequence[Any], stated: Stated, _: Sequence[Entry]) -> Detail:
     """Of each leg the greatest revision counts."""
-    legs = {report.leg: report for report in reports if isinstance(report, CallLegEnded)}
+    legs = {report.leg: report for report in reports}
     answered = [leg for leg in legs.values() if leg.answered_by_person]
     root_ended = any(leg.root for leg in legs.values())
-    return details.CallDetail(
+    return form(details.CallDetail)(
         direction=next((leg.direction for leg in legs.values() if leg.root), stated["direction"]),
         outcome="completed" if answered else "missed" if root_ended else "running",
         talk_seconds=max((leg.talk_seconds for leg in answered), default=0),
@@ -201,12 +214,12 @@ def _call(reports: Sequence[Event], stated: Stated, _: Sequence[Entry]) -> Detai
     )
 
 
-def _ticket(_: Sequence[Event], stated: Stated, entries: Sequence[Entry]) -> Detail:
+def _ticket(form: Form, _: Sequence[Any], stated: Stated, entries: Sequence[Entry]) -> Detail:
     last = _latest(entries, "opened", "resolved", "reopened", "closed")
     resolved = _latest(entries, "resolved")
     closed = _latest(entries, "closed")
     standing = last is None or last.kind in {"opened", "reopened"}
-    return details.TicketDetail(
+    return form(details.TicketDetail)(
         opened_at=_first_at(entries, "opened"),
         # Closing without a resolution before it resolves: some desks close only.
         resolved_at=None if standing else _at(resolved or closed),
@@ -219,8 +232,8 @@ def _ticket(_: Sequence[Event], stated: Stated, entries: Sequence[Entry]) -> Det
     )
 
 
-def _order(_: Sequence[Event], stated: Stated, entries: Sequence[Entry]) -> Detail:
-    return details.OrderDetail(
+def _order(form: Form, _: Sequence[Any], stated: Stated, entries: Sequence[Entry]) -> Detail:
+    return form(details.OrderDetail)(
         placed_at=_first_at(entries, "placed"),
         cancelled_at=_at(_latest(entries, "cancelled")),
         net=stated.get("net"),
@@ -230,7 +243,7 @@ def _order(_: Sequence[Event], stated: Stated, entries: Sequence[Entry]) -> Deta
     )
 
 
-_CONTRACT_STATES = {
+_CONTRACT_STATES: Mapping[str, Any] = {
     "signed": "in_force",
     "renewed": "in_force",
     "extended": "in_force",
@@ -239,31 +252,33 @@ _CONTRACT_STATES = {
 }
 
 
-def _contract(_: Sequence[Event], stated: Stated, entries: Sequence[Entry]) -> Detail:
+def _contract(form: Form, _: Sequence[Any], stated: Stated, entries: Sequence[Entry]) -> Detail:
     last = _latest(entries, *_CONTRACT_STATES)
     state = None if last is None else _CONTRACT_STATES[last.kind]
     names = ("effective_on", "value", "recurring", "starts_on", "due_on", "notice_on", "auto_renewal", "products")
-    return details.ContractDetail.model_validate({"state": state, **_pick(stated, names)})
+    return form(details.ContractDetail)(state=state, **_pick(stated, names))
 
 
 def _pick(stated: Stated, names: Iterable[str]) -> dict[str, Any]:
     return {name: stated[name] for name in names if name in stated}
 
 
-def _plain(detail: type[Model], *states: str) -> Callable[[Sequence[Event], Stated, Sequence[Entry]], Any]:
+def _plain(detail: type[Model], *states: str) -> "_Build":
     """Return a builder that takes the stated fields as they are and, given `states`, the latest of them as `state`."""
+    names = [name for name in detail.model_fields if name not in {"kind", "state"}]
 
-    def build(_: Sequence[Event], stated: Stated, entries: Sequence[Entry]) -> Any:
-        chosen = _pick(stated, (name for name in detail.model_fields if name not in {"kind", "state"}))
+    def build(form: Form, _: Sequence[Any], stated: Stated, entries: Sequence[Entry]) -> Any:
+        chosen = _pick(stated, names)
         last = _latest(entries, *states) if states else None
         if last is not None:
             chosen["state"] = last.kind
-        return detail.model_validate(chosen)
+        return form(detail)(**chosen)
 
     return build
 
 
-_DETAILS: Mapping[Kind, Callable[[Sequence[Event], Stated, Sequence[Entry]], Any]] = {
+_Build = Callable[[Form, Sequence[Any], Stated, Sequence[Entry]], Any]
+_DETAILS: Mapping[Kind, _Build] = {
     Kind.MAIL: _mail,
     Kind.CALL: _call,
     Kind.TICKET: _ticket,

@@ -1,7 +1,8 @@
 """What every report has in common."""
 
+from collections.abc import Iterable
 from functools import cached_property
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -21,6 +22,8 @@ from contracts.values import (
     Revision,
     Text,
 )
+
+M = TypeVar("M", bound=Model)
 
 
 class Event(Model):
@@ -77,6 +80,15 @@ class Event(Model):
         if self.ENTRY is None:
             return self.entries
         return (*self.entries, Entry(kind=self.ENTRY, at=self.occurred_at))
+
+    def stated_fields(self) -> Iterable[tuple[str, Any]]:
+        """Return the name and value of every field that the report carries."""
+        return [(name, getattr(self, name)) for name in self.model_fields_set]
+
+    @staticmethod
+    def form_of(model: type[M]) -> type[M]:
+        """Return the class in which `assemble` makes a `model` out of reports of this sort; see `standins`."""
+        return model
 
 
 ENVELOPE_FIELDS = frozenset(Event.model_fields)

@@ -1,0 +1,305 @@
+"""Stand-ins: plain structs with the attributes and values of the models, for the way that every record goes.
+
+A model validates, explains what is wrong and costs ten times as much. So a record is read into a stand-in first, and
+only where that is beyond doubt: the bytes must be exactly those that we write (`codec.encode`; attributions in the
+order of names) and every constraint of the model must hold. Anything else, right or wrong, is the
+model's to judge. The structs are generated from the models, so there is nothing to keep in step; a property test
+demands that both accept the same and say the same.
+
+Stand-ins are typed as the models that they stand for. They have no pydantic methods, and `isinstance` knows nothing of
+them: ask `KIND`, `TYPE` and `detail.kind`.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+import types
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+import msgspec
+from pydantic import AfterValidator, BeforeValidator, StringConstraints
+from pydantic.fields import FieldInfo
+
+from contracts import details, values
+from contracts.activity import Attribution
+from contracts.codec import encode as encode_model
+from contracts.currencies import CURRENCIES
+from contracts.events import BY_TYPE, Event
+from contracts.interactions import Interaction
+from contracts.values import EARLIEST, LATEST, Entry, InteractionKey, Kind, Model, Revision
+
+M = TypeVar("M", bound=Model)
+
+# What `values.Amount` takes, as `str(Decimal)` writes it.
+_EXACT = r"^-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,6})?\Z"
+_NOT_NEGATIVE = _EXACT.replace("-?", "")
+_NUL = b"\\u0000"
+
+_write = msgspec.json.Encoder().encode
+_write_sorted = msgspec.json.Encoder(order="sorted").encode
+
+
+def encode(value: object) -> bytes:
+    """Return the JSON of a stand-in, or of JSON types that hold some, as `codec.encode` writes the model."""
+    return _write(value)
+
+
+def encode_sorted(value: object) -> bytes:
+    """Return the JSON with the members of every object in the order of their names."""
+    return _write_sorted(value)
+
+
+def read(model: type[M], value: bytes) -> M | None:
+    """Return the stand-in that `value` says, or None where `model` has to judge."""
+    decoder = _DECODERS[model]
+    try:
+        found = decoder.decode(value)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    # What is written again as it came has no unknown members, no defaults left out, no other spelling of a number.
+    if _NUL in value or (_write_sorted if model is Attribution else _write)(found) != value:
+        return None
+    return cast("M", found)
+
+
+def stand_in(model: M) -> M:
+    """Return the stand-in of a valid model."""
+    return cast("M", _DECODERS[type(model)].decode(encode_model(model)))
+
+
+def model_of(event: Event) -> Event:
+    """Return the model of a report, whichever of the two is given."""
+    return BY_TYPE[event.TYPE].model_validate_json(_write(event)) if is_stand_in(event) else event
+
+
+def is_stand_in(value: object) -> bool:
+    """Say whether a value typed as a model is a stand-in."""
+    return isinstance(value, msgspec.Struct)
+
+
+def form_of(model: type[M]) -> type[M]:
+    """Return the struct that stands in for `model`."""
+    return cast("type[M]", _STRUCTS[model])
+
+
+def _like(model: type[Model], name: str) -> property:
+    """Return the property of a model, for its stand-in; a cached one is asked anew each time."""
+    found: Any = vars(model)[name]
+    return property(getattr(found, "func", None) or found.fget)
+
+
+class _Event(msgspec.Struct):
+    """What a report can do beside holding its fields; see `events.base.Event`."""
+
+    form_of: ClassVar[Callable[..., Any]] = staticmethod(form_of)
+
+    id = _like(Event, "id")
+    imported = _like(Event, "imported")
+
+    @property
+    def stated_entries(self) -> tuple[Entry, ...]:
+        me = cast("Event", self)
+        if me.ENTRY is None:
+            return me.entries
+        return (*me.entries, form_of(Entry)(kind=me.ENTRY, at=me.occurred_at))
+
+    def stated_fields(self) -> Any:
+        """Everything that is not None was stated: the bytes would not have been those of `encode` otherwise."""
+        return zip(self.__struct_fields__, msgspec.structs.astuple(self), strict=True)
+
+
+_BEHAVIOUR: Mapping[type[Model], Mapping[str, Any]] = {
+    InteractionKey: {"id": _like(InteractionKey, "id")},
+    Revision: {"sort_key": _like(Revision, "sort_key")},
+    Interaction: {"kind": _like(Interaction, "kind")},
+}
+_STRUCTS: dict[type[Model], type[msgspec.Struct]] = {}
+
+
+def _struct_of(model: type[Model]) -> type[msgspec.Struct]:
+    """Generate the stand-in's class, and first those of what it is made of."""
+    if model in _STRUCTS:
+        return _STRUCTS[model]
+    hints = get_type_hints(model, include_extras=True)
+    namespace: dict[str, Any] = dict(_BEHAVIOUR.get(model, {}))
+    fields: list[Any] = []
+    rename: dict[str, str] = {}
+    moments: list[str] = []
+    tag: str | None = None
+    for name, info in model.model_fields.items():
+        hint = hints[name]
+        if model.__module__ == details.__name__ and name == "kind":
+            tag = namespace["kind"] = info.default
+            continue
+        sort = _validator(hint)
+        kind = _type(hint)
+        field = name
+        if sort is _DECIMALS:
+            # Decimals stay text until somebody asks: most are passed on only.
+            field = f"{name}_text"
+            rename[field] = name
+            namespace[name] = _decimal(field)
+        elif sort is _MOMENTS:
+            moments.append(name)
+        if info.is_required():
+            fields.append((field, kind))
+        elif info.default is None:
+            fields.append((field, kind, None))
+        else:
+            # A factory, because plain defaults are left out when they are written; `encode` writes them.
+            fields.append((field, kind, msgspec.field(default_factory=_constant(info.default))))
+    bases: tuple[type, ...] = (msgspec.Struct,)
+    about: Any = None
+    if issubclass(model, Event):
+        bases = (_Event,)
+        about = model.KIND
+        namespace |= {"TYPE": model.TYPE, "KIND": model.KIND, "ENTRY": model.ENTRY}
+    if moments or about is not None:
+        namespace["__post_init__"] = _check(tuple(moments), about)
+    made = msgspec.defstruct(
+        model.__name__,
+        fields,
+        bases=bases,
+        namespace=namespace,
+        module=__name__,
+        frozen=True,
+        kw_only=True,
+        gc=False,
+        omit_defaults=True,
+        rename=rename or None,
+        tag_field="kind" if tag is not None else None,
+        tag=tag,
+    )
+    _STRUCTS[model] = made
+    return made
+
+
+def _constant(default: Any) -> Callable[[], Any]:
+    return lambda: default
+
+
+def _decimal(field: str) -> property:
+    def value(self: Any) -> Decimal | None:
+        text = getattr(self, field)
+        return None if text is None else Decimal(text)
+
+    return property(value)
+
+
+def _check(moments: tuple[str, ...], about: object) -> Callable[[Any], None]:
+    """Return what `Model` demands and no type can say: moments of UTC between 1990 and 2200, the kind of a report."""
+    if moments == ("occurred_at",) and about is not None:
+
+        def report(self: Any) -> None:
+            moment = self.occurred_at
+            if self.interaction.kind is not about or moment.tzinfo is not UTC or not EARLIEST <= moment < LATEST:
+                raise ValueError
+
+        return report
+
+    def every(self: Any) -> None:
+        if about is not None and self.interaction.kind is not about:
+            raise ValueError
+        for name in moments:
+            moment: datetime | None = getattr(self, name)
+            if moment is not None and (moment.tzinfo is not UTC or not EARLIEST <= moment < LATEST):
+                raise ValueError
+
+    return every
+
+
+_DECIMALS = "decimals"
+_MOMENTS = "moments"
+_VALIDATORS: Mapping[Any, str] = {
+    values._exact: _DECIMALS,  # noqa: SLF001 - the validators are what tells these types apart
+    values._moment: _MOMENTS,  # noqa: SLF001 - see above
+}
+
+
+def _validator(hint: Any) -> str | None:
+    """Return whether a field holds decimals or moments."""
+    for part in _parts(hint):
+        if get_origin(part) is Annotated:
+            for note in part.__metadata__:
+                if isinstance(note, BeforeValidator) and note.func in _VALIDATORS:
+                    return _VALIDATORS[note.func]
+    return None
+
+
+def _parts(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in _UNIONS else (hint,)
+
+
+def _type(hint: Any) -> Any:
+    """Translate a field's annotation; what is not known here is no mistake to be passed over."""
+    origin = get_origin(hint)
+    if origin is Annotated:
+        return _annotated(hint)
+    if origin in _UNIONS:
+        return functools.reduce(operator.or_, [_type(one) for one in get_args(hint)])
+    if origin is tuple:
+        return types.GenericAlias(tuple, (_type(get_args(hint)[0]), ...))
+    if isinstance(hint, type) and issubclass(hint, Model):
+        return _struct_of(hint)
+    if origin is Literal or hint in _PLAIN:
+        return hint
+    message = f"no stand-in for {hint!r}; teach contracts/standins.py this type"
+    raise TypeError(message)
+
+
+_UNIONS = (Union, types.UnionType)
+_PLAIN = frozenset({str, int, bool, type(None), date, Kind})
+
+
+def _annotated(hint: Any) -> Any:
+    base, notes = hint.__origin__, list(_flat(hint.__metadata__))
+    functions = [note.func for note in notes if isinstance(note, BeforeValidator | AfterValidator)]
+    if values._exact in functions:  # noqa: SLF001 - see above
+        positive = values._not_negative in functions  # noqa: SLF001 - see above
+        return Annotated[str, msgspec.Meta(pattern=_NOT_NEGATIVE if positive else _EXACT)]
+    if values._moment in functions:  # noqa: SLF001 - see above
+        return Annotated[datetime, msgspec.Meta(tz=True)]
+    if values._known_currency in functions:  # noqa: SLF001 - see above
+        return Literal[tuple(sorted(CURRENCIES))]
+    bounds: dict[str, Any] = {}
+    for note in notes:
+        bounds |= _text_bounds(note) if isinstance(note, StringConstraints) else _bounds(note)
+    kind = _type(base)
+    return Annotated[kind, msgspec.Meta(**bounds)] if bounds else kind
+
+
+def _flat(notes: Any) -> Any:
+    for note in notes:
+        if isinstance(note, FieldInfo):
+            yield from note.metadata
+        else:
+            yield note
+
+
+def _text_bounds(note: StringConstraints) -> dict[str, Any]:
+    pattern = None if note.pattern == values._NO_NUL else str(note.pattern or "")  # noqa: SLF001 - `read` looks for NUL
+    # In Python `$` also matches before a last line break.
+    text = f"{pattern.removesuffix('$')}\\Z" if pattern else None
+    found = {"min_length": note.min_length, "max_length": note.max_length, "pattern": text}
+    return {name: bound for name, bound in found.items() if bound is not None}
+
+
+def _bounds(note: Any) -> dict[str, Any]:
+    """Translate one constraint; numbers are whole."""
+    for name in ("ge", "le", "min_length", "max_length"):
+        if hasattr(note, name):
+            return {name: getattr(note, name)}
+    if hasattr(note, "lt"):
+        return {"le": note.lt - 1}
+    message = f"no stand-in for the constraint {note!r}; teach contracts/standins.py"
+    raise TypeError(message)
+
+
+_READ: tuple[type[Model], ...] = (*BY_TYPE.values(), Interaction, Attribution)
+_DECODERS: dict[type[Model], msgspec.json.Decoder[Any]] = {
+    model: msgspec.json.Decoder(_struct_of(model)) for model in _READ
+}

@@ -1,0 +1,194 @@
+"""A stand-in says what its model says, or nothing; both accept the same."""
+
+import json
+from copy import deepcopy
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from contracts import standins
+from contracts.activity import Attribution
+from contracts.codec import ALL_TYPES, encode
+from contracts.documents import EXAMPLES, stored
+from contracts.events import BY_TYPE, Event
+from contracts.interactions import assemble, distinct
+from contracts.values import Model
+from tests.contracts.test_assemble import histories
+
+NAMES = sorted([*BY_TYPE, Attribution.TYPE])
+
+# What may stand where something else stood: near misses of every type that the contracts know.
+ODD: list[Any] = [
+    *(None, True, 0, -1, 6, 1 << 31, 1 << 63, 1 << 70, 1.5, "", "x", "X" * 257, "n\x00l", "l\u2028s", "Ü", "1", "007"),
+    *(
+        "-0",
+        "12.50",
+        "1e3",
+        "NaN",
+        "Infinity",
+        "+1",
+        "1.1234567",
+        "9" * 19,
+        ".5",
+        "5.",
+        "1\n",
+        "a_b\n",
+        "0" * 32 + "\n",
+    ),
+    *("2026-03-02T09:15:00Z", "2026-03-02T09:15:00.120000Z", "2026-03-02T09:15:00.12Z", "2026-03-02T09:15:00+02:00"),
+    *("2026-03-02T09:15:00+00:00", "2026-03-02T09:15:00.1234567Z", "2026-03-02t09:15:00z", "2026-03-02 09:15:00Z"),
+    *("1989-12-31T23:59:59Z", "2200-01-01T00:00:00Z", "2199-12-31T23:59:59.999999Z", "2026-02-30T00:00:00Z"),
+    *("2026-03-02", "2026-3-2", "20260302", "0198f000-0000-7000-8000-000000000009", "EUR", "XXX", "order", "mail"),
+    *([], [None], ["a"], {}, {"kind": "order"}, {"amount": "1", "currency": "EUR"}),
+    {"amount": 1, "currency": "EUR"},
+    {"kind": "ticket", "system": "s", "native_id": "1"},
+]
+
+
+odd = st.sampled_from(ODD).map(deepcopy)
+
+
+def example(name: str) -> Model:
+    return ALL_TYPES[name].model_validate(stored(EXAMPLES, name)["data"])
+
+
+def as_written(model: Model) -> bytes:
+    """As the service that owns the type writes it."""
+    if isinstance(model, Attribution):
+        return orjson.dumps(json.loads(encode(model)), option=orjson.OPT_SORT_KEYS)
+    return encode(model)
+
+
+def by_model(name: str, value: bytes) -> Model | None:
+    try:
+        return ALL_TYPES[name].model_validate_json(value)
+    except ValueError:
+        return None
+
+
+def same(one: Any, other: Any) -> bool:
+    """Compare a stand-in with a model, field by field, types included."""
+    if isinstance(one, BaseModel):
+        assert isinstance(other, msgspec.Struct)
+        return all(same(getattr(one, name), getattr(other, name)) for name in type(one).model_fields)
+    if isinstance(one, tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, Decimal | datetime | date):
+        return type(one) is type(other) and str(one) == str(other)
+    return type(one) is type(other) and bool(one == other)
+
+
+def agree(name: str, value: bytes) -> None:
+    """Check that both accept `value` and read the same in it, or that the model alone decides."""
+    model = by_model(name, value)
+    found = standins.read(ALL_TYPES[name], value)
+    if found is not None:
+        assert model is not None
+        assert as_written(model) == value
+        assert same(model, found)
+        assert standins.encode(found) == encode(model)
+        assert standins.encode_sorted(found) == orjson.dumps(json.loads(encode(model)), option=orjson.OPT_SORT_KEYS)
+    elif model is not None:
+        # It is written in another way, and written in ours it is read.
+        assert as_written(model) != value or b"\\u0000" in value
+        again = standins.read(ALL_TYPES[name], as_written(model))
+        assert again is not None
+        assert same(model, again)
+        assert same(model, standins.stand_in(model))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_we_write_is_read_without_its_model(name: str) -> None:
+    model = example(name)
+    found = standins.read(ALL_TYPES[name], as_written(model))
+    assert found is not None
+    assert standins.is_stand_in(found)
+    assert same(model, found)
+    agree(name, as_written(model))
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Return the paths of everything in a JSON value."""
+    found = [path] if path else []
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, one in inner:
+        found += places(one, (*path, name))
+    return found
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> tuple[str, bytes]:
+    """A record as it is written, with a few members changed, left out, added, moved or repeated."""
+    name = draw(st.sampled_from(NAMES))
+    data = json.loads(as_written(example(name)))
+    for _ in range(draw(st.integers(1, 3))):
+        where = draw(st.sampled_from(places(data)))
+        holder = data
+        for step in where[:-1]:
+            holder = holder[step]
+        what = draw(st.sampled_from(["change", "change", "change", "drop", "add", "repeat", "move"]))
+        if what == "change":
+            holder[where[-1]] = draw(odd | st.text(max_size=8))
+        elif what == "drop":
+            del holder[where[-1]]
+        elif isinstance(holder, list):
+            holder.append(deepcopy(holder[0]) if what == "repeat" else draw(odd))
+        elif what == "move":
+            holder[where[-1]] = holder.pop(where[-1])
+        else:
+            holder[draw(st.sampled_from(["unknown", "title", "text", "entries", "parent", "amount"]))] = draw(odd)
+        if not places(data):
+            break
+    compact = draw(st.booleans()) or draw(st.booleans())
+    text = json.dumps(data, ensure_ascii=draw(st.booleans()), separators=(",", ":") if compact else None)
+    return name, text.encode("utf-8", "surrogatepass")
+
+
+@given(mutated())
+@settings(max_examples=600, deadline=None)
+def test_a_changed_record_is_accepted_by_both_or_by_neither(case: tuple[str, bytes]) -> None:
+    agree(*case)
+
+
+@given(st.sampled_from(NAMES), st.data())
+@settings(max_examples=250, deadline=None)
+def test_a_damaged_record_is_accepted_by_both_or_by_neither(name: str, data: st.DataObject) -> None:
+    value = bytearray(as_written(example(name)))
+    for _ in range(data.draw(st.integers(1, 2))):
+        place = data.draw(st.integers(0, len(value) - 1))
+        match data.draw(st.sampled_from(["byte", "cut", "double", "drop"])):
+            case "byte":
+                value[place] = data.draw(st.sampled_from(b'0159-+.:TZez"\\{}[],\x00\n \xff') | st.integers(0, 255))
+            case "cut":
+                value = value[: place + 1]
+            case "double":
+                value[place:place] = value[place : place + data.draw(st.integers(1, 30))]
+            case _:
+                del value[place]
+    agree(name, bytes(value))
+
+
+@pytest.mark.parametrize("value", [b"", b"{", b"null", b"[]", b"\xff", b"[" * 100_000, b'{"a":' * 100_000, b"NaN"])
+def test_what_is_no_report_is_left_to_the_model(value: bytes) -> None:
+    for name in NAMES:
+        assert standins.read(ALL_TYPES[name], value) is None
+
+
+@given(histories())
+def test_stand_ins_add_up_to_what_their_models_add_up_to(reports: list[Event]) -> None:
+    expected = assemble(reports)
+    found = assemble([standins.stand_in(report) for report in reports])
+    assert standins.is_stand_in(found)
+    assert same(expected, found)
+    assert standins.encode(found) == encode(expected)
+    assert [standins.model_of(standins.stand_in(report)) for report in reports] == reports
+    assert [report.id for report in distinct(reports)] == [
+        report.id for report in distinct([standins.stand_in(report) for report in reports])
+    ]
