@@ -29,6 +29,8 @@ __all__ = ["BatchConsumer", "BatchHandler", "ConsumerFlow", "Received", "Record"
 
 _log = structlog.get_logger(__name__)
 _WATCH_SECONDS = 1.0
+LEAVE_SECONDS = 15.0
+"""A stopping service waits so long for its running batch and for the broker's leave."""
 
 
 class BatchConsumer(Generic[T]):
@@ -220,7 +222,7 @@ class BatchConsumer(Generic[T]):
 
     async def _leave(self, subscription: Subscription) -> None:
         try:
-            await asyncio.wait_for(subscription.stop(), 15)
+            await asyncio.wait_for(subscription.stop(), LEAVE_SECONDS)
         except (TimeoutError, KafkaError, ExceptionGroup) as error:
             _log.warning(
                 "leaving the consumer group failed; the broker will notice by itself", error=type(error).__name__

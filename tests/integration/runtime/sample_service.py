@@ -1,14 +1,21 @@
-"""A whole service made of the runtime's parts, for tests that start and stop processes."""
+"""A whole service made of the runtime's parts, for tests that start and stop processes.
+
+PROBE_STUCK=batch: its first batch never ends. PROBE_STUCK=loop: neither does any other task. Either way the
+times that a service has for its end are cut short.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import os
+import time
 from collections.abc import Sequence
 from datetime import datetime
 
 import asyncpg
 from fastapi import FastAPI
 
-from services.runtime import problems
+from services.runtime import problems, service, subscription
 from services.runtime.clock import build_clock
 from services.runtime.consumer import BatchConsumer
 from services.runtime.flow import Flow
@@ -28,6 +35,11 @@ class SlowEcho(Probe):
     async def handle(self, connection: asyncpg.Connection, batch: Sequence[Received[int]], now: datetime) -> None:
         """Counts, sleeps, appends."""
         await super().handle(connection, batch, now)
+        stuck = os.environ.get("PROBE_STUCK")
+        if stuck == "batch":
+            await asyncio.Event().wait()
+        while stuck == "loop":
+            time.sleep(0.01)  # noqa: ASYNC251 - on purpose
         await connection.execute("select pg_sleep(0.2)")
         await append(
             connection,
@@ -73,4 +85,7 @@ async def build(settings: RuntimeSettings) -> Service:
 
 
 if __name__ == "__main__":
+    if "PROBE_STUCK" in os.environ:
+        subscription.FINISH_SECONDS = 0.5
+        service._END_SECONDS = 3.0  # noqa: SLF001 - see above
     run("probe", RuntimeSettings, build)

@@ -149,6 +149,29 @@ async def test_with_everything_away_it_lives_is_not_ready_and_still_stops(one_ri
     assert "Traceback" not in log
 
 
+async def test_what_is_stuck_is_given_back_and_exit_code_three_says_so(one_rig: Rig) -> None:
+    await one_rig.produce(message(number) for number in range(10))
+    for stuck in ("batch", "loop"):
+        async with _service(one_rig, PROBE_STUCK=stuck) as service:
+            await eventually(lambda: _busy(one_rig), "a batch is running")
+            code, log = await service.end()
+        assert code == 3, log
+        assert "given back" in log
+    async with _service(one_rig) as service:
+        await one_rig.has_effects(range(10))
+        assert (await service.end())[0] == 0
+    assert set((await one_rig.effects()).values()) == {1}
+
+
+async def _busy(one: Rig) -> bool:
+    return bool(
+        await one.pool.fetchval(
+            "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'probe'"
+            " and state = 'idle in transaction'"
+        )
+    )
+
+
 async def test_a_failed_request_tells_nothing_of_our_inside(one_rig: Rig) -> None:
     async with _service(one_rig) as service:
         await service.ready()
