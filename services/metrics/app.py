@@ -1,12 +1,13 @@
 """Metrics as one process: wiring, and nothing else. Run it with `python -m services.metrics.app`."""
 
 from contracts.topics import ACCOUNTS, ACTIVITY
-from services.metrics.api import Reads, create_api
+from services.metrics.api import Reads, create_api, rebuilding
 from services.metrics.domain.days import CompanyDays
 from services.metrics.handlers import Handlers, Tables
 from services.metrics.handlers.loops import RollUps, Slides
+from services.metrics.handlers.rebuild import Rebuild
 from services.metrics.settings import MetricsSettings
-from services.metrics.store import accounts, facts, reading, rollups, states
+from services.metrics.store import accounts, facts, reading, rebuilds, rollups, states
 from services.runtime import dead_letter_api
 from services.runtime.auth import TokenVerifier
 from services.runtime.clock import build_clock
@@ -41,12 +42,27 @@ async def build(settings: MetricsSettings) -> Service:
         telemetry=telemetry,
         after_commit=roll_ups.wake,
     )
+    shadow = await create_pool(
+        settings.database_url, name=f"{NAME}-rebuild", search_path="rebuild", command_seconds=None
+    )
+    rebuild = Rebuild(
+        service=NAME,
+        settings=settings,
+        pool=pool,
+        shadow=shadow,
+        table=rebuilds,
+        tables=tables,
+        days=days,
+        currency=currency,
+        clock=clock,
+        telemetry=telemetry,
+    )
 
     async def lag_of_accounts() -> int:
         return (await consumer.flow()).lag[ACCOUNTS.name]
 
     relay = Relay(service=NAME, dsn=settings.database_url, settings=settings, telemetry=telemetry)
-    parts = {"slides": slides.probe, "rollups": roll_ups.probe}
+    parts = {"slides": slides.probe, "rollups": roll_ups.probe, "rebuild": rebuild.probe}
     flow = Flow(service=NAME, clock=clock, pool=pool, consumers=(consumer,), parts=parts, metrics=telemetry.metrics)
     checks = {
         "postgres": postgres_check(pool),
@@ -65,15 +81,18 @@ async def build(settings: MetricsSettings) -> Service:
         worker_pool=pool,
         table=reading,
         currency=currency,
-        routers=[dead_letter_api.router(pool=pool, verifier=verifier, clock=clock)],
+        routers=[
+            dead_letter_api.router(pool=pool, verifier=verifier, clock=clock),
+            rebuilding.router(rebuild, verifier),
+        ],
     )
     return Service(
         name=NAME,
         settings=settings,
         operations=operations_app(checks, flow.report, telemetry),
         api=api,
-        components=(consumer, relay, slides, roll_ups),
-        resources=(api_pool.close, pool.close),
+        components=(consumer, relay, slides, roll_ups, rebuild),
+        resources=(api_pool.close, shadow.close, pool.close),
     )
 
 

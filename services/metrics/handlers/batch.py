@@ -13,7 +13,7 @@ from contracts.envelope import Envelope
 from contracts.values import Model
 from services.metrics.domain.days import CompanyDays
 from services.metrics.domain.facts import RoleSpans, read, role_spans
-from services.metrics.handlers.restate import Restatement
+from services.metrics.handlers.restate import Outlet, Restatement
 from services.metrics.handlers.tables import Tables
 from services.runtime.consumer import Received, Record
 
@@ -24,10 +24,11 @@ TYPES: dict[str, type[Model]] = {model.TYPE: model for model in (Attribution, Ac
 class Handlers:
     """Reads `tenure.activity` and `tenure.accounts`; a lower version than the stored one changes nothing."""
 
-    def __init__(self, tables: Tables, days: CompanyDays, currency: str) -> None:
+    def __init__(self, tables: Tables, days: CompanyDays, currency: str, outlet: Outlet = Outlet.PUBLISH) -> None:
         self._tables = tables
         self._days = days
         self._currency = currency
+        self._outlet = outlet
 
     def decode(self, record: Record) -> Received[Model]:
         """Return the state that the record carries; raises `Unreadable`."""
@@ -45,7 +46,7 @@ class Handlers:
         dirty = await self._people(connection, batch)
         touched = {account for account, _ in attributions} | set(accounts)
         if touched:
-            restatement = Restatement(connection, self._tables, self._days, self._currency, now)
+            restatement = Restatement(connection, self._tables, self._days, self._currency, now, self._outlet)
             await restatement.begin(touched)
             if accounts:
                 dirty |= await self._accounts(connection, restatement, accounts)

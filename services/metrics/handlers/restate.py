@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime, timedelta
+from enum import Enum
 
 import asyncpg
 
@@ -26,11 +27,28 @@ _LONG_SLEEP = 30
 _LONGEST = timedelta(days=LENGTHS[-1])
 
 
+class Outlet(Enum):
+    """What becomes of the figures of an account that was restated."""
+
+    PUBLISH = "publish"
+    """They are published when they differ from what was published last."""
+    NOTE = "note"
+    """Their digest is noted, so that they can be compared; nothing is published."""
+    NONE = "none"
+    """Nothing: they will be looked at later."""
+
+
 class Restatement:
     """Restates accounts inside the caller's transaction: `begin`, then `meet` what is new, then `finish`."""
 
-    def __init__(
-        self, connection: asyncpg.Connection, tables: Tables, days: CompanyDays, currency: str, now: datetime
+    def __init__(  # noqa: PLR0917 - what every transaction of metrics rests on
+        self,
+        connection: asyncpg.Connection,
+        tables: Tables,
+        days: CompanyDays,
+        currency: str,
+        now: datetime,
+        outlet: Outlet = Outlet.PUBLISH,
     ) -> None:
         self._connection = connection
         self._facts = tables.facts
@@ -38,6 +56,7 @@ class Restatement:
         self._days = days
         self._currency = currency
         self._now = now
+        self._outlet = outlet
         self._today = days.day(now)
         self._changes: dict[str, AccountChange] = {}
         self._old: dict[tuple[str, str], Fact] = {}
@@ -52,6 +71,12 @@ class Restatement:
         states = await self._states.lock_due(self._connection, self._today, limit, self._currency)
         await self._adopt(states)
         return len(states)
+
+    async def begin_after(self, account: str, limit: int) -> str | None:
+        """Lock the accounts that follow `account` by id and bring them to the present day; return the last one."""
+        states = await self._states.lock_after(self._connection, account, limit, self._currency)
+        await self._adopt(states)
+        return max(states, default=None)
 
     async def _adopt(self, states: Mapping[str, AccountState]) -> None:
         self._changes = {account: AccountChange(state) for account, state in states.items()}
@@ -255,6 +280,9 @@ class Restatement:
         return self._days.end(change.state.sums.as_of)
 
     async def _publish(self, recordedtime: datetime, traces: Mapping[str, str | None]) -> None:
+        if self._outlet is not Outlet.PUBLISH:
+            self._note()
+            return
         epoch = await self._states.epoch(self._connection)
         messages = []
         for account, change in sorted(self._changes.items()):
@@ -276,6 +304,11 @@ class Restatement:
             )
             messages.append(OutboxMessage(KPIS, account, envelope, envelope_of(state, body, self._now)))
         await append(self._connection, messages)
+
+    def _note(self) -> None:
+        for change in self._changes.values():
+            change.wake(change.state.norm_due())
+            change.state.digest = content(change.state)[1] if self._outlet is Outlet.NOTE else None
 
 
 def _near(state: AccountState, today: date) -> bool:

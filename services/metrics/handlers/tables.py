@@ -82,6 +82,12 @@ class StateTable(Protocol):
         """Lock accounts that are due and that nobody else holds."""
         ...
 
+    async def lock_after(
+        self, connection: Connection, account: str, limit: int, currency: str
+    ) -> dict[str, AccountState]:
+        """Lock accounts that follow another by id."""
+        ...
+
     async def count_due(self, connection: Connection, today: date) -> int:
         """Return how many accounts are due."""
         ...

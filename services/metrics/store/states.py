@@ -48,6 +48,20 @@ async def lock_due(connection: asyncpg.Connection, today: date, limit: int, curr
     return {row[0]: _state(row, currency) for row in rows}
 
 
+async def lock_after(
+    connection: asyncpg.Connection, account: str, limit: int, currency: str
+) -> dict[str, AccountState]:
+    """Lock the first `limit` accounts whose ids are greater than `account`."""
+    # by primary key, one page of all accounts
+    rows = await connection.fetch(
+        f"select {_COLUMNS} from account_state as s left join account as a using (account_id)"  # noqa: S608 - constants
+        " where s.account_id > $1 order by s.account_id limit $2 for update of s",
+        account,
+        limit,
+    )
+    return {row[0]: _state(row, currency) for row in rows}
+
+
 async def read(connection: asyncpg.Connection, account: str, currency: str) -> AccountState | None:
     """Return an account's state without locking it; None when there is none, or the caller may not see it."""
     # by primary key

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import asyncpg
 import orjson
@@ -19,7 +20,9 @@ from services.metrics.handlers.restate import Restatement
 from services.metrics.store import accounts, facts, rollups, states
 from services.runtime.consumer import Record
 from services.runtime.postgres import create_pool, transaction
-from tests.unit.metrics.builders import BERLIN
+from tests.conftest import CreateTopics
+from tests.integration.metrics.running import TOPICS, Running
+from tests.unit.metrics.builders import BERLIN, at
 
 TABLES = (
     "fact",
@@ -102,3 +105,23 @@ async def desk(database: Callable[[str], DatabaseAccess]) -> AsyncIterator[Desk]
     pool = await create_pool(access.worker, max_size=4)
     yield Desk(pool, access)
     await pool.close()
+
+
+@pytest.fixture
+def stage(
+    kafka_bootstrap: str,
+    topic_prefix: str,
+    make_topics: CreateTopics,
+    database: Callable[[str], DatabaseAccess],
+    tmp_path: Path,
+) -> Running:
+    """Everything that metrics needs, at 09:00 UTC of 2026-03-02; no replica runs yet."""
+    make_topics(TOPICS, partitions=3)
+    return Running(kafka_bootstrap, topic_prefix, database("metrics"), tmp_path, at("2026-03-02 09:00"))
+
+
+@pytest.fixture
+async def running(stage: Running) -> AsyncIterator[Running]:
+    """Metrics as one running service on a clock that the test steps."""
+    async with stage.replica():
+        yield stage
