@@ -12,6 +12,7 @@ from services.accounts.api import (
     identities,
     imports,
     interactions,
+    merges,
     people,
     rules,
     unmatched,
@@ -25,7 +26,7 @@ _IMPORT_LIMIT = 16 * 1024 * 1024
 
 def resources(desk: Desk, zone: tzinfo) -> list[APIRouter]:
     """Return every resource of accounts."""
-    modules = (accounts, contacts, identities, groups, people, interactions, unmatched, rules)
+    modules = (accounts, merges, contacts, identities, groups, people, interactions, unmatched, rules)
     return [*(module.router(desk) for module in modules), imports.router(desk, zone)]
 
 

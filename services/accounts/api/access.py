@@ -49,6 +49,8 @@ class Edit:
     keys: set[str] = field(default_factory=set)
     """Identities that name somebody else than before."""
     interactions: set[str] = field(default_factory=set)
+    renamed: set[str] = field(default_factory=set)
+    """Accounts for which another speaks from now on, or no longer."""
     everything: bool = False
 
     @property
@@ -72,13 +74,24 @@ class Edit:
             raise Problem(403, "Not allowed", f"This needs {who}; ask your administrator.", "forbidden")
 
     async def account(self, reference: str) -> str:
-        """Return the id of an account that the caller may see, given by id or `key:<external key>`; else 404."""
+        """Return the id of an account that the caller may see, given by id or `key:<external key>`; else 404.
+
+        A merged account's id and key name the account that stayed.
+        """
         if reference.startswith("key:"):
             found = (await self.tables.accounts_by_key([reference[4:]])).get(reference[4:])
+        elif (id_ := canonical(reference)) is not None:
+            found = (await self.tables.surviving([id_])).get(id_)
         else:
-            found = canonical(reference)
+            found = None
         if found is None or not await self.tables.visible([found]):
             raise not_found("account")
+        return found
+
+    async def locked_account(self, reference: str) -> str:
+        """Return the id like `account`, and keep others from changing or merging the account until this edit ends."""
+        found = await self.account(reference)
+        await self.tables.lock_accounts([found])
         return found
 
     async def contact(self, reference: str) -> str:
@@ -197,8 +210,11 @@ class _NothingKept(Exception):
 async def _conclude(edit: Edit) -> None:
     if edit.everything:
         await edit.tables.add_job("everything", [], edit.now)
-    elif edit.keys:
-        await edit.tables.add_job("identities", sorted(edit.keys), edit.now)
+    else:
+        if edit.keys:
+            await edit.tables.add_job("identities", sorted(edit.keys), edit.now)
+        if edit.renamed:
+            await edit.tables.add_job("accounts", sorted(edit.renamed), edit.now)
     if edit.interactions:
         await edit.tables.add_job("interactions", sorted(edit.interactions), edit.now)
     await edit.tables.publish(edit.now, edit.accounts, edit.users, edit.teams)

@@ -145,7 +145,7 @@ def router(desk: Desk) -> APIRouter:  # noqa: C901, PLR0915 - one closure for ea
     async def change_account(caller: caller_of, account: str, body: AccountPatch) -> Response:
         """Change an account; dated fields say from when, or that the history was wrong."""
         async with desk.edit(caller) as edit:
-            found = await edit.account(account)
+            found = await edit.locked_account(account)
             await apply(edit, found, body)
             await edit.note("account changed", found, found, body.model_dump(mode="json", exclude_unset=True))
         async with desk.view(caller) as views:
@@ -168,7 +168,8 @@ def router(desk: Desk) -> APIRouter:  # noqa: C901, PLR0915 - one closure for ea
             elif edit.is_operator:
                 ids = await _any_accounts(edit, body.accounts)
             else:
-                ids = [await edit.account(reference) for reference in body.accounts]
+                ids = sorted({await edit.account(reference) for reference in body.accounts})
+            await edit.tables.lock_accounts(ids)
             await edit.tables.set_history_complete(ids, edit.now if body.complete else None)
             edit.accounts.update(ids)
             await edit.note(
@@ -251,11 +252,11 @@ async def _any_accounts(edit: Edit, references: list[str]) -> list[str]:
         reference: by_key.get(reference[4:]) if reference.startswith("key:") else canonical(reference)
         for reference in references
     }
-    existing = await edit.tables.existing_accounts([id_ for id_ in ids.values() if id_ is not None])
+    existing = await edit.tables.surviving([id_ for id_ in ids.values() if id_ is not None])
     for reference, id_ in ids.items():
         if id_ is None or id_ not in existing:
             raise wrong("accounts", f"{reference} is no account", "give ids or key:<external key>")
-    return sorted(existing)
+    return sorted(set(existing.values()))
 
 
 def _position(after: str | None) -> tuple[str, str] | None:

@@ -59,7 +59,7 @@ def router(desk: Desk) -> APIRouter:
     async def create_group(caller: caller_of, account: str, body: CentreBody) -> Response:
         """Create a buying centre; one of that name is returned as it is."""
         async with desk.edit(caller) as edit:
-            found = await edit.account(account)
+            found = await edit.locked_account(account)
             centre = await edit.tables.centre(found, body.name, str(uuid7()))
             await edit.note("buying centre created", centre, found, body.model_dump(mode="json"))
         return answer({"id": centre}, 201)

@@ -26,8 +26,11 @@ class People(Protocol):
         """Add a contact or rename it."""
         ...
 
-    async def centre(self, account_id: str, name: str, new_id: str) -> str:
-        """Return the buying centre of that name, made under `new_id` when there is none."""
+    async def centre(self, account_id: str, name: str, new_id: str, came_with: str | None = None) -> str:
+        """Return the buying centre of that name, made under `new_id` when there is none.
+
+        `came_with`: a merged account; the one that it had under that name is meant, where it had one.
+        """
         ...
 
     async def centre_account(self, centre_id: str) -> str | None:
@@ -97,7 +100,47 @@ class People(Protocol):
         ...
 
 
-class Edits(People, Protocol):
+class Merges(Protocol):
+    """Accounts that become one, and two again."""
+
+    async def named_account(self, reference: str) -> Mapping[str, Any] | None:
+        """Return id, name and merged_into of the account of that id or `key:<external key>`, merged or not."""
+        ...
+
+    async def surviving(self, ids: Collection[str]) -> dict[str, str]:
+        """Return, for those of `ids` that are accounts, the account that speaks for each: itself unless merged."""
+        ...
+
+    async def lock_accounts(self, ids: Collection[str]) -> None:
+        """Lock accounts, sorted, before what is dated of them is read; a transient error when one is merged by now."""
+        ...
+
+    async def merged_under(self, account_id: str) -> list[str]:
+        """Return the account itself and every account that was merged into it, directly or through others."""
+        ...
+
+    async def is_above_itself(self, account_id: str) -> bool:
+        """Say whether the tree of accounts runs in a circle through this one, at whatever times."""
+        ...
+
+    async def children(self, ids: Collection[str]) -> list[str]:
+        """Return accounts that stand, or stood, below one of `ids`."""
+        ...
+
+    async def keys_around(self, account_id: str, origins: Sequence[str] | None = None) -> list[str]:
+        """Return the identities of an account and of its contacts; `origins`: only of what came from those."""
+        ...
+
+    async def merge_account(self, account_id: str, into: str, name: str) -> None:
+        """Bring everything of `account_id`, which is called `name`, to `into`; both stood for themselves until now."""
+        ...
+
+    async def unmerge_account(self, account_id: str, survivor: str) -> None:
+        """Take everything that came from `account_id`, or through it, back from `survivor`."""
+        ...
+
+
+class Edits(People, Merges, Protocol):
     """The writing side of one transaction, after the caller's right was checked."""
 
     def savepoint(self) -> AbstractAsyncContextManager[object]:
@@ -121,15 +164,11 @@ class Edits(People, Protocol):
         ...
 
     async def accounts_by_key(self, keys: Collection[str]) -> dict[str, str]:
-        """Return account ids by external key."""
-        ...
-
-    async def existing_accounts(self, ids: Collection[str]) -> set[str]:
-        """Return those of `ids` that are accounts."""
+        """Return by external key the id of the account; of a merged one the id of the account that stayed."""
         ...
 
     async def all_accounts(self) -> list[str]:
-        """Return every account's id."""
+        """Return the id of every account that was not merged into another."""
         ...
 
     async def insert_account(self, account_id: str, key: str | None, name: str, created_at: datetime) -> None:

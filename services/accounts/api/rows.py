@@ -71,8 +71,13 @@ async def _user(edit: Edit, row: UserRow, region: str) -> None:
 
 
 async def _account(edit: Edit, row: AccountRow, region: str) -> None:
-    known = (await edit.tables.accounts_by_key([row.key])).get(row.key)
-    account = known or str(uuid7())
+    known = await edit.tables.named_account(f"key:{row.key}")
+    if known is not None and known["merged_into"] is not None:
+        # Two rows of one account: the one that stayed has its own; this one only says how it is known.
+        survivor = (await edit.tables.surviving([known["id"]]))[known["id"]]
+        await _known_as(edit, survivor, row, region)
+        return
+    account = known["id"] if known is not None else str(uuid7())
     created = row.created_at or edit.now
     if known is None:
         await edit.tables.insert_account(account, row.key, row.name, created)
@@ -96,12 +101,16 @@ async def _account(edit: Edit, row: AccountRow, region: str) -> None:
             )
         await _hold(edit, account, "parent", parent, row.parent_since, first)
     await _team(edit, account, row.team, first)
+    await _known_as(edit, account, row, region)
+    if row.history_complete:
+        await edit.tables.set_history_complete([account], edit.now)
+
+
+async def _known_as(edit: Edit, account: str, row: AccountRow, region: str) -> None:
     for domain in row.domains:
         await _link(edit, "domain", domain, Link(account, None), "domains", region)
     for organisation in row.organisations:
         await _link(edit, "organisation", organisation, Link(account, None), "organisations", region)
-    if row.history_complete:
-        await edit.tables.set_history_complete([account], edit.now)
 
 
 async def _hold(edit: Edit, account: str, sort: str, value: Any, since: date | None, first: date) -> None:  # noqa: PLR0917 - private, called by this module only
@@ -160,7 +169,9 @@ def _serving(before: list[Serving], account: str, row: ContactRow) -> list[Servi
 
 async def _member(edit: Edit, row: ContactRow, account: str, contact: str) -> None:
     assert row.buying_centre is not None  # noqa: S101 - asked by the caller
-    centre = await edit.tables.centre(account, row.buying_centre, str(uuid7()))
+    named = await edit.tables.named_account(f"key:{row.account}")
+    came_with = named["id"] if named is not None and named["id"] != account else None
+    centre = await edit.tables.centre(account, row.buying_centre, str(uuid7()), came_with)
     await edit.tables.save_member(centre, contact, row.influence, row.attitude, None)
     before = after = await edit.tables.roles(centre, contact)
     for role in row.roles:

@@ -119,6 +119,10 @@ class Tables(Protocol):
         """Return by interaction the accounts whose it is."""
         ...
 
+    async def load_survivors(self, accounts: Collection[str]) -> dict[str, str]:
+        """Return, for those of `accounts` that were merged into another, the account that stayed."""
+        ...
+
     async def load_directory(self, keys: Collection[str]) -> Directory:
         """Return who is known under `keys`, and all users of ours."""
         ...

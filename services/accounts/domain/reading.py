@@ -5,7 +5,7 @@ Both are pure, so an interaction that is read again after any change gives what 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, tzinfo
 from hashlib import blake2b
 from typing import Any
@@ -32,6 +32,12 @@ class Hand:
     """Empty: nobody's."""
     touch_class: TouchClass | None = None
     reply_expected: bool | None = None
+
+    def through(self, survivors: Mapping[str, str]) -> "Hand":
+        """Return the same with the accounts that speak for those named, where `survivors` knows another."""
+        if self.accounts is None or not any(account in survivors for account in self.accounts):
+            return self
+        return replace(self, accounts=tuple([survivors.get(account, account) for account in self.accounts]))
 
 
 NOBODY_DECIDED = Hand()

@@ -123,10 +123,12 @@ class Fold:
         }
         if missing:
             claimed |= await tables.load_claimed(missing)
+        named = {account for id_ in parties for account in _by_hand(work, id_)}
+        survivors = await tables.load_survivors(named) if named else {}
         readings: dict[str, Reading] = {}
         for id_, interaction in sorted(work.interactions.items(), key=lambda item: item[1].kind not in ROOTS):
             row = work.stored.get(id_)
-            hand = row.hand if row is not None else NOBODY_DECIDED
+            hand = row.hand.through(survivors) if row is not None else NOBODY_DECIDED
             parent = parent_of(interaction)
             readings[id_] = read(
                 interaction, parties[id_], hand, directory, rules, claimed.get(parent) if parent else None, self._zone
@@ -218,6 +220,11 @@ class Fold:
 def _known(work: _Work, id_: str) -> bool:
     row = work.stored.get(id_)
     return row is not None and row.known
+
+
+def _by_hand(work: _Work, id_: str) -> tuple[str, ...]:
+    row = work.stored.get(id_)
+    return row.hand.accounts or () if row is not None else ()
 
 
 def _conversation(work: _Work, id_: str) -> str | None:

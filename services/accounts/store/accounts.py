@@ -117,12 +117,14 @@ async def load_accounts(connection: asyncpg.Connection, ids: Collection[str]) ->
     """Return accounts with version 0, in order of id."""
     # One query per table.
     rows = await connection.fetch(
-        "select id, name, created_at, account_class, currency, history_complete_at from account where id ="
-        " any($1::text[]::uuid[]) order by id",
+        "select id, name, created_at, account_class, currency, history_complete_at, merged_into from account where id"
+        " = any($1::text[]::uuid[]) order by id",
         list(ids),
     )
-    intervals = await _intervals(connection, ids)
-    contacts = await _contacts(connection, ids)
+    # A merged account is an alias and nothing else: what is dated about it waits, unsaid, until it is unmerged.
+    standing = [row["id"] for row in rows if row["merged_into"] is None]
+    intervals = await _intervals(connection, standing)
+    contacts = await _contacts(connection, standing)
     return [
         Account.model_validate(
             {
@@ -139,6 +141,7 @@ async def load_accounts(connection: asyncpg.Connection, ids: Collection[str]) ->
                 "team": intervals[row["id"], "team"],
                 "parents": intervals[row["id"], "parent"],
                 "contacts": contacts[row["id"]],
+                "merged_into": row["merged_into"],
             }
         )
         for row in rows
@@ -150,8 +153,9 @@ async def _intervals(
 ) -> dict[tuple[str, str], list[dict[str, Any]]]:
     # Everything dated, in one order.
     rows = await connection.fetch(
-        "select account_id, sort, user_id, team_role, stage, is_key, parent_id, since, until from account_interval"
-        " where account_id = any($1::text[]::uuid[]) order by account_id, sort, since, user_id, parent_id",
+        "select account_id, sort, user_id, team_role, stage, is_key, surviving_account(parent_id) as parent_id, since,"
+        " until from account_interval where account_id = any($1::text[]::uuid[]) order by account_id, sort, since,"
+        " user_id, parent_id",
         list(ids),
     )
     grouped: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)

@@ -12,8 +12,10 @@ import asyncpg
 
 from services.accounts.domain.intervals import Interval
 from services.accounts.domain.matching import Link, Serving
+from services.accounts.domain.merging import lies_within
 from services.accounts.store import accounts, jobs
 from services.accounts.store.interactions import IDENTITY_LOCK
+from services.accounts.store.merges import MergeTables
 from services.accounts.store.people import PeopleTables
 
 _VALUE = {"owner": "user_id", "team": "user_id", "stage": "stage", "key": "is_key", "parent": "parent_id"}
@@ -21,11 +23,12 @@ _VALUE = {"owner": "user_id", "team": "user_id", "stage": "stage", "key": "is_ke
 _LOCK_ATTEMPTS = 10
 
 
-class EditTables(PeopleTables):
+class EditTables(PeopleTables, MergeTables):
     """The tables of one open transaction of the worker role."""
 
     def __init__(self, connection: asyncpg.Connection) -> None:
-        super().__init__(connection)
+        PeopleTables.__init__(self, connection)
+        MergeTables.__init__(self, connection)
         self._connection = connection
 
     def savepoint(self) -> AbstractAsyncContextManager[object]:
@@ -66,20 +69,17 @@ class EditTables(PeopleTables):
         return {row["id"] for row in rows}
 
     async def accounts_by_key(self, keys: Collection[str]) -> dict[str, str]:
-        """Return account ids by external key."""
+        """Return by external key the id of the account; of a merged one the id of the account that stayed."""
         rows = await self._connection.fetch(
-            "select external_key, id from account where external_key = any($1::text[])", list(keys)
+            "select external_key, surviving_account(id) as id from account where external_key = any($1::text[])",
+            list(keys),
         )
         return {row["external_key"]: row["id"] for row in rows}
 
-    async def existing_accounts(self, ids: Collection[str]) -> set[str]:
-        """Return those of `ids` that are accounts."""
-        rows = await self._connection.fetch("select id from account where id = any($1::text[]::uuid[])", list(ids))
-        return {row["id"] for row in rows}
-
     async def all_accounts(self) -> list[str]:
-        """Return every account's id."""
-        return [row["id"] for row in await self._connection.fetch("select id from account order by id")]
+        """Return the id of every account that was not merged into another."""
+        rows = await self._connection.fetch("select id from account where merged_into is null order by id")
+        return [row["id"] for row in rows]
 
     async def insert_account(self, account_id: str, key: str | None, name: str, created_at: datetime) -> None:
         """Add an account; raises `UniqueViolationError` for a key that exists."""
@@ -128,26 +128,36 @@ class EditTables(PeopleTables):
         ]
 
     async def set_intervals(self, account_id: str, sort: str, history: Sequence[Interval[Any]]) -> None:
-        """Replace the history of one sort."""
-        await self._connection.execute(
-            "delete from account_interval where account_id = $1 and sort = $2", account_id, sort
+        """Replace the history of one sort; what a merge brought and is still there goes back with it one day."""
+        gone = await self._connection.fetch(
+            f"delete from account_interval where account_id = $1 and sort = $2 returning {_VALUE[sort]} as value,"  # noqa: S608 - names of our own; values are parameters
+            " team_role, since, until, origin_id",
+            account_id,
+            sort,
         )
+        origins = [
+            (Interval((row["value"], row["team_role"]), row["since"], row["until"]), row["origin_id"])
+            for row in gone
+            if row["origin_id"] is not None
+        ]
+        rows: list[tuple[Any, ...]] = []
+        for entry in history:
+            value = entry.value if sort == "team" else (entry.value, None)
+            origin = next((of for old, of in origins if old.value == value and lies_within(entry, old)), None)
+            rows.append((account_id, sort, *value, entry.since, entry.until, origin))
         # A handful of rows, written one by one.
         await self._connection.executemany(
-            f"insert into account_interval (account_id, sort, {_VALUE[sort]}, team_role, since, until) values"  # noqa: S608 - names of our own; values are parameters
-            f" ($1, $2, $3, $4, $5, $6)",
-            [
-                (account_id, sort, *(entry.value if sort == "team" else (entry.value, None)), entry.since, entry.until)
-                for entry in history
-            ],
+            f"insert into account_interval (account_id, sort, {_VALUE[sort]}, team_role, since, until, origin_id)"  # noqa: S608 - names of our own; values are parameters
+            f" values ($1, $2, $3, $4, $5, $6, $7)",
+            rows,
         )
 
     async def ancestors(self, account_id: str) -> set[str]:
         """Return every account above `account_id` at any time, itself included."""
-        # A tree: a parent must not be below its child.
+        # A tree: a parent must not be below its child. Whoever stood below a merged account stands below its survivor.
         rows = await self._connection.fetch(
-            "with recursive above as (select $1::text::uuid as id union select parent_id from account_interval join"
-            " above on account_id = above.id where sort = 'parent') select id from above",
+            "with recursive above as (select $1::text::uuid as id union select surviving_account(parent_id) from"
+            " account_interval join above on account_id = above.id where sort = 'parent') select id from above",
             account_id,
         )
         return {row["id"] for row in rows}
@@ -167,13 +177,27 @@ class EditTables(PeopleTables):
         return found
 
     async def set_links(self, kind: str, key: str, links: Sequence[Link]) -> None:
-        """Replace what an identity names."""
-        await self._connection.execute("delete from identity where identity_key = $1", key)
+        """Replace what an identity names; what a merge brought and is still there goes back with it one day."""
+        gone = await self._connection.fetch(
+            "delete from identity where identity_key = $1 returning account_id, contact_id, since, until, origin_id",
+            key,
+        )
+        origins = [
+            (Link(row["account_id"], row["contact_id"], row["since"], row["until"]), row["origin_id"])
+            for row in gone
+            if row["origin_id"] is not None
+        ]
+        rows = []
+        for link in links:
+            origin = next(
+                (of for old, of in origins if old.account_id == link.account_id and lies_within(link, old)), None
+            )
+            rows.append((kind, key, link.account_id, link.contact_id, link.since, link.until, origin))
         # Seldom more than two rows.
         await self._connection.executemany(
-            "insert into identity (kind, identity_key, account_id, contact_id, since, until) values ($1, $2, $3,"
-            " $4, $5, $6)",
-            [(kind, key, link.account_id, link.contact_id, link.since, link.until) for link in links],
+            "insert into identity (kind, identity_key, account_id, contact_id, since, until, origin_id) values ($1,"
+            " $2, $3, $4, $5, $6, $7)",
+            rows,
         )
 
     async def keys_of_contact(self, contact_id: str) -> list[str]:
@@ -242,11 +266,34 @@ class EditTables(PeopleTables):
         return [Serving(row["account_id"], row["since"], row["until"], row["is_primary"]) for row in rows]
 
     async def set_servings(self, contact_id: str, servings: Sequence[Serving]) -> None:
-        """Replace where a contact is and was."""
-        await self._connection.execute("delete from contact_account where contact_id = $1", contact_id)
+        """Replace where a contact is and was; what a merge brought and is still there goes back with it one day."""
+        gone = await self._connection.fetch(
+            "delete from contact_account where contact_id = $1 returning account_id, since, until, origin_id",
+            contact_id,
+        )
+        origins = [
+            (Serving(row["account_id"], row["since"], row["until"]), row["origin_id"])
+            for row in gone
+            if row["origin_id"] is not None
+        ]
+        rows = []
+        for one in servings:
+            of_origin = [(old, of) for old, of in origins if old.account_id == one.account_id and lies_within(one, old)]
+            if of_origin:
+                origins.remove(of_origin[0])
+            rows.append(
+                (
+                    contact_id,
+                    one.account_id,
+                    one.since,
+                    one.until,
+                    one.primary,
+                    of_origin[0][1] if of_origin else None,
+                )
+            )
         # Seldom more than two rows.
         await self._connection.executemany(
-            "insert into contact_account (contact_id, account_id, since, until, is_primary) values ($1, $2, $3,"
-            " $4, $5)",
-            [(contact_id, one.account_id, one.since, one.until, one.primary) for one in servings],
+            "insert into contact_account (contact_id, account_id, since, until, is_primary, origin_id) values ($1, $2,"
+            " $3, $4, $5, $6)",
+            rows,
         )

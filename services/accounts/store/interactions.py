@@ -81,6 +81,16 @@ class InteractionTables:
         )
         return {row["id"]: tuple(row["claimed"]) for row in rows}
 
+    async def load_survivors(self, accounts: Collection[str]) -> dict[str, str]:
+        """Return, for those of `accounts` that were merged into another, the account that stayed."""
+        # Only what people decided names accounts that may have been merged since; identities move with a merge.
+        rows = await self._connection.fetch(
+            "select id, surviving_account(id) as survivor from account where id = any($1::text::uuid[]) and"
+            " merged_into is not null",
+            arrays.ids(accounts),
+        )
+        return {row["id"]: row["survivor"] for row in rows}
+
     async def load_directory(self, keys: Collection[str]) -> Directory:
         """Return who is known under `keys`, and all users of ours."""
         return await directory.load(self._connection, keys)

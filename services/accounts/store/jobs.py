@@ -11,6 +11,8 @@ SELECTORS = {
     "conversations": "select id from interaction where conversation_id = any($1::text[]::uuid[])",
     "parents": "select id from interaction where parent_id = any($1::text[]::uuid[])",
     "interactions": "select id from unnest($1::text[]::uuid[]) as chosen (id)",
+    "accounts": "select interaction_id as id from attribution where account_id = any($1::text[]::uuid[])"
+    " union select id from interaction where hand_accounts && $1::text[]::uuid[]",
     "everything": "select id from interaction where cardinality($1::text[]) = 0",
 }
 """What a job reads again, by its selector; $1 is what was selected."""

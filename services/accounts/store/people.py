@@ -51,8 +51,21 @@ class PeopleTables:
             now,
         )
 
-    async def centre(self, account_id: str, name: str, new_id: str) -> str:
-        """Return the buying centre of that name, made under `new_id` when there is none."""
+    async def centre(self, account_id: str, name: str, new_id: str, came_with: str | None = None) -> str:
+        """Return the buying centre of that name, made under `new_id` when there is none.
+
+        `came_with`: a merged account; the one that it had under that name is meant, where it had one.
+        """
+        if came_with is not None:
+            brought = await self._people.fetchval(
+                "select id from buying_centre where account_id = $1 and origin_id = $2 and coalesce(name_before, name)"
+                " = $3",
+                account_id,
+                came_with,
+                name,
+            )
+            if brought is not None:
+                return str(brought)
         # The name is unique within the account.
         await self._people.execute(
             "insert into buying_centre (id, account_id, name) values ($1, $2, $3) on conflict (account_id, name)"

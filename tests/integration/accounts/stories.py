@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Any
@@ -14,6 +15,7 @@ from contracts.activity import Attribution
 from contracts.events import Event
 from services.accounts.handlers.fold import Fold
 from services.accounts.handlers.jobs import JobRunner
+from services.runtime.faults import Fault, judge
 from services.runtime.postgres import transaction
 from tests.unit.accounts.events import report
 
@@ -128,3 +130,36 @@ class Office:
         """Rows of a query of the test's own."""
         async with self.pool.acquire() as connection:
             return await connection.fetch(query, *arguments)
+
+
+async def consume(office: Office, fold: Fold, events: Sequence[Event], seed: int) -> None:
+    """One consumer: batches in order, each repeated until no fault of the infrastructure is in its way."""
+    chance = random.Random(seed)  # noqa: S311 - a test's dice
+    waiting = list(events)
+    while waiting:
+        size = chance.randint(1, 12)
+        batch, waiting = waiting[:size], waiting[size:]
+        while True:
+            try:
+                async with transaction(office.pool) as connection:
+                    await fold.apply(connection, [report(one) for one in batch])
+            except Exception as error:
+                if judge(error) is not Fault.TRANSIENT:
+                    raise
+                continue
+            break
+
+
+async def forget_everything_said(office: Office) -> None:
+    """Events and what came of them go; accounts, people and identities stay."""
+    async with transaction(office.pool) as connection:
+        for table in (
+            "ledger",
+            "interaction",
+            "interaction_party",
+            "conversation",
+            "conversation_ref",
+            "attribution",
+            "outbox",
+        ):
+            await connection.execute(f"delete from {table}")  # noqa: S608 - one of the names above

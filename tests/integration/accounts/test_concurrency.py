@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
 
 import pytest
 
@@ -12,14 +11,12 @@ from contracts.events import Event
 from services.accounts.handlers.fold import Fold
 from services.accounts.handlers.jobs import JobRunner
 from services.accounts.store import jobs
-from services.runtime.faults import Fault, judge
-from services.runtime.postgres import transaction
 from tests.integration.accounts.desk import Company
-from tests.integration.accounts.stories import Office
-from tests.unit.accounts.events import at, mail, order, refund, report, ticket, withdrawn
+from tests.integration.accounts.stories import Office, consume, forget_everything_said
+from tests.unit.accounts.events import at, mail, order, refund, ticket, withdrawn
 
 
-def _history(seed: int) -> list[Event]:
+def history_of(seed: int) -> list[Event]:
     """Refunds before and after their orders, threads that meet over tickets, revisions, withdrawals."""
     chance = random.Random(seed)  # noqa: S311 - a test's dice
     people = [f"p{number}@c{number % 4}.example" for number in range(12)]
@@ -47,30 +44,12 @@ def _history(seed: int) -> list[Event]:
     return events
 
 
-async def _consume(office: Office, fold: Fold, events: Sequence[Event], seed: int) -> None:
-    """One consumer: batches in order, each repeated until no fault of the infrastructure is in its way."""
-    chance = random.Random(seed)  # noqa: S311 - a test's dice
-    waiting = list(events)
-    while waiting:
-        size = chance.randint(1, 12)
-        batch, waiting = waiting[:size], waiting[size:]
-        while True:
-            try:
-                async with transaction(office.pool) as connection:
-                    await fold.apply(connection, [report(one) for one in batch])
-            except Exception as error:
-                if judge(error) is not Fault.TRANSIENT:
-                    raise
-                continue
-            break
-
-
 @pytest.mark.parametrize("seed", [1, 4])
 async def test_two_consumers_and_an_editor_leave_what_one_alone_would_have_left(
     company: Company, office: Office, fold: Fold, seed: int
 ) -> None:
     accounts = [await office.account(f"c{number}") for number in range(4)]
-    history = _history(seed)
+    history = history_of(seed)
     halves: tuple[list[Event], list[Event]] = ([], [])
     for event in history:
         halves[int(event.interaction.id[:2], 16) % 2].append(event)
@@ -87,23 +66,11 @@ async def test_two_consumers_and_an_editor_leave_what_one_alone_would_have_left(
                     break
             await asyncio.sleep(0)
 
-    await asyncio.gather(
-        _consume(office, fold, halves[0], seed + 1), _consume(office, fold, halves[1], seed + 2), edit()
-    )
+    await asyncio.gather(consume(office, fold, halves[0], seed + 1), consume(office, fold, halves[1], seed + 2), edit())
     await runner.stop()
     await office.run_jobs()
     concurrent = await office.standing()
-    async with transaction(office.pool) as connection:
-        for table in (
-            "ledger",
-            "interaction",
-            "interaction_party",
-            "conversation",
-            "conversation_ref",
-            "attribution",
-            "outbox",
-        ):
-            await connection.execute(f"delete from {table}")  # noqa: S608 - one of the names above
+    await forget_everything_said(office)
     await office.receive(*history)
     alone = await office.standing()
     assert len(alone) > 60
