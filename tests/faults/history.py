@@ -310,6 +310,8 @@ class ExpectedAttribution:
     """(contact's external key, role)."""
     ticket_id: str | None = None
     cc_only: bool = False
+    conversation_id: str | None = None
+    """The first interaction of its conversation."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,7 +118,8 @@ def _mail(scene: Scene, message: str, above: list[str], *, inbound: bool, title:
     away = inbound and random.random() < 0.1
     headers: dict[str, str] = {}
     data: dict[str, Any] = {
-        "parties": parties,
+        # in the order of the headers
+        "parties": sorted(parties, key=lambda each: ("from", "to", "cc").index(each["role"])),
         "references": [{"kind": "message", "value": value} for value in (*above, message)],
         "title": "Out of office: back on Monday" if away else title,
         "text": random.choice(_TEXTS),

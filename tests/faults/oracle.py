@@ -1,0 +1,59 @@
+"""What must be so once everything that was told has been processed: a pure fold, without a word from the services."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from contracts.events import Event
+from tests.faults.attributing import attribute, claims_of, conversations
+from tests.faults.company import CURRENCY
+from tests.faults.directory import Directory, day_of
+from tests.faults.figures import by_account, kpis, void_orders
+from tests.faults.folding import fold, winners
+from tests.faults.history import Expected, ExpectedDeadLetter, ExpectedReport, History, Step, Told
+
+
+def expect(history: History, told: Told, step: Step) -> Expected:
+    """Fold what was accepted so far into what must be found at `step`'s moment."""
+    ledger = winners(told.events)
+    things = fold(ledger)
+    directory = Directory(history.company, [said for edit in told.edits for said in edit.said])
+    claims = claims_of(things, directory)
+    groups = conversations(things)
+    attributions = attribute(things, claims, groups, directory)
+    today = day_of(step.moment)
+    seen = by_account(attributions.values(), things)
+    return Expected(
+        seed=history.seed,
+        moment=step.moment,
+        ledger={id_: ExpectedReport(id_, event.interaction.id, event) for id_, event in ledger.items()},
+        accepted_by_source=Counter(event.source for event in ledger.values()),
+        conversations=groups,
+        attributions=attributions,
+        unmatched=frozenset(id_ for id_ in things if not claims[id_] and directory.hand_accounts.get(id_) != ()),
+        dead_letters=tuple(_dead_letters(told)),
+        owners={customer.key: directory.owner(customer.key, today) or "" for customer in history.company.customers},
+        kpis={
+            customer.key: kpis(customer.key, today, seen[customer.key], void_orders(seen[customer.key]), CURRENCY)
+            for customer in history.company.customers
+            if customer.key not in directory.alias
+        },
+    )
+
+
+def _dead_letters(told: Told) -> Iterator[ExpectedDeadLetter]:
+    for publication, placed in told.publications:
+        for service in publication.dead_in:
+            yield ExpectedDeadLetter(service, publication.topic, publication.value, placed, publication.poison)
+    for delivery in told.deliveries:
+        if delivery.unmapped:
+            yield ExpectedDeadLetter("accounts", "tenure.interactions", delivery.body, None, "a mail of nobody")
+
+
+def reports_of(told: Told) -> dict[str, list[Event]]:
+    """All accepted reports by event id, for a person who looks into a violation."""
+    found: dict[str, list[Event]] = {}
+    for event in told.events:
+        found.setdefault(event.id, []).append(event)
+    return found
