@@ -27,14 +27,8 @@ async def set_today(connection: asyncpg.Connection, today: date) -> None:
 
 async def survivor(connection: asyncpg.Connection, account_id: str) -> str:
     """Return the account that `account_id` was merged into, else itself."""
-    # a merged id lives on as an alias; merges of merges are followed
-    merged = await connection.fetchval(
-        "with recursive alias as (select account_id, merged_into, 0 as depth from account where account_id = $1"
-        " union all select a.account_id, a.merged_into, alias.depth + 1 from alias"
-        " inner join account as a on alias.merged_into = a.account_id where alias.depth < 20)"
-        " select coalesce(merged_into, account_id) from alias order by depth desc limit 1",
-        account_id,
-    )
+    # a merged id lives on as an alias; merges of merges are followed, also where the alias itself is nobody's
+    merged = await connection.fetchval("select surviving_account($1)", account_id)
     return str(merged) if merged is not None else account_id
 
 

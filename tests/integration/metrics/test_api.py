@@ -11,7 +11,7 @@ from contracts.values import Dated
 from services.runtime.postgres import create_pool
 from tests.integration.metrics.conftest import Desk, State
 from tests.integration.metrics.front import Front, values
-from tests.unit.metrics.builders import ACCOUNT, OTHER, account, at, mail, order, refund, ticket, uid, user
+from tests.unit.metrics.builders import ACCOUNT, OTHER, account, at, mail, order, refund, ticket, uid, user, withdrawn
 
 NOW = at("2026-03-02 12:00")
 ANNA, BEN, CLEO, DORA, TEAM, ELSEWHERE = (uid(number) for number in range(501, 507))
@@ -199,10 +199,49 @@ async def test_money_is_told_in_the_reporting_currency_when_all_rates_are_known(
 
 
 async def test_a_merged_account_answers_as_the_one_that_stayed(front: Front, desk: Desk) -> None:
-    gone = uid(77)
-    await desk.apply([account(gone, version=2, merged_into=ACCOUNT)], NOW)
-    answer = await front.ask(f"/v1/accounts/{gone}/kpis", "x", ("admin",))
-    assert answer.json()["account_id"] == ACCOUNT
+    """What accounts publishes about a merge: the alias has nobody, and what it had is said to the other by a job."""
+    held, alias = ((ANNA, LONG_AGO, None),), f"/v1/accounts/{OTHER}/kpis"
+    admin = ("admin",)
+    await desk.apply([order(41, at("2026-03-01 10:00"), "7", account_id=OTHER)], NOW)
+    theirs = [
+        mail(3, at("2026-03-02 09:00"), account_id=OTHER),
+        order(41, at("2026-03-01 10:00"), "7", account_id=OTHER),
+    ]
+    taken = [state.model_copy(update={"account_id": ACCOUNT, "version": 10}) for state in theirs]
+    await desk.apply([account(OTHER, 2, (), merged_into=ACCOUNT), account(version=2, owners=held)], NOW)
+    await desk.apply([withdrawn(theirs[1], 10), *taken[1:]], NOW)
+    assert values((await front.ask(alias, "anna")).json())["orders"] == ("3", "0")
+    await desk.apply([withdrawn(theirs[0], 11), *taken[:1]], NOW)
+    await desk.roll_up()
+    assert {value.value for value in desk.published[OTHER].values} == {0, None}
+    shown = (await front.ask(alias, "anna")).json()
+    assert (shown["account_id"], values(shown)["net_revenue"], values(shown)["touches_in"]) == (
+        ACCOUNT,
+        ("157.00", "0.00"),
+        ("1", "0"),
+    )
+    assert (await front.ask(alias, "dora")).status_code == 404
+    await desk.apply([account(uid(77), merged_into=OTHER)], NOW)
+    assert (await front.ask(f"/v1/accounts/{uid(77)}/kpis", "anna")).json()["account_id"] == ACCOUNT
+    company = values((await front.ask("/v1/portfolio/kpis", "x", admin)).json())
+    assert (company["orders"], company["net_revenue"], company["touches_in"]) == (
+        ("3", "0"),
+        ("157.00", "0.00"),
+        ("1", "0"),
+    )
+    assert values((await front.ask(f"/v1/managers/{DORA}/kpis", "dora")).json())["orders"] == ("0", "0")
+
+    owned = ((DORA, LONG_AGO, None),)  # and back again: each has what it had
+    await desk.apply([account(OTHER, 20, owned), account(version=20, owners=held)], NOW)
+    back = [state.model_copy(update={"version": 21}) for state in theirs]
+    mine = mail(3, at("2026-03-02 09:00"), version=21)
+    await desk.apply([*back, withdrawn(taken[1], 21), mine], NOW)
+    await desk.roll_up()
+    assert values((await front.ask(alias, "dora")).json())["net_revenue"] == ("7.00", "0.00")
+    assert (await front.ask(alias, "anna")).status_code == 404
+    apart = values((await front.ask("/v1/portfolio/kpis", "x", admin)).json())
+    assert apart == company | {"repeat_purchase_rate": ("50.0000", None)}  # one customer of two came back
+    assert values((await front.ask(f"/v1/managers/{DORA}/kpis", "dora")).json())["orders"] == ("1", "0")
 
 
 async def test_reads_are_refused_when_owners_have_not_been_known_for_five_minutes(front: Front) -> None:
