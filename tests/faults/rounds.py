@@ -1,0 +1,187 @@
+"""Rounds: a seeded history told to a fresh system, a fault at every step, and after each the checker's verdict."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from random import Random
+
+from deploy.local.system import Launch
+from samples.player import PlayFault
+from tests.faults.checker import Checker
+from tests.faults.generator import generate
+from tests.faults.ground import Ground, drawn_secrets, open_ground
+from tests.faults.history import Delivery, Edit, History, Publication, Sizes, Step, Violation
+from tests.faults.nemesis import FAULTS
+from tests.faults.oracle import expect
+from tests.faults.player import Player
+from tests.faults.strike import Fault, Strike
+
+_SLOW_FROM = 0.4
+_PACE = 0.15  # seconds between two actions while the fault is still striking and the load would end before it
+_DRAINED_WITHIN = 180.0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What came of one step of a history under one fault."""
+
+    seed: int
+    step: int
+    fault: str
+    records: int
+    """Reports that were sent, repetitions included."""
+    seconds: float
+    violations: tuple[Violation, ...]
+    trouble: str = ""
+    """Why it could not be judged, which is as bad: the system did not come to rest, or the player was refused."""
+
+    @property
+    def good(self) -> bool:
+        """Nothing to complain about."""
+        return not self.violations and not self.trouble
+
+
+@dataclass
+class Tour:
+    """One system, one history; `strike` plays its next step under a fault."""
+
+    ground: Ground
+    player: Player
+    history: History
+    chance: Random
+    thorough: bool
+    verdicts: list[Verdict] = field(default_factory=list)
+    _next: int = 0
+
+    @property
+    def steps_left(self) -> int:
+        """How many steps can still be played."""
+        return len(self.history.steps) - self._next
+
+    def begin(self) -> None:
+        """The company is entered and its history declared complete."""
+        self.player.enter_company()
+        self.player.declare_complete()
+        self.player.wait_until_drained(_DRAINED_WITHIN)
+
+    def strike(self, name: str, fault: Fault | None = None) -> Verdict:
+        """Play the next step while the fault strikes, heal, drain, judge."""
+        step = self.history.steps[self._next]
+        self._next += 1
+        began = time.monotonic()
+        trouble = ""
+        violations: list[Violation] = []
+        try:
+            self._load(step, fault or FAULTS[name])
+            self.player.wait_until_drained(_DRAINED_WITHIN)
+            expected = expect(self.history, self.player.told, step)
+            violations = Checker(self.ground).check(expected)
+        except PlayFault as fault_of_play:
+            trouble = str(fault_of_play)
+        verdict = Verdict(
+            self.history.seed, step.number, name, _records(step), time.monotonic() - began, tuple(violations), trouble
+        )
+        self.verdicts.append(verdict)
+        return verdict
+
+    def _load(self, step: Step, fault: Fault) -> None:
+        """The step under the fault; raises what went wrong on either side, after everything was healed."""
+        loaded, struck = threading.Event(), threading.Event()
+        place = 0
+        last_edit = max((number for number, action in enumerate(step.actions) if isinstance(action, Edit)), default=-1)
+        failures: list[BaseException] = []
+
+        def between(done: int, of: int) -> None:
+            nonlocal place
+            place = done
+            if done > of * _SLOW_FROM and not struck.is_set():
+                struck.wait(_PACE)
+
+        def play() -> None:
+            try:
+                self.player.play(step, between=between)
+            except BaseException as failure:  # noqa: BLE001 - raised again where the round is judged
+                failures.append(failure)
+            finally:
+                loaded.set()
+
+        strike = Strike(
+            ground=self.ground,
+            chance=self.chance,
+            thorough=self.thorough,
+            loaded=lambda: not loaded.is_set(),
+            only_deliveries=lambda: place > last_edit or loaded.is_set(),
+        )
+        load = threading.Thread(target=play, name="load", daemon=True)
+        load.start()
+        try:
+            fault(strike)
+        finally:
+            struck.set()
+            self.ground.heal()
+            load.join()
+        for failure in failures:
+            raise failure
+
+
+def _records(step: Step) -> int:
+    return sum(len(action.events) for action in step.actions if isinstance(action, Delivery | Publication))
+
+
+@contextmanager
+def open_tour(seed: int, size: Sizes, *, thorough: bool, wrapped: Mapping[str, Launch] | None = None) -> Iterator[Tour]:
+    """A fresh system with the company of the seed's history."""
+    history = generate(seed, size)
+    secrets = drawn_secrets(history.secret_files)
+    chance = Random(seed)  # noqa: S311 - replayed
+    with (
+        open_ground(
+            sources_toml=history.sources_toml,
+            secret_files=secrets,
+            begins_at=history.begins_at,
+            chance=chance,
+            wrapped=wrapped,
+        ) as ground,
+        Player(ground, history, secrets) as player,
+    ):
+        tour = Tour(ground, player, history, chance, thorough)
+        tour.begin()
+        yield tour
+
+
+def plan(seed: int, faults: Sequence[str], steps: int) -> list[str]:
+    """Which fault strikes at which step: each of them before any comes again, in an order of the seed's own."""
+    chance = Random(f"faults of {seed}")  # noqa: S311 - replayed
+    planned: list[str] = []
+    while len(planned) < steps:
+        planned += chance.sample(faults, len(faults))
+    return planned[:steps]
+
+
+def run(
+    seed: int,
+    faults: Sequence[str],
+    *,
+    size: Sizes = "small",
+    thorough: bool = True,
+    steps: int | None = None,
+    wrapped: Mapping[str, Launch] | None = None,
+    report: Callable[[Verdict], None] = lambda _: None,
+    until: Callable[[Verdict], bool] = lambda verdict: not verdict.good,
+) -> tuple[list[Verdict], Counter[tuple[str, str, str]]]:
+    """Play a whole history, or its first `steps`; give the verdicts and how often each failpoint was hit.
+
+    What is wrong once stays wrong: the rest of a history is not played after `until` says so.
+    """
+    with open_tour(seed, size, thorough=thorough, wrapped=wrapped) as tour:
+        for name in plan(seed, faults, min(tour.steps_left, steps or tour.steps_left)):
+            verdict = tour.strike(name)
+            report(verdict)
+            if until(verdict):
+                break
+        return tour.verdicts, tour.ground.hits()
