@@ -127,12 +127,9 @@ class Poller:
             except Exception as error:  # noqa: BLE001 - the poller outlives every fault; what is due stays due
                 wait = backoff.next()
                 self.status = f"waiting: {type(error).__name__}: {error}"[:300]
-                _log.warning(
-                    "looking at rules failed",
-                    error=self.status,
-                    ours=judge(error) is not Fault.TRANSIENT,
-                    exc_info=error,
-                )
+                ours = judge(error) is not Fault.TRANSIENT
+                # What is away is away: the place in our code says nothing about it.
+                _log.warning("looking at rules failed", error=self.status, ours=ours, exc_info=error if ours else None)
             await pause(self._wake, wait)
 
     async def run_pass(self) -> None:
