@@ -1,4 +1,4 @@
-"""accounts' consumer with all its guarantees, one process: against A, against a transaction per message, hot or not."""
+"""accounts' consumer with all its guarantees, one process and two: against A, a transaction per message, a hot key."""
 
 from __future__ import annotations
 
@@ -23,16 +23,23 @@ from tests.bench.copying import copy_raw
 from tests.bench.each_message import one_by_one
 from tests.bench.figures import Figure, Measured, Plan, Step, alternate, compare, expect
 from tests.bench.ground import Ground, blocking
-from tests.bench.stream import produce
+from tests.bench.stream import joint_pace, produce
 
 _WORKLOAD = "accounts consumer, all guarantees, one process"
 AGAINST_A = Figure("accounts", _WORKLOAD, "A (getmany → COPY)", first=0.10, goal=0.20)
+TWO = Figure(
+    "accounts-two",
+    "accounts consumer, all guarantees, two processes on two cores",
+    "A (getmany → COPY)",
+    first=0.18,
+    goal=0.30,
+)
 AGAINST_EACH = Figure("accounts-each", _WORKLOAD, "FastStream, a transaction per message", first=50, goal=100)
 HOT = Figure("hot-account", "the same with 50 % of the records on one account", "spread evenly", first=0.8, goal=1.5)
 
 
 def measure(ground: Ground, plan: Plan, step: Step) -> list[Measured]:
-    """All four contestants, round by round."""
+    """All contestants, round by round."""
     step("making the accounts")
     template = ground.database("accounts")
     blocking(_seed(ground.admin(template.name), plan.accounts))
@@ -45,11 +52,13 @@ def measure(ground: Ground, plan: Plan, step: Step) -> list[Measured]:
         step,
         baseline=lambda: copy_raw(ground, evenly + name, plan.records, plan.batch, plain),
         evenly_spread=lambda: consume(ground, plan, template, evenly, hot=False),
+        two_processes=lambda: consume(ground, plan, template, evenly, hot=False, processes=2),
         hot_account=lambda: consume(ground, plan, template, hot, hot=True),
         each_message=lambda: one_by_one(ground, evenly + name, messages, plan.accounts, plain),
     )
     return [
         compare(AGAINST_A, rates["evenly_spread"], rates["baseline"]),
+        compare(TWO, rates["two_processes"], rates["baseline"]),
         compare(AGAINST_EACH, rates["evenly_spread"], rates["each_message"]),
         compare(HOT, rates["hot_account"], rates["evenly_spread"]),
     ]
@@ -58,8 +67,9 @@ def measure(ground: Ground, plan: Plan, step: Step) -> list[Measured]:
 def write(ground: Ground, plan: Plan, step: Step, *, hot: bool) -> str:
     """The prefix of topics that hold the orders."""
     step("writing the records" + (" with a hot account" if hot else ""))
-    prefix = ground.topics((INTERACTIONS, ACTIVITY), partitions=1)
-    written = produce(ground.kafka, prefix + INTERACTIONS.name, map(company.record_of, _orders(plan, hot=hot)))
+    prefix = ground.topics((INTERACTIONS, ACTIVITY), partitions=2)
+    records = (company.record_of(order)._replace(lane=order.account) for order in _orders(plan, hot=hot))
+    written = produce(ground.kafka, prefix + INTERACTIONS.name, records)
     expect("records written", blocking(written), plan.records)
     return prefix
 
@@ -93,32 +103,45 @@ async def _seed(dsn: str, accounts: int) -> None:
         await connection.close()
 
 
-def consume(ground: Ground, plan: Plan, template: DatabaseAccess, prefix: str, *, hot: bool) -> float:
+def consume(
+    ground: Ground, plan: Plan, template: DatabaseAccess, prefix: str, *, hot: bool, processes: int = 1
+) -> float:
     """Records a second of the consumer, on a copy of `template`."""
     database = ground.copy(template)
     ground.settle()
-    answer = ground.apart(
-        "tests.bench.accounts:job",
-        bootstrap=ground.kafka,
-        prefix=prefix,
-        database=database.worker,
-        records=plan.records,
-        batch=plan.batch,
-        directory=str(ground.instance.directory),
-    )
+    arguments = {
+        "bootstrap": ground.kafka,
+        "prefix": prefix,
+        "database": database.worker,
+        "records": plan.records,
+        "batch": plan.batch,
+        "directory": str(ground.instance.directory),
+    }
+    if processes == 1:
+        rate = float(ground.apart("tests.bench.accounts:job", **arguments)["per_second"])
+    else:
+        rate = joint_pace([one["marks"] for one in ground.together("tests.bench.accounts:job", processes, **arguments)])
     _check(ground, plan, database.name, hot=hot)
     ground.drop(database)
-    return float(answer["per_second"])
+    return rate
 
 
 async def job(
-    *, bootstrap: str, prefix: str, database: str, records: int, batch: int, directory: str
-) -> dict[str, float]:
+    *,
+    bootstrap: str,
+    prefix: str,
+    database: str,
+    records: int,
+    batch: int,
+    directory: str,
+    together: int = 1,
+    meeting: str | None = None,
+) -> dict[str, Any]:
     """Wired as services.accounts.app does it, without relay, jobs and doors: those are other figures."""
     settings = AccountsSettings(**settings_of(bootstrap, prefix, database, batch, directory))
     telemetry = Telemetry("accounts", settings)
     pool = await create_pool(settings.database_url, name="accounts")
-    drain = Drain(telemetry.metrics, records)
+    drain = Drain(telemetry.metrics, records, topic=INTERACTIONS, together=together, meeting=meeting)
     consumer = BatchConsumer(
         service="accounts",
         topics=[INTERACTIONS],

@@ -20,7 +20,7 @@ from typing import Any
 import uvloop
 
 from deploy.local.instance import CHECKOUT, Instance
-from deploy.local.processes import LocalFault, last_words, spawn, stop
+from deploy.local.processes import LocalFault, ProcessRecord, last_words, spawn, stop
 from tests.bench.figures import CheckFailed
 from tests.bench.sampling import sampled
 
@@ -31,23 +31,42 @@ _AT_MOST = 900.0  # seconds; a consumer waits for its broker for ever
 
 def run_apart(instance: Instance, job: str, **arguments: Any) -> dict[str, Any]:
     """What `job` ("module:function") returns. Raises CheckFailed as the job did, LocalFault when it could not run."""
+    return run_together(instance, job, 1, **arguments)[0]
+
+
+def run_together(
+    instance: Instance, job: str, processes: int, /, *, python: str = sys.executable, **arguments: Any
+) -> list[dict[str, Any]]:
+    """What so many processes of `job` return that run at the same time. Raises as `run_apart` does."""
+    running = [_begin(instance, job, number, python, arguments) for number in range(processes)]
+    deadline = time.monotonic() + _AT_MOST
+    try:
+        while any(record.find() is not None for record, *_ in running):
+            if time.monotonic() > deadline:
+                raise LocalFault(f"{job} did not end within {_AT_MOST:.0f} seconds. {last_words(running[0][2])}")
+            time.sleep(_LOOK_EVERY)
+    finally:
+        for record, *_ in running:
+            stop(record, patience=5.0)
+    return [_result(job, answer, log) for _, answer, log in running]
+
+
+def _begin(
+    instance: Instance, job: str, number: int, python: str, arguments: dict[str, Any]
+) -> tuple[ProcessRecord, Path, Path]:
     directory = instance.directory / "jobs"
     directory.mkdir(exist_ok=True)
-    name = f"{job.replace(':', '.')}-{time.time_ns()}"
+    name = f"{job.replace(':', '.')}-{time.time_ns()}-{number}"
     file, answer = directory / f"{name}.json", directory / f"{name}.answer.json"
     file.write_text(json.dumps(arguments))
     log = instance.logs / f"{name}.log"
-    command = [sys.executable, "-m", "tests.bench.apart", job, str(file)]
+    command = [python, "-m", "tests.bench.apart", job, str(file)]
     record = spawn(command, mark=str(file), log=log, directory=CHECKOUT)
     instance.add("job", record)
-    deadline = time.monotonic() + _AT_MOST
-    try:
-        while record.find() is not None:
-            if time.monotonic() > deadline:
-                raise LocalFault(f"{job} did not end within {_AT_MOST:.0f} seconds. {last_words(log)}")
-            time.sleep(_LOOK_EVERY)
-    finally:
-        stop(record, patience=5.0)
+    return record, answer, log
+
+
+def _result(job: str, answer: Path, log: Path) -> dict[str, Any]:
     if not answer.exists():
         raise LocalFault(f"{job} ended without an answer. {last_words(log)}")
     result: dict[str, Any] = json.loads(answer.read_text())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import asyncpg
 import psutil
 
+from contracts.topics import Topic
 from services.runtime.clock import write_moment
 from services.runtime.consumer import BatchConsumer
 from services.runtime.telemetry import Metrics
@@ -20,6 +22,7 @@ from tests.bench.stream import Pace
 ZONE = "Europe/Berlin"
 _LOOK_EVERY = 0.5  # seconds
 _PATIENCE = 120.0  # seconds without a commit
+_MEET_WITHIN = 60.0  # seconds
 
 
 def settings_of(bootstrap: str, prefix: str, database: str, batch: int, directory: str) -> dict[str, Any]:
@@ -38,11 +41,27 @@ def settings_of(bootstrap: str, prefix: str, database: str, batch: int, director
     }
 
 
-class Drain:
-    """Notes every commit of a consumer. Give `committed` to it as `after_commit`."""
+async def meet(place: str, parties: int) -> None:
+    """Returns when so many processes have come to the directory `place`."""
+    Path(place, str(os.getpid())).touch()  # noqa: ASYNC240 - nothing else runs here yet
+    async with asyncio.timeout(_MEET_WITHIN):
+        while len(os.listdir(place)) < parties:  # noqa: PTH208 - the same
+            await asyncio.sleep(0.01)
 
-    def __init__(self, metrics: Metrics, records: int) -> None:
+
+class Drain:
+    """Notes every commit of a consumer. Give `committed` to it as `after_commit`.
+
+    `together`: so many processes share the records; then what is stored of `topic`'s offsets says when all are through.
+    """
+
+    def __init__(
+        self, metrics: Metrics, records: int, *, topic: Topic, together: int = 1, meeting: str | None = None
+    ) -> None:
         self.pace = Pace()
+        self._topic = topic.name
+        self._together = together
+        self._meeting = meeting
         self._metrics = metrics
         self._records = records
         self._done = asyncio.Event()
@@ -50,14 +69,16 @@ class Drain:
     def committed(self) -> None:
         """A batch has been committed."""
         self.pace.committed(_processed(self._metrics))
-        if self.pace.total >= self._records:
+        if self._together == 1 and self.pace.total >= self._records:
             self._done.set()
 
-    async def run(self, consumer: BatchConsumer[Any], pool: asyncpg.Pool) -> dict[str, float]:
+    async def run(self, consumer: BatchConsumer[Any], pool: asyncpg.Pool) -> dict[str, Any]:
         """What a job answers once all are through: records a second, and microseconds a record by who spent them.
 
         Raises CheckFailed when the consumer stops or stands still.
         """
+        if self._meeting is not None:
+            await meet(self._meeting, self._together)
         await consumer.start()
         try:
             progress, total = time.monotonic(), 0
@@ -65,6 +86,8 @@ class Drain:
                 try:
                     await asyncio.wait_for(self._done.wait(), _LOOK_EVERY)
                 except TimeoutError:
+                    if self._together > 1 and await self._all_through(pool):
+                        break
                     if self.pace.total > total:
                         progress, total = time.monotonic(), self.pace.total
                     if consumer.status.startswith("stopped") or time.monotonic() - progress > _PATIENCE:
@@ -74,10 +97,18 @@ class Drain:
         finally:
             await consumer.stop()
         return {
-            "per_second": self.pace.per_second,
-            "processor_us": self.pace.processor_us,
-            "database_us": database / self.pace.total * 1e6,
+            "per_second": self.pace.per_second if self._together == 1 else 0.0,
+            "processor_us": self.pace.processor_us if self._together == 1 else 0.0,
+            "database_us": database / self.pace.total * 1e6 if self._together == 1 else 0.0,
+            "marks": self.pace.marks,
         }
+
+    async def _all_through(self, pool: asyncpg.Pool) -> bool:
+        # of all partitions, whoever reads them
+        stored = await pool.fetchval(
+            "select coalesce(sum(next_offset), 0) from kafka_offset where topic = $1", self._topic
+        )
+        return bool(stored >= self._records)
 
 
 async def _processor_seconds(pool: asyncpg.Pool) -> float:

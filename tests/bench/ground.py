@@ -19,7 +19,7 @@ from deploy.local.instance import Instance, this_process
 from deploy.local.kafka import LocalKafka
 from deploy.local.postgres import LocalPostgres
 from deploy.topics import create_topics, delete_topics
-from tests.bench.apart import run_apart
+from tests.bench.apart import run_apart, run_together
 from tests.bench.figures import Step
 from tests.databases import clone_database, drop_database
 
@@ -96,6 +96,12 @@ class Ground:
     def apart(self, job: str, **arguments: Any) -> dict[str, Any]:
         """Runs a job in a process of its own; see `apart`."""
         return run_apart(self.instance, job, **arguments)
+
+    def together(self, job: str, processes: int, **arguments: Any) -> list[dict[str, Any]]:
+        """Runs a job in so many processes at once, which meet before they begin; see `consuming.meet`."""
+        place = self.instance.directory / "jobs" / f"meeting-{uuid.uuid4().hex}"
+        place.mkdir(parents=True)
+        return run_together(self.instance, job, processes, meeting=str(place), together=processes, **arguments)
 
     @contextmanager
     def cleared(self) -> Iterator[None]:

@@ -82,7 +82,7 @@ class _Run:
         self._pause = pause
         self._idle: deque[_Connection] = deque()
         self._due: deque[float] = deque()
-        self._warm = self._left - self._left // _WARM_UP
+        self._warm = self._left - max(1, self._left // _WARM_UP)
         self._warm_at = 0.0
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.answers = Answers()

@@ -1,4 +1,4 @@
-"""metrics' consumer, one process, 5 % of the events late: against A."""
+"""metrics' consumer, one process and two, 5 % of the events late: against A."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import orjson
@@ -25,9 +26,16 @@ from tests.bench.consuming import ZONE, Drain, settings_of
 from tests.bench.copying import copy_raw
 from tests.bench.figures import Figure, Measured, Plan, Step, alternate, compare, expect
 from tests.bench.ground import Ground, blocking
-from tests.bench.stream import produce
+from tests.bench.stream import joint_pace, produce
 
 FIGURE = Figure("metrics", "metrics consumer, 5 % late, one process", "A (getmany → COPY)", first=0.08, goal=0.15)
+TWO = Figure(
+    "metrics-two",
+    "metrics consumer, 5 % late, two processes on two cores",
+    "A (getmany → COPY)",
+    first=0.14,
+    goal=0.25,
+)
 _WINDOW = 365
 
 
@@ -40,14 +48,18 @@ def measure(ground: Ground, plan: Plan, step: Step) -> list[Measured]:
         step,
         baseline=lambda: copy_raw(ground, prefix + ACTIVITY.name, plan.records, plan.batch, plain),
         metrics=lambda: consume(ground, plan, template, prefix),
+        two_processes=lambda: consume(ground, plan, template, prefix, processes=2),
     )
-    return [compare(FIGURE, rates["metrics"], rates["baseline"])]
+    return [
+        compare(FIGURE, rates["metrics"], rates["baseline"]),
+        compare(TWO, rates["two_processes"], rates["baseline"]),
+    ]
 
 
 def prepare(ground: Ground, plan: Plan, step: Step) -> tuple[DatabaseAccess, str]:
     """A database that knows the accounts and nothing else, and the prefix of topics that hold the orders."""
     step("making the accounts")
-    prefix = ground.topics((ACCOUNTS, ACTIVITY, KPIS), partitions=1)
+    prefix = ground.topics((ACCOUNTS, ACTIVITY, KPIS), partitions=2)
     blocking(produce(ground.kafka, prefix + ACCOUNTS.name, map(company.account_record, range(plan.accounts))))
     template = ground.database("metrics")
     _run(ground, plan, template, prefix, plan.accounts)
@@ -58,11 +70,11 @@ def prepare(ground: Ground, plan: Plan, step: Step) -> tuple[DatabaseAccess, str
     return template, prefix
 
 
-def consume(ground: Ground, plan: Plan, template: DatabaseAccess, prefix: str) -> float:
+def consume(ground: Ground, plan: Plan, template: DatabaseAccess, prefix: str, *, processes: int = 1) -> float:
     """Records a second."""
     database = ground.copy(template)
     ground.settle()
-    rate = _run(ground, plan, database, prefix, plan.records)
+    rate = _run(ground, plan, database, prefix, plan.records, processes=processes)
     _check(ground, plan, database.name)
     ground.drop(database)
     return rate
@@ -72,27 +84,38 @@ def _orders(plan: Plan) -> Iterator[company.Order]:
     return company.orders(plan.records, accounts=plan.accounts, conversations=plan.conversations, late=True)
 
 
-def _run(ground: Ground, plan: Plan, database: DatabaseAccess, prefix: str, records: int) -> float:
-    answer = ground.apart(
-        "tests.bench.metrics:job",
-        bootstrap=ground.kafka,
-        prefix=prefix,
-        database=database.worker,
-        records=records,
-        batch=min(plan.batch, max(1, records // 4)),
-        directory=str(ground.instance.directory),
-    )
-    return float(answer["per_second"])
+def _run(
+    ground: Ground, plan: Plan, database: DatabaseAccess, prefix: str, records: int, *, processes: int = 1
+) -> float:
+    arguments = {
+        "bootstrap": ground.kafka,
+        "prefix": prefix,
+        "database": database.worker,
+        "records": records,
+        "batch": min(plan.batch, max(1, records // 4)),
+        "directory": str(ground.instance.directory),
+    }
+    if processes == 1:
+        return float(ground.apart("tests.bench.metrics:job", **arguments)["per_second"])
+    return joint_pace([one["marks"] for one in ground.together("tests.bench.metrics:job", processes, **arguments)])
 
 
 async def job(
-    *, bootstrap: str, prefix: str, database: str, records: int, batch: int, directory: str
-) -> dict[str, float]:
+    *,
+    bootstrap: str,
+    prefix: str,
+    database: str,
+    records: int,
+    batch: int,
+    directory: str,
+    together: int = 1,
+    meeting: str | None = None,
+) -> dict[str, Any]:
     """Wired as services.metrics.app does it, without relay, roll-ups, slides and API."""
     settings = MetricsSettings(api_database_url=database, **settings_of(bootstrap, prefix, database, batch, directory))
     telemetry = Telemetry("metrics", settings)
     pool = await create_pool(settings.database_url, name="metrics")
-    drain = Drain(telemetry.metrics, records)
+    drain = Drain(telemetry.metrics, records, topic=ACTIVITY, together=together, meeting=meeting)
     consumer = BatchConsumer(
         service="metrics",
         topics=(ACCOUNTS, ACTIVITY),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
@@ -23,6 +23,8 @@ class Outgoing(NamedTuple):
     key: bytes
     value: bytes
     headers: list[tuple[str, bytes]]
+    lane: int | None = None
+    """Records of one lane share a partition, in their order; None: the key decides."""
 
 
 class Pace:
@@ -36,6 +38,11 @@ class Pace:
         """So many records are through now."""
         self._marks.append((time.perf_counter(), total))
         self._spent.append(time.process_time())
+
+    @property
+    def marks(self) -> list[tuple[float, int]]:
+        """Each commit: when, by a clock that all processes share, and how many records were through then."""
+        return self._marks
 
     @property
     def total(self) -> int:
@@ -54,6 +61,18 @@ class Pace:
     def processor_us(self) -> float:
         """Microseconds of this process's own processor time for each record, over the same stretch."""
         return (self._spent[-1] - self._spent[0]) / (self.total - self._marks[0][1]) * 1e6
+
+
+def joint_pace(parties: Sequence[Sequence[tuple[float, int]]]) -> float:
+    """Records a second of several processes together, from when each has committed something until all are done.
+
+    One that came too late to get anything does not count: of few records the first has them all.
+    """
+    parties = [marks for marks in parties if marks]
+    began = max(marks[0][0] for marks in parties)
+    ended = max(marks[-1][0] for marks in parties)
+    before = sum(max(total for moment, total in marks if moment <= began) for marks in parties)
+    return (sum(marks[-1][1] for marks in parties) - before) / (ended - began)
 
 
 @asynccontextmanager
@@ -76,7 +95,10 @@ async def produce(bootstrap: str, topic: str, records: Iterable[Outgoing]) -> in
         building: dict[int, BatchBuilder] = {}
         waiting: list[asyncio.Future[object]] = []
         for record in records:
-            partition = partition_of(record.key, partitions, partitions)
+            if record.lane is None:
+                partition = partition_of(record.key, partitions, partitions)
+            else:
+                partition = partitions[record.lane % len(partitions)]
             batch = building.setdefault(partition, producer.create_batch())
             if _append(batch, record) is None:
                 waiting.append(await producer.send_batch(batch, topic, partition=partition))

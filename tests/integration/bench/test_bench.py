@@ -28,8 +28,8 @@ def ground(session_instance: Instance, kafka_bootstrap: str, postgres_admin: str
 @pytest.mark.parametrize(
     ("bench", "figures"),
     [
-        (accounts.measure, ["accounts", "accounts-each", "hot-account"]),
-        (metrics.measure, ["metrics"]),
+        (accounts.measure, ["accounts", "accounts-two", "accounts-each", "hot-account"]),
+        (metrics.measure, ["metrics", "metrics-two"]),
         (relay.measure, ["relay"]),
         (doors.webhook, ["webhook", "webhook-guides", "webhook-p99"]),
         (doors.bulk, ["import"]),

@@ -6,7 +6,7 @@ import pytest
 
 from tests.bench.figures import CheckFailed, Figure, Measured, alternate, compare, expect
 from tests.bench.load import Answers
-from tests.bench.stream import Pace
+from tests.bench.stream import Pace, joint_pace
 
 RATIO = Figure("relay", "the relay", "A", first=0.4, goal=0.7)
 TIME = Figure("p99", "latency", "an open loop", first=15.0, unit="ms")
@@ -54,6 +54,11 @@ def test_the_first_batch_does_not_count_for_the_pace() -> None:
     pace.committed(200)
     assert pace.total == 200
     assert pace.per_second > 0
+
+
+def test_two_processes_are_timed_from_when_both_have_committed_until_both_are_done() -> None:
+    early, late = [(0.0, 100), (1.0, 200), (2.0, 300)], [(1.0, 100), (3.0, 300)]
+    assert joint_pace([early, late]) == (600 - 200 - 100) / 2.0
 
 
 def test_the_first_refusal_is_kept_for_the_message() -> None:
