@@ -1,7 +1,8 @@
 """CloudEvents 1.0 in Kafka's binary mode: attributes are `ce_` headers, the value is the data.
 
 Extensions used: `recordedtime` (when ingest accepted the report by the system's clock; copied to whatever the report
-causes, so that every service can say up to when it is complete), `traceparent` (W3C trace context).
+causes, so that every service can say up to when it is complete), `traceparent` (W3C trace context), `republished` (id
+of the run that said a state again with the version that it had; readers need not care).
 """
 
 from collections.abc import Iterable, Mapping
@@ -37,6 +38,7 @@ class Envelope:
     time: datetime
     recordedtime: datetime
     traceparent: str | None = None
+    republished: str | None = None
 
     def headers(self) -> list[tuple[str, bytes]]:
         """Return Kafka headers of the binary content mode."""
@@ -52,6 +54,8 @@ class Envelope:
         ]
         if self.traceparent:
             headers.append(("ce_traceparent", self.traceparent.encode()))
+        if self.republished:
+            headers.append(("ce_republished", self.republished.encode()))
         return headers
 
     def traced(self, traceparent: str | None) -> "Envelope":

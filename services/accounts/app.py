@@ -1,17 +1,22 @@
 """Wires the accounts service. Run it with `python -m services.accounts.app`."""
 
+from collections.abc import Sequence
+
+import asyncpg
+
 from contracts.topics import INTERACTIONS
 from services.accounts.api import build_api, resources
 from services.accounts.api.access import Desk
 from services.accounts.handlers.batch import InteractionsHandler
-from services.accounts.handlers.fold import Fold
+from services.accounts.handlers.fold import Fold, Repetition
 from services.accounts.handlers.jobs import JobRunner
 from services.accounts.settings import AccountsSettings
 from services.accounts.store import jobs
 from services.accounts.store.edits import EditTables
 from services.accounts.store.interactions import InteractionTables
+from services.accounts.store.republishing import Attributions, OwnStates
 from services.accounts.store.views import Views
-from services.runtime import dead_letter_api
+from services.runtime import dead_letter_api, republish_api
 from services.runtime.auth import TokenVerifier
 from services.runtime.clock import build_clock
 from services.runtime.consumer import BatchConsumer
@@ -19,6 +24,7 @@ from services.runtime.flow import Flow
 from services.runtime.health import operations_app, postgres_check, status_check
 from services.runtime.outbox import Relay
 from services.runtime.postgres import create_pool
+from services.runtime.republish import Order, Republisher, States
 from services.runtime.service import Service, run
 from services.runtime.settings import SettingsError
 from services.runtime.telemetry import Telemetry
@@ -59,13 +65,14 @@ async def build(settings: AccountsSettings) -> Service:
         region=settings.default_region,
         wake=runner.wake,
     )
+    republisher = Republisher(pool, kinds_of_states(fold), clock)
     relay = Relay(service="accounts", dsn=settings.database_url, settings=settings, telemetry=telemetry)
     flow = Flow(
         service="accounts",
         clock=clock,
         pool=pool,
         consumers=[consumer],
-        parts={"jobs": runner.probe},
+        parts={"jobs": runner.probe, "republish": republisher.probe},
         metrics=telemetry.metrics,
     )
     checks = {
@@ -77,11 +84,25 @@ async def build(settings: AccountsSettings) -> Service:
         settings=settings,
         operations=operations_app(checks, flow.report, telemetry),
         api=build_api(
-            [*resources(desk, settings.zone), dead_letter_api.router(pool=pool, verifier=verifier, clock=clock)]
+            [
+                *resources(desk, settings.zone),
+                dead_letter_api.router(pool=pool, verifier=verifier, clock=clock),
+                republish_api.router(republisher, verifier),
+            ]
         ),
-        components=[consumer, relay, runner],
+        components=[consumer, relay, runner, republisher],
         resources=[reading.close, writing.close, pool.close],
     )
+
+
+def kinds_of_states(fold: Fold) -> list[States]:
+    """Return what accounts can say again, in that order: whoever looks after an account is known before what it has."""
+
+    async def say_again(connection: asyncpg.Connection, ids: Sequence[str], order: Order) -> int:
+        repetition = Repetition(order.run_id, order.fresh_versions)
+        return await fold.say_again(connection, ids, order.recorded_at, repetition)
+
+    return [OwnStates("teams"), OwnStates("users"), OwnStates("accounts"), Attributions(say_again)]
 
 
 if __name__ == "__main__":

@@ -135,14 +135,21 @@ class Saying:
     content: bytes
     digest: bytes
     body: Mapping[str, Any]
+    known: bool = False
+    """Whether it was said already: it is said again as it was."""
 
 
 def sayings(
-    reading: Reading, state: Mapping[str, Any], summary: Summary, last: Mapping[str, StoredAttribution]
+    reading: Reading,
+    state: Mapping[str, Any],
+    summary: Summary,
+    last: Mapping[str, StoredAttribution],
+    *,
+    again: bool = False,
 ) -> list[Saying]:
     """Return what is to be said about one interaction: new states, and tombstones for accounts whose it no longer is.
 
-    An account that never heard of an interaction is not told of its withdrawal.
+    An account that never heard of an interaction is not told of its withdrawal. `again`: what was said already, too.
     """
     shared = shared_body(reading, state, summary)
     said = []
@@ -155,7 +162,7 @@ def sayings(
     said += [
         (account, withdrawn_from(shared, account, known.reason))
         for account, known in last.items()
-        if account not in current and known.present
+        if account not in current and (known.present or again)
     ]
     differing = []
     for account, body in said:
@@ -163,5 +170,9 @@ def sayings(
         digest = digest_of(content)
         known = last.get(account)
         if known is None or known.digest != digest:
-            differing.append(Saying(reading, account, content, digest, body))
+            # Nothing in a tombstone matters but that it is one: what has changed about the interaction is no news.
+            gone = known is not None and account not in current and not known.present
+            differing.append(Saying(reading, account, content, digest, body, known=gone))
+        elif again:
+            differing.append(Saying(reading, account, content, digest, body, known=True))
     return differing

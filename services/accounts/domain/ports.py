@@ -155,6 +155,10 @@ class Tables(Protocol):
         """Return by interaction and account what was last said."""
         ...
 
+    async def load_versions(self, ids: Sequence[str]) -> dict[tuple[str, str], int]:
+        """Return by interaction and account the version of what was last said."""
+        ...
+
     async def save_reports(self, rows: Sequence[LedgerRow]) -> None:
         """Keep events; of one event the greatest revision stays."""
         ...

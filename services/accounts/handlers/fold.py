@@ -34,6 +34,14 @@ from services.accounts.domain.reading import NOBODY_DECIDED, Reading, parent_of,
 _CONTENT = frozenset({"title", "text"})
 
 
+@dataclass(frozen=True, slots=True)
+class Repetition:
+    """What was said is said again, marked with the run that asked for it; `fresh_versions`: under new versions."""
+
+    run_id: str
+    fresh_versions: bool
+
+
 @dataclass(slots=True)
 class _Work:
     """What a transaction knows so far."""
@@ -60,14 +68,24 @@ class Fold:
         """Read stored interactions again inside the caller's transaction; what differs is said anew."""
         await self._run(connection, {}, dict.fromkeys(ids, recorded_at))
 
+    async def say_again(
+        self, connection: asyncpg.Connection, ids: Sequence[str], recorded_at: datetime, repetition: Repetition
+    ) -> int:
+        """Say again what was said of stored interactions, tombstones included; return how many attributions that is."""
+        return await self._run(connection, {}, dict.fromkeys(ids, recorded_at), repetition)
+
     async def _run(
-        self, connection: asyncpg.Connection, fresh: Mapping[str, Mapping[str, Report]], again: Mapping[str, datetime]
-    ) -> None:
+        self,
+        connection: asyncpg.Connection,
+        fresh: Mapping[str, Mapping[str, Report]],
+        again: Mapping[str, datetime],
+        repetition: Repetition | None = None,
+    ) -> int:
         tables = self._tables(connection)
         await tables.share_identities()
         work = await self._assemble(tables, fresh, again)
         if not work.interactions:
-            return
+            return 0
         readings = await self._read(tables, work)
         grouping = await self._converse(tables, work, readings)
         states = {id_: _state(interaction) for id_, interaction in work.interactions.items()}
@@ -76,11 +94,18 @@ class Fold:
         said = [
             saying
             for id_, reading in readings.items()
-            for saying in sayings(reading, states[id_], grouping.summaries.get(id_) or Summary(id_), last.get(id_, {}))
+            for saying in sayings(
+                reading,
+                states[id_],
+                grouping.summaries.get(id_) or Summary(id_),
+                last.get(id_, {}),
+                again=repetition is not None,
+            )
         ]
         await self._save(tables, work, readings, states, grouping)
         await self._read_others_again(tables, work, readings, grouping)
-        await self._publish(tables, work, said)
+        await self._publish(tables, work, said, repetition)
+        return len(said)
 
     async def _assemble(
         self, tables: Tables, fresh: Mapping[str, Mapping[str, Report]], again: Mapping[str, datetime]
@@ -195,25 +220,36 @@ class Fold:
         if moved:
             await tables.add_job("parents", moved, earliest)
 
-    async def _publish(self, tables: Tables, work: _Work, said: Sequence[Saying]) -> None:
+    async def _publish(
+        self, tables: Tables, work: _Work, said: Sequence[Saying], repetition: Repetition | None
+    ) -> None:
         """Draw versions under the accounts' locks, remember and publish what is said."""
         if not said:
             return
+        kept: Mapping[tuple[str, str], int] = {}
+        if repetition is not None and not repetition.fresh_versions:
+            known = {saying.reading.interaction.id for saying in said if saying.known}
+            kept = await tables.load_versions(sorted(known))
         counts: dict[str, int] = {}
         for saying in said:
-            counts[saying.account_id] = counts.get(saying.account_id, 0) + 1
+            # What is said again as it was needs the account's lock too: its record must not overtake a newer one.
+            counts[saying.account_id] = counts.get(saying.account_id, 0) + (0 if saying.known and kept else 1)
         versions = await tables.draw_versions(counts)
         nexts = {account: drawn.last - counts[account] for account, drawn in versions.items()}
+        run_id = None if repetition is None else repetition.run_id
         rows, messages = [], []
         for saying in said:
             account = saying.account_id
-            nexts[account] += 1
-            version = nexts[account]
-            rows.append(_attribution_row(saying, version))
-            messages.append(
-                _message(saying, version, versions[account].state, work.causes[saying.reading.interaction.id])
-            )
-        await tables.save_attributions(rows)
+            if saying.known and kept:
+                version = kept[saying.reading.interaction.id, account]
+            else:
+                nexts[account] += 1
+                version = nexts[account]
+                rows.append(_attribution_row(saying, version))
+            cause = work.causes[saying.reading.interaction.id]
+            messages.append(_message(saying, version, versions[account].state, cause, run_id))
+        if rows:
+            await tables.save_attributions(rows)
         await tables.publish(messages)
 
 
@@ -305,7 +341,7 @@ def _attribution_row(saying: Saying, version: int) -> AttributionRow:
 
 
 def _message(
-    saying: Saying, version: int, state_version: int, cause: tuple[datetime, str | None]
+    saying: Saying, version: int, state_version: int, cause: tuple[datetime, str | None], run_id: str | None
 ) -> tuple[str, Envelope, bytes]:
     recorded_at, traceparent = cause
     interaction = saying.reading.interaction
@@ -317,5 +353,6 @@ def _message(
         time=interaction.occurred_at,
         recordedtime=recorded_at,
         traceparent=traceparent,
+        republished=run_id,
     )
     return saying.account_id, envelope, with_versions(saying.content, version, state_version)

@@ -5,6 +5,7 @@ Published only when it differs from what was published last: an import of the sa
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any
@@ -20,6 +21,14 @@ from services.accounts.store.interactions import draw_versions
 from services.runtime.outbox import OutboxMessage, append
 
 
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Everything is said, not only what differs: with the versions that it has, or under new ones."""
+
+    run_id: str
+    fresh_versions: bool
+
+
 async def publish(
     connection: asyncpg.Connection,
     now: datetime,
@@ -27,52 +36,57 @@ async def publish(
     accounts: Collection[str] = (),
     users: Collection[str] = (),
     teams: Collection[str] = (),
-    anew: bool = False,
+    again: Again | None = None,
 ) -> int:
-    """Append what changed of these to the outbox; `anew` says everything again. Return how many were said.
+    """Append what changed of these to the outbox, or, with `again`, all of them. Return how many were said.
 
     `now` is the system's clock. Accounts are locked in order; call it last in a transaction.
     """
     messages = [
-        *await _accounts(connection, now, sorted(set(accounts)), anew=anew),
-        *await _people(connection, now, User, await load_users(connection, users), anew=anew),
-        *await _people(connection, now, Team, await load_teams(connection, teams), anew=anew),
+        *await _accounts(connection, now, sorted(set(accounts)), again),
+        *await _people(connection, now, User, await load_users(connection, users), again),
+        *await _people(connection, now, Team, await load_teams(connection, teams), again),
     ]
     await append(connection, messages)
     return len(messages)
 
 
 async def _accounts(
-    connection: asyncpg.Connection, now: datetime, ids: list[str], *, anew: bool
+    connection: asyncpg.Connection, now: datetime, ids: list[str], again: Again | None
 ) -> list[OutboxMessage]:
     if not ids:
         return []
     # Locked before it is read: what is published is what was committed last.
     rows = await connection.fetch(
-        "select id, state_digest from account where id = any($1::text[]::uuid[]) order by id for update", ids
+        "select id, state_digest, state_version from account where id = any($1::text[]::uuid[]) order by id for update",
+        ids,
     )
     published = {row["id"]: row["state_digest"] for row in rows}
+    versions = {row["id"]: row["state_version"] for row in rows}
     loaded = await load_accounts(connection, ids)
     digests = {account.account_id: _digest(account) for account in loaded}
-    changed = [account for account in loaded if anew or published[account.account_id] != digests[account.account_id]]
-    if not changed:
-        return []
-    versions = await draw_versions(connection, {account.account_id: 1 for account in changed})
-    # The version under which attributions are read from now on.
-    await connection.execute(
-        "update account set state_version = version, state_digest = new.digest from unnest($1::text[]::uuid[],"
-        " $2::bytea[]) as new (id, digest) where account.id = new.id",
-        [account.account_id for account in changed],
-        [digests[account.account_id] for account in changed],
-    )
+    fresh = again is not None and again.fresh_versions
+    changed = [id_ for id_, digest in digests.items() if fresh or published[id_] != digest]
+    if changed:
+        drawn = await draw_versions(connection, dict.fromkeys(changed, 1))
+        versions |= {id_: version.last for id_, version in drawn.items()}
+        # The version under which attributions are read from now on.
+        await connection.execute(
+            "update account set state_version = version, state_digest = new.digest from unnest($1::text[]::uuid[],"
+            " $2::bytea[]) as new (id, digest) where account.id = new.id",
+            changed,
+            [digests[id_] for id_ in changed],
+        )
+    said = loaded if again is not None else [account for account in loaded if account.account_id in set(changed)]
     return [
         _message(
             "account",
             account.account_id,
-            account.model_copy(update={"version": versions[account.account_id].last}),
+            account.model_copy(update={"version": versions[account.account_id]}),
             now,
+            again,
         )
-        for account in changed
+        for account in said
     ]
 
 
@@ -81,8 +95,7 @@ async def _people(
     now: datetime,
     kind: type[User] | type[Team],
     loaded: Iterable[User | Team],
-    *,
-    anew: bool,
+    again: Again | None,
 ) -> list[OutboxMessage]:
     table, name = ("app_user", "user") if kind is User else ("team", "team")
     messages = []
@@ -90,15 +103,16 @@ async def _people(
         id_ = one.user_id if isinstance(one, User) else one.team_id
         # The row is locked by this update, so versions follow the order of commits; 1099511627776 is 2^40.
         version = await connection.fetchval(
-            f"update {table} set state_digest = $2, version = greatest(version, (select epoch from"  # noqa: S608 - names of our own; values are parameters
-            f" version_epoch) * 1099511627776) + 1"
-            " where id = $1::text::uuid and ($3 or state_digest is distinct from $2) returning version",
+            f"update {table} set state_digest = $2, version = case when $3 or state_digest is distinct from $2 then"  # noqa: S608 - names of our own
+            " greatest(version, (select epoch from version_epoch) * 1099511627776) + 1 else version end"
+            " where id = $1::text::uuid and ($4 or state_digest is distinct from $2) returning version",
             id_,
             _digest(one),
-            anew,
+            again is not None and again.fresh_versions,
+            again is not None,
         )
         if version is not None:
-            messages.append(_message(name, id_, one.model_copy(update={"version": version}), now))
+            messages.append(_message(name, id_, one.model_copy(update={"version": version}), now, again))
     return messages
 
 
@@ -106,9 +120,15 @@ def _digest(state: Model) -> bytes:
     return blake2b(encode(state), digest_size=16).digest()
 
 
-def _message(sort: str, id_: str, state: Account | User | Team, now: datetime) -> OutboxMessage:
+def _message(sort: str, id_: str, state: Account | User | Team, now: datetime, again: Again | None) -> OutboxMessage:
     envelope = Envelope(
-        id=f"{id_}.{state.version}", source="/accounts", type=state.TYPE, subject=id_, time=now, recordedtime=now
+        id=f"{id_}.{state.version}",
+        source="/accounts",
+        type=state.TYPE,
+        subject=id_,
+        time=now,
+        recordedtime=now,
+        republished=None if again is None else again.run_id,
     )
     return OutboxMessage(ACCOUNTS, f"{sort}:{id_}", envelope, encode(state))
 

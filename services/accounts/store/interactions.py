@@ -183,6 +183,15 @@ class InteractionTables:
             loaded.setdefault(interaction_id, {})[account_id] = StoredAttribution(digest, present, reason)
         return loaded
 
+    async def load_versions(self, ids: Sequence[str]) -> dict[tuple[str, str], int]:
+        """Return by interaction and account the version of what was last said."""
+        # Only for what is said again as it was: batches draw versions.
+        rows = await self._connection.fetch(
+            "select interaction_id, account_id, version from attribution where interaction_id = any($1::text::uuid[])",
+            arrays.ids(ids),
+        )
+        return {(row["interaction_id"], row["account_id"]): row["version"] for row in rows}
+
     async def save_reports(self, rows: Sequence[LedgerRow]) -> None:
         """Keep events; of one event the greatest revision stays."""
         # The comparison stands here once more, so that no path into the ledger can replace a greater revision.

@@ -134,6 +134,10 @@ class MemoryTables:
                 loaded.setdefault(interaction, {})[account] = StoredAttribution(row.digest, row.present, row.reason)
         return loaded
 
+    async def load_versions(self, ids: Sequence[str]) -> dict[tuple[str, str], int]:
+        """Scans what was said."""
+        return {key: row.version for key, row in self.attributions.items() if key[0] in set(ids)}
+
     async def save_reports(self, rows: Sequence[LedgerRow]) -> None:
         """The greatest revision stays."""
         for row in rows:
