@@ -59,6 +59,7 @@ class Lookout:
         self._seen_at: float | None = None
         self._asked_at = 0.0
         self._asked_for: datetime | None = None
+        self._whole = False
         self._silent_since: float | None = None
 
     async def look(self, now: datetime, *, asking: bool) -> Sight:
@@ -73,7 +74,7 @@ class Lookout:
             return Sight(watch)
         horizons = await self._upstream.horizons()
         self._asked_at, self._asked_for = time.monotonic(), now
-        whole = complete(horizons, now, self._limit)
+        self._whole = whole = complete(horizons, now, self._limit)
         watch = await self._remember(watch, horizons, now, whole=whole)
         self._metrics.catching_up.set(0 if watch.absent_since is None else 1)
         return Sight(watch, horizons, whole, signals_flow(horizons, now, self._limit))
@@ -95,7 +96,7 @@ class Lookout:
 
     def _time_to_ask(self, now: datetime) -> bool:
         moved = self._asked_for is None or abs(now - self._asked_for) > slack(self._limit)
-        return moved or self._silent_since is not None or time.monotonic() - self._asked_at > _ASK_SECONDS
+        return moved or not self._whole or time.monotonic() - self._asked_at > _ASK_SECONDS
 
     async def _after_absence(self, watch: Watch, now: datetime) -> Watch:
         after = watch.interrupted(now, self._limit, "the notifier was away")

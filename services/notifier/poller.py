@@ -176,7 +176,9 @@ class Poller:
             if watch is None or watch.absent_since is None:
                 return
             # What was held is asked about at once: otherwise it would come after the message that gathers everything.
-            await self._look_at(_Pass(now, asked_at + timedelta(days=1), sight.horizons, _ALL, gathering=True))
+            async with acquire(self._pool) as connection:
+                await self._rules.ask_again(connection)
+            await self._look_at(_Pass(now, asked_at, sight.horizons, _ALL, gathering=True))
             if not self._stopping:
                 await self._lookout.release(watch, now)
                 self._absent = None

@@ -123,6 +123,10 @@ class RuleTables(Protocol):
         """Say whether one of the rules, or anything that was held, is due anywhere."""
         ...
 
+    async def ask_again(self, connection: Any) -> None:
+        """Have everything that is held asked about at once."""
+        ...
+
     async def due_counts(self, connection: Any, now: datetime, rules: Sequence[RuleName]) -> Row:
         """Return how many looks at `rules` are `due`, `waiting` for a horizon, held by something `broken`."""
         ...

@@ -184,6 +184,20 @@ async def any_due(connection: asyncpg.Connection, rules: Sequence[RuleName], now
     return found
 
 
+async def ask_again(connection: asyncpg.Connection) -> None:
+    """Have everything that is held asked about at once."""
+    # In the order in which everybody locks accounts, though these are only their due rows.
+    await connection.execute(
+        """
+            update due set ask_again_at = null
+            from (
+                select account_id, rule from due where held_by is not null order by account_id, rule for update
+            ) held
+            where due.account_id = held.account_id and due.rule = held.rule
+        """
+    )
+
+
 async def due_counts(connection: asyncpg.Connection, now: datetime, rules: Sequence[RuleName]) -> asyncpg.Record:
     """Return how many looks at `rules` are due and not held, and how many are held by whom."""
     # Both by partial indexes.

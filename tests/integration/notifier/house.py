@@ -82,12 +82,16 @@ class House:
         self.sources: dict[str, dict[str, Any]] = {}
         self.dead_letters = 0
         self.flow_status = 200
+        self.silent: set[str] = set()
+        """Services before us that do not answer."""
         self._clock = clock
         self._bootstrap = bootstrap
         self._prefix = prefix
         self._dsn = dsn
         self._issuer = issuer
         self._number = 0
+        self.recorded: datetime | None = None
+        """When what is published was accepted; None: now."""
         self._settings: dict[str, str] = {}
         self._running = AsyncExitStack()
         self.producer: AIOKafkaProducer | None = None
@@ -104,8 +108,10 @@ class House:
         self.now = moment
         write_moment(self._clock, moment)
 
-    def flow(self, _request: Request) -> Response:
+    def flow(self, request: Request) -> Response:
         """Answer for ingest, accounts and metrics."""
+        if request.path.strip("/").split("/")[0] in self.silent:
+            return Response("", 503)
         body: dict[str, Any] = {
             "horizon": format_instant(self.horizon or self.now),
             "dead_letters_waiting": self.dead_letters,
@@ -122,7 +128,7 @@ class House:
             type=str(getattr(model, "TYPE")),  # noqa: B009 - every state has one
             subject=key,
             time=self.now,
-            recordedtime=self.now,
+            recordedtime=self.recorded or self.now,
             traceparent=traceparent,
         )
         assert self.producer is not None
@@ -199,13 +205,20 @@ class House:
             reached = datetime.fromisoformat(body["clock"]) >= self.now
             return body if body["drained"] and reached else None
 
-        return await until(ask, "drained")
+        try:
+            return await until(ask, "drained")
+        except AssertionError as late:
+            raise AssertionError(str(await self.report())) from late
 
     async def report(self) -> dict[str, Any]:
         """What /flow says."""
         assert self.service is not None
-        answer = await self.http.get(f"http://127.0.0.1:{self.service.operations_port}/flow")
-        return dict(answer.json()) if answer.status_code == 200 else {"drained": False, "clock": "1970-01-01T00:00:00Z"}
+        unknown = {"drained": False, "clock": "1970-01-01T00:00:00Z"}
+        try:
+            answer = await self.http.get(f"http://127.0.0.1:{self.service.operations_port}/flow")
+        except httpx2.ConnectError:  # it has only just been started
+            return unknown
+        return dict(answer.json()) if answer.status_code == 200 else unknown
 
     async def call(
         self, method: str, path: str, body: object = None, *, subject: str = "anna", roles: tuple[str, ...] = ()
@@ -248,7 +261,15 @@ class House:
 
     async def restart(self) -> None:
         """Stop the notifier and start another on the same database and topics."""
+        await self.stop()
+        await self.start()
+
+    async def stop(self) -> None:
+        """Stop the notifier; what is published meanwhile waits."""
         await self._running.aclose()
+
+    async def start(self) -> None:
+        """Start the notifier again."""
         await self._start()
 
     async def start_another(self) -> None:
@@ -274,7 +295,8 @@ async def a_house(
     """Start everything around a notifier, and the notifier."""
     issuer = Issuer(folder / "issuer", "https://issuer.example", "tenure")
     house = House(clock=folder / "clock", bootstrap=bootstrap, prefix=prefix, dsn=dsn, issuer=issuer)
-    httpserver.expect_request("/flow").respond_with_handler(house.flow)
+    for name in ("ingest", "accounts", "metrics"):
+        httpserver.expect_request(f"/{name}/flow").respond_with_handler(house.flow)
     upstream = httpserver.url_for("").rstrip("/")
     smtp = await asyncio.get_running_loop().create_server(lambda: SMTP(house.mailbox), "127.0.0.1", 0)
     (folder / "secrets").mkdir()
@@ -290,9 +312,9 @@ async def a_house(
         "AUTH_JWKS_FILE": str(issuer.jwks_file),
         "AUTH_ISSUER": issuer.issuer,
         "AUTH_AUDIENCE": issuer.audience,
-        "INGEST_OPERATIONS_URL": upstream,
-        "ACCOUNTS_OPERATIONS_URL": upstream,
-        "METRICS_OPERATIONS_URL": upstream,
+        "INGEST_OPERATIONS_URL": f"{upstream}/ingest",
+        "ACCOUNTS_OPERATIONS_URL": f"{upstream}/accounts",
+        "METRICS_OPERATIONS_URL": f"{upstream}/metrics",
         "SMTP_HOST": "127.0.0.1",
         "SMTP_PORT": str(smtp.sockets[0].getsockname()[1]),
         "MAIL_FROM": "tenure@brightwell.example",
