@@ -67,10 +67,10 @@ class Account(Model):
     """An account as it is.
 
     A merged account is published under its old id with `merged_into` and without owners, team, stages, parents and
-    contacts: it is an alias of the account that stayed, which has taken over all of these. Every interaction that it had
-    is withdrawn from it and said to the other, on `tenure.activity`, by a job; so its figures become empty and its alerts
-    lose their causes without anybody doing anything for it. Merges of merges form chains. An account that is unmerged is
-    published again without `merged_into`, with everything that it had.
+    contacts: it is an alias of the account that stayed, which has taken over all of these. Every interaction that it
+    had is withdrawn from it and said to the other, on `tenure.activity`, by a job; so its figures become empty and its
+    alerts lose their causes without anybody doing anything for it. Merges of merges form chains. An account that is
+    unmerged is published again without `merged_into`, with everything that it had.
     """
 
     TYPE: ClassVar[str] = "tenure.account.v1"
