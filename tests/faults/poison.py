@@ -109,7 +109,9 @@ def _publication(
     random: Random, name: str, topic: str, choices: Sequence[tuple[str, bytes | None, Headers]]
 ) -> Publication:
     why, value, headers = random.choice(choices)
-    key = random.choice((name.encode(), None, b"\xff\x00"))
+    # a compacted topic takes no record without a key
+    keys = (name.encode(), b"\xff\x00", None)
+    key = random.choice(keys if topic in {"tenure.interactions", "tenure.inbound", "tenure.activity"} else keys[:2])
     return Publication(
         name=name, topic=topic, key=key, value=value, headers=headers, dead_in=READERS[topic], poison=why
     )

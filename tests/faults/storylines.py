@@ -112,7 +112,7 @@ def _mail(scene: Scene, message: str, above: list[str], *, inbound: bool, title:
     random = scene.random
     sent = scene.moment()
     theirs = "from" if inbound else ("cc" if random.random() < 0.1 else "to")
-    parties = [scene.theirs(theirs), scene.ours("to" if inbound else "from")]
+    parties = [party(theirs, address=scene.address), scene.ours("to" if inbound else "from")]
     if random.random() < 0.15:
         parties.append(party("cc", address=scene.another().addresses[0]))
     away = inbound and random.random() < 0.1
