@@ -6,9 +6,10 @@ from services.metrics.domain.days import CompanyDays
 from services.metrics.handlers import Handlers, Tables
 from services.metrics.handlers.loops import RollUps, Slides
 from services.metrics.handlers.rebuild import Rebuild
+from services.metrics.handlers.republish import KpisAgain
 from services.metrics.settings import MetricsSettings
 from services.metrics.store import accounts, facts, reading, rebuilds, rollups, states
-from services.runtime import dead_letter_api
+from services.runtime import dead_letter_api, republish_api
 from services.runtime.auth import TokenVerifier
 from services.runtime.clock import build_clock
 from services.runtime.consumer import BatchConsumer
@@ -17,6 +18,7 @@ from services.runtime.freshness import Freshness
 from services.runtime.health import operations_app, postgres_check, status_check
 from services.runtime.outbox import Relay
 from services.runtime.postgres import create_pool
+from services.runtime.republish import Republisher
 from services.runtime.service import Service, run
 from services.runtime.telemetry import Telemetry
 
@@ -62,7 +64,13 @@ async def build(settings: MetricsSettings) -> Service:
         return (await consumer.flow()).lag[ACCOUNTS.name]
 
     relay = Relay(service=NAME, dsn=settings.database_url, settings=settings, telemetry=telemetry)
-    parts = {"slides": slides.probe, "rollups": roll_ups.probe, "rebuild": rebuild.probe}
+    republisher = Republisher(pool, [KpisAgain(tables, currency)], clock)
+    parts = {
+        "slides": slides.probe,
+        "rollups": roll_ups.probe,
+        "rebuild": rebuild.probe,
+        "republish": republisher.probe,
+    }
     flow = Flow(service=NAME, clock=clock, pool=pool, consumers=(consumer,), parts=parts, metrics=telemetry.metrics)
     checks = {
         "postgres": postgres_check(pool),
@@ -84,6 +92,7 @@ async def build(settings: MetricsSettings) -> Service:
         routers=[
             dead_letter_api.router(pool=pool, verifier=verifier, clock=clock),
             rebuilding.router(rebuild, verifier),
+            republish_api.router(republisher, verifier),
         ],
     )
     return Service(
@@ -91,7 +100,7 @@ async def build(settings: MetricsSettings) -> Service:
         settings=settings,
         operations=operations_app(checks, flow.report, telemetry),
         api=api,
-        components=(consumer, relay, slides, roll_ups, rebuild),
+        components=(consumer, relay, slides, roll_ups, rebuild, republisher),
         resources=(api_pool.close, shadow.close, pool.close),
     )
 

@@ -23,6 +23,7 @@ from services.notifier.store import (
     rules,
     watch,
 )
+from services.notifier.store.republishing import AlertsAgain
 from services.notifier.upstream import UpstreamFlow
 from services.runtime.auth import TokenVerifier
 from services.runtime.clock import build_clock
@@ -32,6 +33,7 @@ from services.runtime.freshness import Freshness
 from services.runtime.health import operations_app, postgres_check, status_check
 from services.runtime.outbox import Relay
 from services.runtime.postgres import create_pool
+from services.runtime.republish import Republisher
 from services.runtime.service import Service, run
 from services.runtime.telemetry import Telemetry
 
@@ -107,7 +109,8 @@ async def build(settings: NotifierSettings) -> Service:
         telemetry=telemetry,
     )
     relay = Relay(service=NAME, dsn=settings.database_url, settings=settings, telemetry=telemetry)
-    parts = {"poller": poller.flow, "deliveries": dispatcher.flow}
+    republisher = Republisher(pool, [AlertsAgain()], clock)
+    parts = {"poller": poller.flow, "deliveries": dispatcher.flow, "republish": republisher.probe}
     flow = Flow(service=NAME, clock=clock, pool=pool, consumers=(consumer,), parts=parts, metrics=telemetry.metrics)
     checks = {
         "postgres": postgres_check(pool),
@@ -121,13 +124,14 @@ async def build(settings: NotifierSettings) -> Service:
         secrets=settings.secrets_dir,
         look=look.set,
         deliver=deliver.set,
+        republisher=republisher,
     )
     return Service(
         name=NAME,
         settings=settings,
         operations=operations_app(checks, flow.report, telemetry),
         api=api,
-        components=(consumer, relay, poller, dispatcher),
+        components=(consumer, relay, poller, dispatcher, republisher),
         resources=(hooks.aclose, inside.aclose, api_pool.close, pool.close),
     )
 

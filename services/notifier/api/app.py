@@ -7,9 +7,10 @@ from fastapi import FastAPI
 
 from services.notifier.api import alert_routes, delivery_routes, rule_routes
 from services.notifier.api.scope import Scope, Tables
-from services.runtime import problems
+from services.runtime import problems, republish_api
 from services.runtime.dead_letter_api import router as dead_letters
 from services.runtime.limits import Limits
+from services.runtime.republish import Republisher
 from services.runtime.telemetry import Telemetry
 
 
@@ -21,6 +22,7 @@ def create_api(
     secrets: Path | None,
     look: Callable[[], None],
     deliver: Callable[[], None],
+    republisher: Republisher,
 ) -> FastAPI:
     """Return the application. `look` and `deliver` wake poller and dispatcher after a committed change."""
     app = FastAPI(title="Tenure notifier", version="1", docs_url=None, redoc_url=None)
@@ -30,4 +32,5 @@ def create_api(
     app.include_router(rule_routes.router(scope, tables.rules, look))
     app.include_router(delivery_routes.router(scope, tables, secrets, deliver))
     app.include_router(dead_letters(pool=scope.pool, verifier=scope.verifier, clock=scope.clock))
+    app.include_router(republish_api.router(republisher, scope.verifier))
     return app
