@@ -155,12 +155,21 @@ def open_tour(seed: int, size: Sizes, *, thorough: bool, wrapped: Mapping[str, L
 
 
 def plan(seed: int, faults: Sequence[str], steps: int) -> list[str]:
-    """Which fault strikes at which step: each of them before any comes again, in an order of the seed's own."""
-    chance = Random(f"faults of {seed}")  # noqa: S311 - replayed
-    planned: list[str] = []
-    while len(planned) < steps:
-        planned += chance.sample(faults, len(faults))
-    return planned[:steps]
+    """Which fault strikes at which step: over the seeds each comes as often as any other, in an order of its turn."""
+    planned = []
+    for place in range(seed * steps, (seed + 1) * steps):
+        turn, number = divmod(place, len(faults))
+        planned.append(Random(turn).sample(faults, len(faults))[number])  # noqa: S311 - replayed
+    return planned
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What came of one history, how often each failpoint was hit, and whether disks could be filled."""
+
+    verdicts: list[Verdict]
+    hits: Counter[tuple[str, str, str]]
+    small_disks: bool
 
 
 def run(
@@ -172,16 +181,12 @@ def run(
     steps: int | None = None,
     wrapped: Mapping[str, Launch] | None = None,
     report: Callable[[Verdict], None] = lambda _: None,
-    until: Callable[[Verdict], bool] = lambda verdict: not verdict.good,
-) -> tuple[list[Verdict], Counter[tuple[str, str, str]]]:
-    """Play a whole history, or its first `steps`; give the verdicts and how often each failpoint was hit.
-
-    What is wrong once stays wrong: the rest of a history is not played after `until` says so.
-    """
+) -> Played:
+    """Play a whole history, or its first `steps`. What is wrong once stays wrong: after a bad verdict no more is."""
     with open_tour(seed, size, thorough=thorough, wrapped=wrapped) as tour:
         for name in plan(seed, faults, min(tour.steps_left, steps or tour.steps_left)):
             verdict = tour.strike(name)
             report(verdict)
-            if until(verdict):
+            if not verdict.good:
                 break
-        return tour.verdicts, tour.ground.hits()
+        return Played(tour.verdicts, tour.ground.hits(), tour.ground.small_disks)
