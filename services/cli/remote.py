@@ -31,26 +31,30 @@ class Remote:
     instance: str | None = None
 
     def call(
-        self, method: Literal["GET", "POST", "DELETE"], path: str, query: Mapping[str, str | None] | None = None
+        self,
+        method: Literal["GET", "POST", "DELETE"],
+        path: str,
+        query: Mapping[str, str | None] | None = None,
+        body: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Return the JSON answer; raise `CommandFault` with what the service says, or that it does not answer."""
         base = self.url or str(fact(running_instance(self.instance), "services")[self.service]["http"])
         given = {name: value for name, value in (query or {}).items() if value is not None}
         try:
             answer = httpx2.request(
-                method, base.rstrip("/") + path, params=given, headers=self._headers(), timeout=_PATIENCE
+                method, base.rstrip("/") + path, params=given, json=body, headers=self._headers(), timeout=_PATIENCE
             )
         except httpx2.HTTPError as away:
             raise CommandFault(f"{base} does not answer ({type(away).__name__}); is it running?") from None
         try:
-            body = answer.json()
+            said = answer.json()
         except ValueError:
-            body = {}
+            said = {}
         if not answer.is_success:
-            said = body.get("detail") or body.get("title") or f"HTTP {answer.status_code}"
-            wrong = "; ".join(f"{error['field']}: {error['message']}" for error in body.get("errors", ()))
-            raise CommandFault(f"{self.service} says: {said}{f' ({wrong})' if wrong else ''}")
-        return dict(body)
+            why = said.get("detail") or said.get("title") or f"HTTP {answer.status_code}"
+            wrong = "; ".join(f"{error['field']}: {error['message']}" for error in said.get("errors", ()))
+            raise CommandFault(f"{self.service} says: {why}{f' ({wrong})' if wrong else ''}")
+        return dict(said)
 
     def _headers(self) -> dict[str, str]:
         if self.token_file is not None:

@@ -7,22 +7,51 @@ from uuid import UUID
 
 import asyncpg
 from fastapi import APIRouter, Depends, Query
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from contracts.envelope import format_instant
 from services.runtime import dead_letters, outbox
 from services.runtime.auth import Caller, TokenVerifier, require_role
 from services.runtime.clock import Clock
+from services.runtime.dead_letters import LetterFilter
+from services.runtime.outbox import RawRecord
 from services.runtime.postgres import acquire, transaction
 from services.runtime.problems import Problem, not_found
 
 _State = Literal["waiting", "replayed", "dropped", "any"]
 
 
+class Selection(BaseModel):
+    """Which waiting letters a bulk call is about. Without any field: all of them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    topic: str | None = None
+    reason: str | None = None
+    source: str | None = None
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+    up_to: UUID | None = Field(default=None, description="none newer than this letter, as a dry run named it")
+    dry_run: bool = False
+
+    @property
+    def filter(self) -> LetterFilter:
+        """The same for the table."""
+        up_to = None if self.up_to is None else str(self.up_to)
+        return LetterFilter(self.topic, self.reason, self.source, self.since, self.until, up_to)
+
+
+class Dropping(Selection):
+    """The same, with the reason for those who ask later."""
+
+    why: Annotated[str, Field(min_length=1, max_length=500)]
+
+
 def router(*, pool: asyncpg.Pool, verifier: TokenVerifier, clock: Clock) -> APIRouter:
     """Return `/v1/dead-letters`, for callers with the role operator. `pool` is the worker's: rows are changed."""
     routes = APIRouter(prefix="/v1/dead-letters", tags=["dead letters"])
     operator = Depends(require_role("operator", verifier))
+    _add_bulk(routes, pool, operator, clock)
 
     @routes.get("", dependencies=[operator])
     async def list_dead_letters(  # noqa: PLR0917 - query parameters
@@ -30,6 +59,7 @@ def router(*, pool: asyncpg.Pool, verifier: TokenVerifier, clock: Clock) -> APIR
         reason: str | None = None,
         source: str | None = None,
         since: AwareDatetime | None = None,
+        until: AwareDatetime | None = None,
         state: _State = "waiting",
         before: UUID | None = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 100,
@@ -38,10 +68,7 @@ def router(*, pool: asyncpg.Pool, verifier: TokenVerifier, clock: Clock) -> APIR
         async with acquire(pool) as connection:
             rows = await dead_letters.listing(
                 connection,
-                topic=topic,
-                reason=reason,
-                source=source,
-                since=since,
+                LetterFilter(topic, reason, source, since, until),
                 state=None if state == "any" else state,
                 before=None if before is None else str(before),
                 limit=limit,
@@ -64,25 +91,9 @@ def router(*, pool: asyncpg.Pool, verifier: TokenVerifier, clock: Clock) -> APIR
     @routes.post("/{letter_id}/replay", status_code=202)
     async def replay_dead_letter(letter_id: UUID, caller: Annotated[Caller, operator]) -> dict[str, Any]:
         """Send the record through its topic again, as it came. It cannot have a second effect."""
-        now = clock.now()
         async with transaction(pool) as connection:
-            row = await dead_letters.replay(connection, str(letter_id), _who(caller), now)
-            if row is None:
+            if not await _replay(connection, str(letter_id), caller, clock.now()):
                 raise await _not_waiting(connection, letter_id)
-            names, values = row["header_names"], row["header_values"]
-            headers = [(name.decode("utf-8", "replace"), value) for name, value in zip(names, values, strict=True)]
-            try:
-                await outbox.append_raw(
-                    connection,
-                    row["topic"],
-                    key=row["record_key"],
-                    value=row["value"],
-                    headers=headers,
-                    recordedtime=row["recordedtime"] or now,
-                )
-            except UnicodeDecodeError:
-                detail = "Its key is no text; have the source send it anew, then drop this one."
-                raise Problem(409, "Not replayable", detail, "not-replayable") from None
         return {"id": str(letter_id), "state": "replayed"}
 
     @routes.delete("/{letter_id}")
@@ -96,6 +107,41 @@ def router(*, pool: asyncpg.Pool, verifier: TokenVerifier, clock: Clock) -> APIR
         return {"id": str(letter_id), "state": "dropped"}
 
     return routes
+
+
+def _add_bulk(routes: APIRouter, pool: asyncpg.Pool, operator: Any, clock: Clock) -> None:
+    @routes.post("/replay", status_code=202)
+    async def replay_dead_letters(selection: Selection, caller: Annotated[Caller, operator]) -> dict[str, Any]:
+        """Send the oldest letters of the selection through their topics again; repeat until `matching` is 0."""
+        replayed = 0
+        async with transaction(pool) as connection:
+            if not selection.dry_run:
+                replayed = await _replay(connection, selection.filter, caller, clock.now())
+            number, newest = await dead_letters.matching(connection, selection.filter)
+        return {"replayed": replayed, "matching": number, "newest": newest}
+
+    @routes.post("/drop")
+    async def drop_dead_letters(dropping: Dropping, caller: Annotated[Caller, operator]) -> dict[str, Any]:
+        """Give all letters of the selection up. The rows stay, with who dropped them and why."""
+        dropped = 0
+        async with transaction(pool) as connection:
+            if not dropping.dry_run:
+                dropped = await dead_letters.drop(connection, dropping.filter, _who(caller), dropping.why, clock.now())
+            number, newest = await dead_letters.matching(connection, dropping.filter)
+        return {"dropped": dropped, "matching": number, "newest": newest}
+
+
+async def _replay(connection: asyncpg.Connection, which: LetterFilter | str, caller: Caller, now: datetime) -> int:
+    rows = await dead_letters.replay(connection, which, _who(caller), now)
+    if rows:
+        await outbox.append_raw(connection, [_record(row, now) for row in rows])
+    return len(rows)
+
+
+def _record(row: asyncpg.Record, now: datetime) -> RawRecord:
+    names = [name.decode("utf-8", "replace") for name in row["header_names"]]
+    headers = list(zip(names, row["header_values"], strict=True))
+    return RawRecord(row["topic"], row["record_key"], row["value"], headers, row["recordedtime"] or now)
 
 
 async def _not_waiting(connection: asyncpg.Connection, letter_id: UUID) -> Problem:

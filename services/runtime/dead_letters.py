@@ -12,7 +12,11 @@ from contracts.envelope import Envelope
 from services.runtime.faults import Rejected
 from services.runtime.records import Record
 
-__all__ = ["DeadLetter", "Rejected", "count_waiting", "drop", "insert", "listing", "replay", "show"]
+__all__ = ["DeadLetter", "LetterFilter", "Rejected", "count_waiting", "drop", "insert", "listing", "matching", "replay"]
+
+# Letters that are replayed in one transaction, at most; and their bytes.
+_CHUNK = 500
+_CHUNK_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,30 @@ class DeadLetter:
         return cls(str(uuid6.uuid7()), record, reason, detail, handler, source, traceparent, None, now)
 
 
+@dataclass(frozen=True, slots=True)
+class LetterFilter:
+    """Which letters are meant; a field that is None says nothing. `since` ≤ created_at < `until`; `up_to` is an id."""
+
+    topic: str | None = None
+    reason: str | None = None
+    source: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    up_to: str | None = None
+
+
+# The one place that says what a filter means; it stands for text of this module, never for anything given.
+_MATCHES = (
+    "($1::text is null or topic = $1) and ($2::text is null or reason = $2) and ($3::text is null or source = $3)"
+    " and ($4::timestamptz is null or created_at >= $4) and ($5::timestamptz is null or created_at < $5)"
+    " and ($6::uuid is null or id <= $6)"
+)
+
+
+def _terms(which: LetterFilter) -> tuple[Any, ...]:
+    return which.topic, which.reason, which.source, which.since, which.until, which.up_to
+
+
 async def insert(connection: asyncpg.Connection, letters: Sequence[DeadLetter]) -> None:
     """Write `letters` in the caller's transaction; one that is there already is not written again."""
     # Dead letters are rare: a row each, pipelined.
@@ -63,11 +91,8 @@ async def insert(connection: asyncpg.Connection, letters: Sequence[DeadLetter]) 
 
 async def listing(
     connection: asyncpg.Connection,
+    which: LetterFilter,
     *,
-    topic: str | None = None,
-    reason: str | None = None,
-    source: str | None = None,
-    since: datetime | None = None,
     state: str | None = "waiting",
     before: str | None = None,
     limit: int = 100,
@@ -75,20 +100,27 @@ async def listing(
     """Return dead letters without their bytes, newest first; `before` is the id where the page before ended."""
     # Ids are UUIDv7: their order is that of creation.
     return await connection.fetch(
-        "select id, topic, partition_id, record_offset, reason, detail, handler, source, traceparent, recordedtime,"
+        "select id, topic, partition_id, record_offset, reason, detail, handler, source, traceparent, recordedtime,"  # noqa: S608 - _MATCHES
         " created_at, state, settled_at, settled_by, settled_why, octet_length(value) as size from dead_letter"
-        " where ($1::text is null or topic = $1) and ($2::text is null or reason = $2)"
-        " and ($3::text is null or source = $3) and ($4::timestamptz is null or created_at >= $4)"
-        " and ($5::text is null or state = $5) and ($6::uuid is null or id < $6)"
-        " order by id desc limit $7",
-        topic,
-        reason,
-        source,
-        since,
+        f" where {_MATCHES} and ($7::text is null or state = $7) and ($8::uuid is null or id < $8)"
+        " order by id desc limit $9",
+        *_terms(which),
         state,
         before,
         limit,
     )
+
+
+async def matching(connection: asyncpg.Connection, which: LetterFilter) -> tuple[int, str | None]:
+    """Return how many letters wait, and the id of the newest of them."""
+    # What waits is few; a partial index holds it.
+    row = await connection.fetchrow(
+        "select count(*) as number, (array_agg(id order by id desc))[1] as newest from dead_letter"  # noqa: S608 - _MATCHES
+        f" where state = 'waiting' and {_MATCHES}",
+        *_terms(which),
+    )
+    assert row is not None  # noqa: S101 - an aggregate always has one row
+    return row["number"], row["newest"]
 
 
 async def show(connection: asyncpg.Connection, letter_id: str) -> asyncpg.Record | None:
@@ -102,34 +134,57 @@ async def show(connection: asyncpg.Connection, letter_id: str) -> asyncpg.Record
     )
 
 
-async def replay(connection: asyncpg.Connection, letter_id: str, by: str, now: datetime) -> asyncpg.Record | None:
-    """Mark a waiting letter replayed and return its record for the outbox; None when it is not waiting.
+async def replay(
+    connection: asyncpg.Connection, which: LetterFilter | str, by: str, now: datetime
+) -> list[asyncpg.Record]:
+    """Mark waiting letters replayed and return their records for the outbox, oldest first.
 
-    It cannot have a second effect: the handler's natural keys see to that, as with any repeated record.
+    `which` is one id, or a filter: then at most 500 letters of 16 MiB together are taken, the oldest; call again until
+    none is left. It cannot have a second effect: the handler's natural keys see to that, as with any repeated record.
     """
+    ids = [which] if isinstance(which, str) else await _oldest(connection, which)
     # Only a waiting letter changes: of two operators, the second gets nothing.
-    return await connection.fetchrow(
+    rows = await connection.fetch(
         "update dead_letter set state = 'replayed', settled_at = $3, settled_by = $2"
-        " where id = $1 and state = 'waiting'"
-        " returning topic, record_key, value, header_names, header_values, recordedtime",
-        letter_id,
+        " where id = any($1::uuid[]) and state = 'waiting'"
+        " returning id, topic, record_key, value, header_names, header_values, recordedtime",
+        ids,
         by,
         now,
     )
+    return sorted(rows, key=lambda row: str(row["id"]))
 
 
-async def drop(connection: asyncpg.Connection, letter_id: str, by: str, why: str, now: datetime) -> bool:
-    """Mark a waiting letter dropped, keeping who and why; False when it is not waiting."""
-    # The row stays: what was dropped can still be shown.
-    dropped = await connection.fetchval(
-        "update dead_letter set state = 'dropped', settled_at = $4, settled_by = $2, settled_why = $3"
-        " where id = $1 and state = 'waiting' returning id",
-        letter_id,
+async def _oldest(connection: asyncpg.Connection, which: LetterFilter) -> list[str]:
+    # The running sum keeps large records from filling the memory; one letter is always taken.
+    rows = await connection.fetch(
+        "select id from (select id, coalesce(sum(coalesce(octet_length(value), 0))"  # noqa: S608 - _MATCHES
+        " over (order by id rows between unbounded preceding and 1 preceding), 0) as size_before"
+        f" from (select id, value from dead_letter where state = 'waiting' and {_MATCHES} order by id limit $7)"
+        " as waiting) as counted where size_before < $8 order by id",
+        *_terms(which),
+        _CHUNK,
+        _CHUNK_BYTES,
+    )
+    return [row["id"] for row in rows]
+
+
+async def drop(connection: asyncpg.Connection, which: LetterFilter | str, by: str, why: str, now: datetime) -> int:
+    """Mark one waiting letter (its id) or all that match dropped, keeping who and why; return how many."""
+    one = which if isinstance(which, str) else None
+    terms = _terms(LetterFilter() if isinstance(which, str) else which)
+    # The rows stay: what was dropped can still be shown.
+    dropped: int = await connection.fetchval(
+        "with dropped as (update dead_letter set state = 'dropped', settled_at = $9, settled_by = $7, settled_why = $8"  # noqa: S608 - _MATCHES
+        f" where state = 'waiting' and ($10::uuid is null or id = $10) and {_MATCHES} returning id)"
+        " select count(*) from dropped",
+        *terms,
         by,
         why,
         now,
+        one,
     )
-    return dropped is not None
+    return dropped
 
 
 async def count_waiting(connection: asyncpg.Connection) -> int:

@@ -24,7 +24,7 @@ from services.runtime.publishing import Fenced, Outgoing, TransactionalPublisher
 from services.runtime.settings import RuntimeSettings
 from services.runtime.telemetry import Telemetry
 
-__all__ = ["Backlog", "OutboxMessage", "Relay", "append", "append_raw", "backlog"]
+__all__ = ["Backlog", "OutboxMessage", "RawRecord", "Relay", "append", "append_raw", "backlog"]
 
 # Below the broker's limit of 1 MiB for a batch, with room for its framing.
 RECORD_LIMIT = 900_000
@@ -45,6 +45,17 @@ class OutboxMessage:
     key: str
     envelope: Envelope
     value: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class RawRecord:
+    """One record as it once was on logical `topic`."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    recordedtime: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,18 +93,30 @@ async def append(
     )
 
 
-async def append_raw(  # noqa: PLR0917 - the parts of a record
-    connection: asyncpg.Connection,
-    topic: str,
-    key: bytes | None,
-    value: bytes | None,
-    headers: Headers,
-    recordedtime: datetime,
-) -> None:
-    """Add one record as it once was on logical `topic`; raise `UnicodeDecodeError` when its key is no text."""
-    kind = (dict(headers).get("ce_type") or b"").decode("ascii", "replace")
-    text = None if key is None else key.decode()
-    await _insert(connection, [topic], [text], [kind], [value], [dump_headers(headers)], [recordedtime])
+async def append_raw(connection: asyncpg.Connection, records: Sequence[RawRecord]) -> None:
+    """Add records as they once were on their topics, in order, and wake the relay when the transaction commits."""
+    # Few, and an operator's doing: a row each, pipelined. A key that is no text has its own column.
+    await connection.executemany(
+        "insert into outbox (aggregatetype, aggregateid, record_key, type, payload, headers, recordedtime)"
+        " values ($1, $2, $3, $4, $5, $6::text::json, $7)",
+        [_raw_row(record) for record in records],
+    )
+    await connection.execute("select pg_notify('tenure_outbox', '')")
+
+
+def _raw_row(record: RawRecord) -> tuple[Any, ...]:
+    text = _text(record.key)
+    kind = (dict(record.headers).get("ce_type") or b"").decode("ascii", "replace").replace("\0", "?")
+    key = record.key if text is None else None
+    return record.topic, text, key, kind, record.value, dump_headers(record.headers), record.recordedtime
+
+
+def _text(key: bytes | None) -> str | None:
+    """The key as PostgreSQL's text can hold it; None when that is impossible."""
+    try:
+        return None if key is None or b"\0" in key else key.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 async def _insert(connection: asyncpg.Connection, *columns: Sequence[Any]) -> None:
@@ -231,12 +254,12 @@ class Relay:
         # By id; never from a remembered one: a lower id of another account may be committed later.
         # The running sum keeps large records from filling the memory; one row is always taken.
         rows = await connection.fetch(
-            "select id, aggregatetype, aggregateid, payload, headers from ("
-            " select id, aggregatetype, aggregateid, payload, headers,"
+            "select id, aggregatetype, aggregateid, record_key, payload, headers from ("
+            " select id, aggregatetype, aggregateid, record_key, payload, headers,"
             " sum(coalesce(octet_length(payload), 0)) over (order by id rows unbounded preceding)"
             " - coalesce(octet_length(payload), 0) as size_before"
-            " from (select id, aggregatetype, aggregateid, payload, headers from outbox order by id limit $1)"
-            " as waiting) as counted where size_before < $2 order by id",
+            " from (select id, aggregatetype, aggregateid, record_key, payload, headers from outbox"
+            " order by id limit $1) as waiting) as counted where size_before < $2 order by id",
             self._settings.relay_batch,
             _ROUND_BYTES,
         )
@@ -245,8 +268,8 @@ class Relay:
         reach(RuntimeFailpoint.RELAY_READ)
         physical = self._settings.physical
         outgoing = [
-            (physical(topic), Outgoing(None if key is None else key.encode(), payload, headers))
-            for _, topic, key, payload, headers in rows
+            (physical(topic), Outgoing(raw_key if key is None else key.encode(), payload, headers))
+            for _, topic, key, raw_key, payload, headers in rows
         ]
         self._sending_since = time.monotonic()
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,10 +10,14 @@ from pathlib import Path
 
 import httpx2
 from fastapi import FastAPI
+from typer.testing import CliRunner, Result
 
+from services.cli.app import build
+from services.cli.faults import CommandFault
 from services.runtime import dead_letter_api, problems
 from services.runtime.auth import Issuer, TokenVerifier
 from services.runtime.outbox import Relay
+from services.runtime.server import build_server, listen
 from services.runtime.telemetry import Telemetry
 from tests.integration.runtime.harness import REPORTS, Message, Probe, Rig, eventually, message, running
 
@@ -112,6 +117,95 @@ async def test_a_replay_carries_the_record_as_it_came(one_rig: Rig, tmp_path: Pa
     first, second = await one_rig.letters()
     for part in ("record_key", "value", "header_names", "header_values"):
         assert first[part] == second[part]
+
+
+async def test_a_key_that_is_no_text_survives_a_replay(one_rig: Rig, tmp_path: Path) -> None:
+    keys = [b"\xff\xfe", b"with\x00nul", b""]
+    await one_rig.produce(Message(key, b"{}", [], 2) for key in keys)
+    settings = one_rig.settings()
+    relay = Relay(
+        service="probe", dsn=one_rig.database.worker, settings=settings, telemetry=Telemetry("probe", settings)
+    )
+    async with running(one_rig.consumer(Probe())), _operator(one_rig, tmp_path, "operator") as client:
+        await _letters(one_rig, 3)
+        assert (await client.post("/v1/dead-letters/replay", json={})).json()["replayed"] == 3
+        await relay.start()
+        await _letters(one_rig, 6)
+        await relay.stop()
+    assert sorted(letter["record_key"] for letter in (await one_rig.letters())[3:]) == sorted(keys)
+
+
+async def test_many_letters_are_replayed_or_dropped_by_what_they_say(one_rig: Rig, tmp_path: Path) -> None:
+    probe = Probe()
+    probe.poison = set(range(20))
+    await one_rig.produce(message(number, source="bad" if number < 15 else "worse") for number in range(25))
+    settings = one_rig.settings(fault_threshold=1000)
+    relay = Relay(
+        service="probe", dsn=one_rig.database.worker, settings=settings, telemetry=Telemetry("probe", settings)
+    )
+    consumer = one_rig.consumer(probe, fault_threshold=1000)
+    async with running(consumer), _operator(one_rig, tmp_path, "operator") as client:
+        await _letters(one_rig, 20)
+        await one_rig.has_effects(range(20, 25))
+        which = {"source": "bad", "reason": "handler_error", "topic": REPORTS.name, "since": "2026-01-01T00:00:00Z"}
+        dry = (await client.post("/v1/dead-letters/replay", json={**which, "dry_run": True})).json()
+        assert (dry["replayed"], dry["matching"]) == (0, 15)
+        probe.poison = {3}
+        await relay.start()
+        done = (await client.post("/v1/dead-letters/replay", json={**which, "up_to": dry["newest"]})).json()
+        assert (done["replayed"], done["matching"]) == (15, 0)
+        # The one that fails again is a new letter, which the same selection does not meet again.
+        await _letters(one_rig, 21)
+        await one_rig.has_effects({*range(15), *range(20, 25)} - {3})
+        again = (await client.post("/v1/dead-letters/replay", json={**which, "up_to": dry["newest"]})).json()
+        assert (again["replayed"], again["matching"]) == (0, 0)
+        await relay.stop()
+        wrong = await client.post("/v1/dead-letters/drop", json={"source": "worse"})
+        assert wrong.status_code == 422
+        dropped = await client.post("/v1/dead-letters/drop", json={"source": "worse", "why": "of a test"})
+        assert (dropped.json()["dropped"], dropped.json()["matching"]) == (5, 0)
+        assert (await client.post("/v1/dead-letters/replay", json={"colour": "red"})).status_code == 422
+        assert len((await client.get("/v1/dead-letters")).json()["items"]) == 1
+    assert set((await one_rig.effects()).values()) == {1}
+
+
+async def test_the_command_asks_before_it_replays_many_and_can_only_look(one_rig: Rig, tmp_path: Path) -> None:
+    await one_rig.produce(Message(b"k", b"{}", message(n).headers, 0) for n in range(4))
+    async with running(one_rig.consumer(Probe())):
+        await _letters(one_rig, 4)
+    issuer = Issuer(tmp_path, "https://id.example", "tenure")
+    token = tmp_path / "token"
+    token.write_text(issuer.issue("olga", ("operator",)))
+    app = FastAPI()
+    problems.install(app)
+    verifier = TokenVerifier(issuer.jwks_file, issuer.issuer, issuer.audience)
+    app.include_router(dead_letter_api.router(pool=one_rig.pool, verifier=verifier, clock=one_rig.clock))
+    serving, listener = build_server(app), listen("127.0.0.1", 0, "PORT")
+    task = asyncio.create_task(serving.serve(sockets=[listener]))
+    where = [
+        "--service",
+        "accounts",
+        "--url",
+        f"http://127.0.0.1:{listener.getsockname()[1]}",
+        "--token-file",
+        str(token),
+    ]
+
+    async def tenure(*words: str, answer: str = "") -> Result:
+        given = ["dead-letters", *words, *where]
+        return await asyncio.to_thread(lambda: CliRunner().invoke(build(), given, input=answer))
+
+    try:
+        assert isinstance((await tenure("replay")).exception, CommandFault)
+        assert (await tenure("replay", "--all", "--dry-run")).output == "accounts: 4 would be replayed\n"
+        assert isinstance((await tenure("replay", "--reason", "bad_body", answer="n\n")).exception, CommandFault)
+        assert (await tenure("list", "--until", "2020-01-01T00:00:00Z")).output == "no dead letters\n"
+        assert "accounts: 4 go through" in (await tenure("replay", "--reason", "bad_body", answer="y\n")).output
+        assert (await tenure("drop", "--all", "--why", "x")).output == "no such dead letters\n"
+        assert await one_rig.pool.fetchval("select count(*) from outbox") == 4
+    finally:
+        serving.should_exit = True
+        await task
 
 
 async def test_a_dropped_letter_stays_with_who_and_why(one_rig: Rig, tmp_path: Path) -> None:
