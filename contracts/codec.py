@@ -1,6 +1,8 @@
 """Between models and Kafka records, for every type that Tenure writes."""
 
+import json
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 
 from pydantic import ValidationError
@@ -69,6 +71,8 @@ def decode(envelope: Envelope, value: bytes | None, types: Mapping[str, type[Mod
         raise _unknown(envelope.type, types)
     if value is None:
         raise Unreadable("empty", f"a record of type {envelope.type} has no value")
+    if b"NaN" in value or b"Infinity" in value:
+        _refuse_constants(value)
     try:
         decoded = model.model_validate_json(value)
     except ValidationError as error:
@@ -78,6 +82,17 @@ def decode(envelope: Envelope, value: bytes | None, types: Mapping[str, type[Mod
     if isinstance(decoded, Event):
         _check_identity(envelope, decoded)
     return decoded
+
+
+def _refuse_constants(value: bytes) -> None:
+    """Raise for NaN and infinities: no JSON, but the models read over them in members that they do not know."""
+
+    def refuse(name: str) -> float:
+        raise Unreadable("bad_data", f"data holds {name}, which is no JSON; leave the member out")
+
+    # What is no JSON for another reason is the model's to explain.
+    with suppress(ValueError, RecursionError):
+        json.loads(value, parse_constant=refuse)
 
 
 def _check_identity(envelope: Envelope, event: Event) -> None:

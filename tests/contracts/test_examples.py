@@ -138,6 +138,20 @@ def test_what_is_no_report_is_unreadable_not_a_crash(value: bytes) -> None:
     assert unreadable(OPENED, {}, value).reason == "bad_data"
 
 
+@pytest.mark.parametrize("constant", [b"NaN", b"Infinity", b"-Infinity"])
+def test_what_is_no_json_is_unreadable_also_where_nobody_would_look(constant: bytes) -> None:
+    value = json.dumps(stored(EXAMPLES, OPENED)["data"]).encode().replace(b"{", b'{"mood": ' + constant + b", ", 1)
+    verdict = unreadable(OPENED, {}, value)
+    assert verdict.reason == "bad_data"
+    assert "Infinity" in verdict.detail or "NaN" in verdict.detail
+
+
+def test_a_title_may_speak_of_nan() -> None:
+    value = json.dumps({**stored(EXAMPLES, OPENED)["data"], "title": "NaN or Infinity?"}).encode()
+    headers, _ = record(OPENED)
+    assert encode(decode(Envelope.from_headers(headers), value)).count(b"NaN or Infinity?") == 1
+
+
 @pytest.mark.parametrize(
     ("line", "names"),
     [

@@ -4,13 +4,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-import orjson
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import Field
 
 from contracts.events import BY_TYPE, Event
 from contracts.interactions import Interaction, assemble
-from contracts.values import Kind, Line, TouchClass
+from contracts.values import Kind, Line, TouchClass, json_safe
 from services.accounts.api.access import Desk, Edit, answer, canonical, cursor_of, read_cursor, visible_account, wrong
 from services.accounts.api.accounts import Body
 from services.accounts.api.ports import Row, Views
@@ -164,6 +163,7 @@ def _shown(row: Row) -> dict[str, Any]:
 
 def _report(row: Row) -> dict[str, Any]:
     """A report without its content: what may be shown of that is decided over all reports together."""
-    body = orjson.loads(row["body"])
+    # Read as the report that it is: members that we do not know may hold what no other reader of JSON takes.
+    body = json_safe(BY_TYPE[row["event_type"]].model_validate_json(row["body"]))
     stated = {name: value for name, value in body.items() if name not in _CONTENT}
     return {**{name: value for name, value in row.items() if name != "body"}, "stated": stated}

@@ -13,6 +13,7 @@ from uuid6 import uuid7
 
 from contracts.activity import Attribution
 from contracts.events import Event
+from services.accounts.domain.decide import Report
 from services.accounts.handlers.fold import Fold
 from services.accounts.handlers.jobs import JobRunner
 from services.runtime.faults import Fault, judge
@@ -37,8 +38,12 @@ class Office:
 
     async def receive_only(self, *events: Event) -> None:
         """One batch in one transaction, without the jobs."""
+        await self.receive_reports(*(report(one) for one in events))
+
+    async def receive_reports(self, *reports: Report) -> None:
+        """One batch of reports as they came, in one transaction."""
         async with transaction(self.pool) as connection:
-            await self._fold.apply(connection, [report(one) for one in events])
+            await self._fold.apply(connection, reports)
 
     async def run_jobs(self) -> None:
         """Everything that is due."""

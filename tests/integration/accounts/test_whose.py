@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tests.integration.accounts.desk import Company
 from tests.integration.accounts.stories import Office
-from tests.unit.accounts.events import at, mail, order, person, refund, ticket
+from tests.unit.accounts.events import at, mail, order, person, refund, report, ticket
 
 
 async def test_unmatched_mail_is_listed_and_attributed_once_a_domain_says_whose_it_is(
@@ -341,3 +343,17 @@ async def test_owners_stages_and_parents_are_dated_and_a_circle_of_parents_is_re
     ]
     history = (await lead.get(f"/v1/accounts/{acme}/edits")).json()["items"]
     assert [one["what"] for one in history] == ["account changed", "account changed", "account created"]
+
+
+async def test_an_interaction_is_shown_whatever_a_newer_reporter_stated_beside_what_we_know(
+    company: Company, office: Office
+) -> None:
+    await office.account("acme", domains=["acme.example"])
+    told = report(mail("<1>", "maria@acme.example", "anna@brightwell.example"))
+    more = told.body.replace(b"{", b'{"mood": 1e999, "karma": ' + b"9" * 400 + b", ", 1)
+    await office.receive_reports(replace(told, body=more))
+    shown = await company.admin.get(f"/v1/interactions/{told.event.interaction.id}")
+    assert shown.status_code == 200
+    [stated] = [one["stated"] for one in shown.json()["reports"]]
+    assert stated["mailbox"] == "anna@brightwell.example"
+    assert "mood" not in stated
