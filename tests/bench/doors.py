@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -40,17 +40,17 @@ LATENCY = Figure(
 IMPORT = Figure("import", "bulk import, NDJSON, 500 lines", "raw aiokafka send_batch", first=0.20, goal=0.30)
 
 _ISSUER, _AUDIENCE = "https://bench.tenure.invalid", "tenure"
-_HISTORY = "history"
-_CONNECTIONS = 64
+HISTORY = "history"
+CONNECTIONS = 64
 _IMPORTS_AT_ONCE = 2
 _LINES = 500
-_SOURCES = f"""
+SOURCES = f"""
 own_domains = []
 [sources.{company.SOURCE}]
 provider = "cloudevents"
 system = "{company.SYSTEM}"
 secret_files = ["bench.secret"]
-[sources.{_HISTORY}]
+[sources.{HISTORY}]
 provider = "import"
 system = "{company.SYSTEM}"
 secret_files = []
@@ -155,27 +155,28 @@ def bulk(ground: Ground, plan: Plan, step: Step) -> list[Measured]:
 async def as_fast_as_it_goes(*, port: int, secret: str, first: int, count: int) -> dict[str, Any]:
     """Answers a second with all connections busy."""
     requests = list(signed(secret, _orders(first, count)))
-    per_second, answers = await saturate(port, requests, _CONNECTIONS)
-    _all_taken(answers, count)
+    per_second, answers = await saturate(port, requests, CONNECTIONS)
+    all_taken(answers, count)
     return {"per_second": per_second}
 
 
 async def at_half_load(*, port: int, secret: str, first: int, count: int, per_second: float) -> dict[str, Any]:
     """The 99th percentile in milliseconds."""
     requests = list(signed(secret, _orders(first, count)))
-    latencies, answers = await steady(port, requests, per_second, _CONNECTIONS)
-    _all_taken(answers, count)
-    return {"p99_ms": latencies[int(len(latencies) * 0.99)] * 1000}
+    run = await steady(port, requests, per_second, CONNECTIONS)
+    all_taken(run.answers, count)
+    return {"p99_ms": run.latencies[int(len(run.latencies) * 0.99)] * 1000}
 
 
-async def import_lines(*, port: int, token: str, first: int, count: int) -> dict[str, Any]:
-    """Lines a second."""
-    bodies = list(_ndjson(_orders(first, count)))
+async def import_lines(*, port: int, token: str, first: int, count: int, accounts: int = 10_000) -> dict[str, Any]:
+    """Lines a second, and when the first was sent, by a clock that all processes share."""
+    bodies = list(_ndjson(_orders(first, count, accounts)))
     head = f"Authorization: Bearer {token}\r\n"
-    requests = [_request(f"/v1/imports/{_HISTORY}", "application/x-ndjson", head, body) for body in bodies]
+    requests = [_request(f"/v1/imports/{HISTORY}", "application/x-ndjson", head, body) for body in bodies]
+    began = time.perf_counter()
     per_second, answers = await saturate(port, requests, _IMPORTS_AT_ONCE)
-    _all_taken(answers, len(requests))
-    return {"per_second": per_second * _LINES}
+    all_taken(answers, len(requests))
+    return {"per_second": per_second * _LINES, "began": began}
 
 
 async def send_raw(*, bootstrap: str, topic: str, first: int, count: int) -> dict[str, Any]:
@@ -204,13 +205,23 @@ async def send_raw(*, bootstrap: str, topic: str, first: int, count: int) -> dic
 # requests
 
 
+def fresh_secret() -> str:
+    """A secret as Standard Webhooks show them."""
+    return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+
+
 def signed(secret: str, orders: Iterator[company.Order]) -> Iterator[bytes]:
     """One ready-made request for each order, signed as Standard Webhooks say."""
+    return sign_each(secret, map(cloud_event, orders))
+
+
+def sign_each(secret: str, events: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
+    """One ready-made request for each structured CloudEvent."""
     key = base64.b64decode(secret.removeprefix("whsec_"))
     now = int(time.time())
-    for order in orders:
-        body = orjson.dumps(cloud_event(order))
-        identifier = f"msg_{order.number}"
+    for event in events:
+        body = orjson.dumps(event)
+        identifier = f"msg_{event['id']}"
         mac = hmac.digest(key, f"{identifier}.{now}.".encode() + body, sha256)
         head = (
             f"webhook-id: {identifier}\r\nwebhook-timestamp: {now}\r\n"
@@ -249,16 +260,16 @@ def _request(path: str, media: str, head: str, body: bytes) -> bytes:
     return f"{start}{head}\r\n".encode() + body
 
 
-def _orders(first: int, count: int) -> Iterator[company.Order]:
+def _orders(first: int, count: int, accounts: int = 10_000) -> Iterator[company.Order]:
     """Orders first … first + count - 1; the day does not matter to a door."""
     for number in range(first, first + count):
-        yield company.Order(number, number % 10_000, 0, company.LAST_MOMENT)
+        yield company.Order(number, number % accounts, 0, company.LAST_MOMENT)
 
 
 # checks
 
 
-def _all_taken(answers: Answers, count: int) -> None:
+def all_taken(answers: Answers, count: int) -> None:
     if set(answers.statuses) - {200, 202} or answers.statuses.total() != count:
         raise CheckFailed(f"{count} requests were answered with {dict(answers.statuses)}: {answers.refusal}")
 
@@ -290,9 +301,9 @@ async def on_topic(*, bootstrap: str, topic: str, first: int, count: int) -> dic
 @contextmanager
 def _ingest(ground: Ground) -> Iterator[_Ingest]:
     folder = ground.instance.secrets
-    secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+    secret = fresh_secret()
     _write(folder / "bench.secret", secret)
-    _write(folder / "sources.toml", _SOURCES)
+    _write(folder / "sources.toml", SOURCES)
     issuer = Issuer(folder / "issuer", _ISSUER, _AUDIENCE)
     database = ground.database("ingest")
     prefix = ground.topics((INTERACTIONS,))

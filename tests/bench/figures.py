@@ -24,6 +24,8 @@ class Plan:
     accounts: int = 10_000
     conversations: int = 30_000
     batch: int = 5_000
+    seconds: int = 8
+    """How long each step of an open loop lasts."""
 
     def share(self, divisor: int, at_least: int) -> int:
         """A part of the records, for a workload whose single step takes longer."""
@@ -32,7 +34,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One promise. `first`: what the skeleton should reach; `goal`: what is wanted; both None: shown for orientation.
+    """One promise. `first`: what must be reached first; `goal`: what is wanted; both None: shown for orientation.
 
     More is better of a ratio, less of a time.
     """
@@ -45,7 +47,7 @@ class Figure:
     unit: Literal["ratio", "ms"] = "ratio"
 
 
-Verdict = Literal["goal reached", "first mark reached", "falls short", "for orientation"]
+Verdict = Literal["goal reached", "first mark reached", "falls short", "goal not reached", "for orientation"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ class Measured:
     figure: Figure
     samples: tuple[float, ...]
     rates: Mapping[str, float]
+    note: str = ""
+    """What a reader of the number has to know besides."""
 
     @property
     def value(self) -> float:
@@ -64,10 +68,12 @@ class Measured:
     @property
     def verdict(self) -> Verdict:
         """Where the median stands."""
-        if self.figure.first is None:
+        if self.figure.first is None and self.figure.goal is None:
             return "for orientation"
         if self.figure.goal is not None and self._reaches(self.figure.goal):
             return "goal reached"
+        if self.figure.first is None:
+            return "goal not reached"
         return "first mark reached" if self._reaches(self.figure.first) else "falls short"
 
     def _reaches(self, mark: float) -> bool:

@@ -84,6 +84,7 @@ class _Run:
         self._due: deque[float] = deque()
         self._warm = self._left - max(1, self._left // _WARM_UP)
         self._warm_at = 0.0
+        self.began = 0.0
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.answers = Answers()
         self.latencies: list[float] = []
@@ -122,9 +123,9 @@ class _Run:
 
     async def keep_time(self, count: int) -> None:
         assert self._pause is not None
-        began = time.perf_counter()
+        self.began = time.perf_counter()
         for number in range(count):
-            moment = began + number * self._pause
+            moment = self.began + number * self._pause
             if (ahead := moment - time.perf_counter()) > 0:
                 await asyncio.sleep(ahead)
             self.due(moment)
@@ -137,13 +138,21 @@ async def saturate(port: int, requests: Sequence[bytes], connections: int) -> tu
     return run.per_second, run.answers
 
 
-async def steady(
-    port: int, requests: Sequence[bytes], per_second: float, connections: int
-) -> tuple[list[float], Answers]:
-    """Seconds from the moment that each request was due until its answer, sorted."""
+@dataclass(frozen=True, slots=True)
+class Steady:
+    """What came of an open loop. Request n was due at `began` + n / rate, by `time.perf_counter`."""
+
+    latencies: Sequence[float]
+    """Seconds from the moment that each request was due until its answer, sorted; the first tenth does not count."""
+    answers: Answers
+    began: float
+
+
+async def steady(port: int, requests: Sequence[bytes], per_second: float, connections: int) -> Steady:
+    """Sends each request when it is due, as soon as a connection is free."""
     run = _Run(requests, 1 / per_second)
     await _drive(run, port, connections, timed=len(requests))
-    return sorted(run.latencies), run.answers
+    return Steady(sorted(run.latencies), run.answers, run.began)
 
 
 async def _drive(run: _Run, port: int, connections: int, timed: int = 0) -> None:

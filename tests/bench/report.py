@@ -15,7 +15,13 @@ from rich.table import Table
 
 from tests.bench.figures import Measured, Plan
 
-_STYLES = {"goal reached": "green", "first mark reached": "green", "falls short": "red", "for orientation": "dim"}
+_STYLES = {
+    "goal reached": "green",
+    "first mark reached": "green",
+    "falls short": "red",
+    "goal not reached": "yellow",
+    "for orientation": "dim",
+}
 
 
 class Progress:
@@ -54,6 +60,9 @@ def show(console: Console, measured: Sequence[Measured], failures: Mapping[str, 
     short = [one.figure.name for one in measured if one.verdict == "falls short"]
     if short:
         console.print(f"Falls short of what was promised first: {', '.join(short)}.", soft_wrap=True)
+    for one in measured:
+        if one.note and console.is_terminal:
+            console.print(f"{one.figure.name}: {one.note}", markup=False, highlight=False, soft_wrap=True)
     for name, failure in failures.items():
         console.print(f"WRONG: {name}: {failure}", markup=False, highlight=False, soft_wrap=True)
 
@@ -76,6 +85,7 @@ def keep(path: Path, plan: Plan, measured: Sequence[Measured], failures: Mapping
                 "first": one.figure.first,
                 "goal": one.figure.goal,
                 "verdict": one.verdict,
+                "note": one.note,
                 "per_second_on_this_machine": dict(one.rates),
             }
             for one in measured
@@ -109,7 +119,7 @@ def _line(one: Measured) -> str:
     value, spread, first, goal = _numbers(one)
     return (
         f"{one.figure.name}: {value} ({spread}); first {first}, goal {goal}: {one.verdict}"
-        f" - {one.figure.workload} against {one.figure.baseline}"
+        f" - {one.figure.workload} against {one.figure.baseline}" + (f". {one.note}" if one.note else "")
     )
 
 
