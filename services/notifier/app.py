@@ -8,7 +8,7 @@ from services.notifier.channels.mail import MailChannel
 from services.notifier.channels.webhook import WebhookChannel, new_client
 from services.notifier.dispatch import Dispatcher
 from services.notifier.domain.ports import Channel
-from services.notifier.handlers import Handlers
+from services.notifier.handlers import Handlers, Keeping
 from services.notifier.lookout import Lookout
 from services.notifier.poller import Poller
 from services.notifier.settings import NotifierSettings
@@ -20,6 +20,7 @@ from services.notifier.store import (
     destinations,
     gathering,
     people,
+    rebuilds,
     rules,
     watch,
 )
@@ -33,6 +34,7 @@ from services.runtime.freshness import Freshness
 from services.runtime.health import operations_app, postgres_check, status_check
 from services.runtime.outbox import Relay
 from services.runtime.postgres import create_pool
+from services.runtime.rebuild import Rebuild
 from services.runtime.republish import Republisher
 from services.runtime.service import Service, run
 from services.runtime.telemetry import Telemetry
@@ -108,9 +110,30 @@ async def build(settings: NotifierSettings) -> Service:
         begin=begin,
         telemetry=telemetry,
     )
+    shadow = await create_pool(
+        settings.database_url, name=f"{NAME}-rebuild", search_path="rebuild", command_seconds=None
+    )
+    rebuild = Rebuild(
+        service=NAME,
+        settings=settings,
+        topics=(ACCOUNTS, ACTIVITY, KPIS),
+        whole=(KPIS,),
+        handler=Keeping(accounts=accounts, people=people),
+        tables=rebuilds,
+        pool=pool,
+        shadow=shadow,
+        clock=clock,
+        telemetry=telemetry,
+        swapped=look.set,
+    )
     relay = Relay(service=NAME, dsn=settings.database_url, settings=settings, telemetry=telemetry)
     republisher = Republisher(pool, [AlertsAgain()], clock)
-    parts = {"poller": poller.flow, "deliveries": dispatcher.flow, "republish": republisher.probe}
+    parts = {
+        "poller": poller.flow,
+        "deliveries": dispatcher.flow,
+        "republish": republisher.probe,
+        "rebuild": rebuild.probe,
+    }
     flow = Flow(service=NAME, clock=clock, pool=pool, consumers=(consumer,), parts=parts, metrics=telemetry.metrics)
     checks = {
         "postgres": postgres_check(pool),
@@ -125,14 +148,15 @@ async def build(settings: NotifierSettings) -> Service:
         look=look.set,
         deliver=deliver.set,
         republisher=republisher,
+        rebuild=rebuild,
     )
     return Service(
         name=NAME,
         settings=settings,
         operations=operations_app(checks, flow.report, telemetry),
         api=api,
-        components=(consumer, relay, poller, dispatcher, republisher),
-        resources=(hooks.aclose, inside.aclose, api_pool.close, pool.close),
+        components=(consumer, relay, poller, dispatcher, republisher, rebuild),
+        resources=(hooks.aclose, inside.aclose, api_pool.close, shadow.close, pool.close),
     )
 
 

@@ -1,6 +1,7 @@
 """What comes over Kafka: accounts, users, teams, KPIs and activity become state and due times. Nothing fires here."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -24,42 +25,31 @@ _ONE_SHOT: tuple[RuleName, ...] = tuple(name for name, rule in RULES.items() if 
 _LASTING: tuple[RuleName, ...] = tuple(name for name, rule in RULES.items() if not rule.one_shot)
 
 
-class Handlers:
-    """Applies batches. Whole states: a version that is not greater than the known one changes nothing."""
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a batch touched: the accounts as they are now, and those whose one-shot rules must be looked at."""
 
-    def __init__(
-        self,
-        *,
-        accounts: AccountTables,
-        people: PeopleTables,
-        rules: RuleTables,
-        alerts: AlertTables,
-        watch: WatchTables,
-        zone: ZoneInfo,
-        limit: timedelta,
-    ) -> None:
-        """`limit`: a record that is older on its arrival waited somewhere, and so did others."""
+    watched: Mapping[str, Watched]
+    one_shot: set[str]
+
+
+class Keeping:
+    """Keeps what is newer. Whole states: a version that is not greater than the known one changes nothing."""
+
+    def __init__(self, *, accounts: AccountTables, people: PeopleTables) -> None:
         self._accounts = accounts
         self._people = people
-        self._rules = rules
-        self._alerts = alerts
-        self._watch = watch
-        self._zone = zone
-        self._limit = limit
 
     def decode(self, record: Record) -> Received[Known]:
         """Read one record; raise `Unreadable` when that is impossible."""
-        envelope = Envelope.from_headers(record.headers)
-        model = decode(envelope, record.value, _TYPES)
-        assert isinstance(model, Known)  # noqa: S101 - one of _TYPES
-        return Received(record, model, envelope)
+        return decode_record(record)
 
-    async def handle(self, connection: asyncpg.Connection, batch: Sequence[Received[Known]], now: datetime) -> None:
-        """Keep what is newer, then say when each rule of the touched accounts is to be looked at."""
-        oldest = min(one.envelope.recordedtime for one in batch)
-        if now - oldest > self._limit:
-            # Said before anything else is locked, and committed with the first state that may be out of date.
-            await self._watch.absent(connection, oldest, "records that waited are being caught up")
+    async def handle(self, connection: asyncpg.Connection, batch: Sequence[Received[Known]], _now: datetime) -> None:
+        """Keep it, and nothing else: what a rebuild does."""
+        await self.keep(connection, batch)
+
+    async def keep(self, connection: asyncpg.Connection, batch: Sequence[Received[Known]]) -> Kept:
+        """Keep what is newer, under the locks of the accounts that it concerns."""
         attributions = [one.event for one in batch if isinstance(one.event, Attribution)]
         users = [one.event for one in batch if isinstance(one.event, User)]
         await self._people.save_teams(connection, [one.event for one in batch if isinstance(one.event, Team)])
@@ -76,7 +66,45 @@ class Handlers:
             await self._accounts.save(connection, list(changed.values()))
             await self._people.save_people(connection, newer)
         one_shot = signalled | {account.account_id for account in newer}
-        await self._look_again(connection, {**watched, **changed}, now, one_shot)
+        return Kept({**watched, **changed}, one_shot)
+
+
+class Handlers:
+    """Applies batches: keeps what is newer, and says when rules are to be looked at."""
+
+    def __init__(
+        self,
+        *,
+        accounts: AccountTables,
+        people: PeopleTables,
+        rules: RuleTables,
+        alerts: AlertTables,
+        watch: WatchTables,
+        zone: ZoneInfo,
+        limit: timedelta,
+    ) -> None:
+        """`limit`: a record that is older on its arrival waited somewhere, and so did others."""
+        self._keeping = Keeping(accounts=accounts, people=people)
+        self._accounts = accounts
+        self._rules = rules
+        self._alerts = alerts
+        self._watch = watch
+        self._zone = zone
+        self._limit = limit
+
+    def decode(self, record: Record) -> Received[Known]:
+        """Read one record; raise `Unreadable` when that is impossible."""
+        return decode_record(record)
+
+    async def handle(self, connection: asyncpg.Connection, batch: Sequence[Received[Known]], now: datetime) -> None:
+        """Keep what is newer, then say when each rule of the touched accounts is to be looked at."""
+        # What is said again says nothing of how late we are.
+        recorded = [one.envelope.recordedtime for one in batch if one.envelope.republished is None]
+        if recorded and now - min(recorded) > self._limit:
+            # Said before anything else is locked, and committed with the first state that may be out of date.
+            await self._watch.absent(connection, min(recorded), "records that waited are being caught up")
+        kept = await self._keeping.keep(connection, batch)
+        await self._look_again(connection, kept.watched, now, kept.one_shot)
 
     async def _look_again(
         self, connection: asyncpg.Connection, watched: Mapping[str, Watched], now: datetime, one_shot: set[str]
@@ -96,6 +124,14 @@ class Handlers:
                 at_once = (key, rule) in causes
                 looks.append(Due(key, rule, AT_ONCE if at_once else _due(view, versions[rule], now)))
         await self._rules.save_due(connection, looks)
+
+
+def decode_record(record: Record) -> Received[Known]:
+    """Read one record; raise `Unreadable` when that is impossible."""
+    envelope = Envelope.from_headers(record.headers)
+    model = decode(envelope, record.value, _TYPES)
+    assert isinstance(model, Known)  # noqa: S101 - one of _TYPES
+    return Received(record, model, envelope)
 
 
 def _due(view: AccountView, version: RuleVersion, now: datetime) -> datetime | None:

@@ -10,6 +10,8 @@ from services.notifier.api.scope import Scope, Tables
 from services.runtime import problems, republish_api
 from services.runtime.dead_letter_api import router as dead_letters
 from services.runtime.limits import Limits
+from services.runtime.rebuild_api import Rebuilding
+from services.runtime.rebuild_api import router as rebuilding
 from services.runtime.republish import Republisher
 from services.runtime.telemetry import Telemetry
 
@@ -23,6 +25,7 @@ def create_api(
     look: Callable[[], None],
     deliver: Callable[[], None],
     republisher: Republisher,
+    rebuild: Rebuilding,
 ) -> FastAPI:
     """Return the application. `look` and `deliver` wake poller and dispatcher after a committed change."""
     app = FastAPI(title="Tenure notifier", version="1", docs_url=None, redoc_url=None)
@@ -33,4 +36,5 @@ def create_api(
     app.include_router(delivery_routes.router(scope, tables, secrets, deliver))
     app.include_router(dead_letters(pool=scope.pool, verifier=scope.verifier, clock=scope.clock))
     app.include_router(republish_api.router(republisher, scope.verifier))
+    app.include_router(rebuilding(rebuild, scope.verifier))
     return app

@@ -103,6 +103,11 @@ class House:
         """The connection string of the API's role."""
         return self._dsn.api
 
+    @property
+    def owner_dsn(self) -> str:
+        """The connection string of who may see and change everything."""
+        return self._dsn.owner
+
     def step(self, moment: datetime) -> None:
         """Move the clock."""
         self.now = moment
