@@ -12,7 +12,20 @@ import typer
 from deploy.databases import MigrationFault
 from deploy.local.processes import LocalFault
 from deploy.topics import TopicsFault
-from services.cli import alerts, databases, dead_letters, demo, imports, processes, status, tokens, topics
+from services.cli import (
+    alerts,
+    databases,
+    dead_letters,
+    demo,
+    imports,
+    processes,
+    rebuild,
+    republish,
+    restored,
+    status,
+    tokens,
+    topics,
+)
 from services.cli.faults import CommandFault
 from services.runtime.settings import SettingsError
 
@@ -26,6 +39,9 @@ COMMANDS: tuple[Callable[[typer.Typer], None], ...] = (
     imports.register,
     alerts.register,
     dead_letters.register,
+    rebuild.register,
+    republish.register,
+    restored.register,
     demo.register,
 )
 

@@ -307,6 +307,26 @@ def letter_command(played: Scene, *words: str) -> str:
     return done.stdout
 
 
+def test_metrics_is_rebuilt_to_the_same_values_although_it_is_killed(played: Scene) -> None:
+    system, before = played.theatre.system, played.fingerprint()["kpis"]
+    published = len(read_all(system.kafka.bootstrap, KPIS.name))
+    addresses = ["--url", system.url("metrics"), "--accounts-url", system.url("accounts")]
+    command = [sys.executable, "-m", "services.cli.app", "rebuild", "metrics", *addresses]
+    command += ["--token-file", str(played.token_file()), "--json"]
+    headers = {"authorization": f"Bearer {played.token_file().read_text()}"}
+    begun = httpx2.post(f"{system.url('metrics')}/v1/rebuild", headers=headers).raise_for_status().json()
+    system.restart("metrics")
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
+    ended = json.loads(done.stdout)
+    found = ended["found"]
+    assert ended["rebuild_id"] == begun["rebuild_id"]
+    assert (found["accounts"], found["different_accounts"]) == (len(played.accounts), 0)
+    assert (found["different_roll_ups"], found["different_copies"]) == (0, {})
+    played.theatre.player.wait_until_drained()
+    assert played.fingerprint()["kpis"] == before
+    assert len(read_all(system.kafka.bootstrap, KPIS.name)) == published
+
+
 def test_sent_twice_and_in_another_order_everything_comes_out_the_same(plain: dict[str, Any]) -> None:
     with scene(times=2, shuffle=disordered(7)) as again:
         again.begin()
