@@ -29,7 +29,7 @@ from deploy.local.kafka import LocalKafka
 from deploy.local.postgres import LocalPostgres
 from deploy.local.processes import LocalFault, ProcessRecord
 from deploy.topics import create_topics, delete_topics
-from tests.databases import clone_database, drop_database
+from tests.databases import clone_database, copy_database, drop_database
 
 T = TypeVar("T")
 _DIRECTORY = pytest.StashKey[Path]()
@@ -176,5 +176,20 @@ def database(postgres_admin: str) -> Iterator[Callable[[str], DatabaseAccess]]:
         return cloned
 
     yield clone
+    for name in made:
+        run_blocking(drop_database(postgres_admin, name))
+
+
+@pytest.fixture
+def backup(postgres_admin: str) -> Iterator[Callable[[DatabaseAccess], DatabaseAccess]]:
+    """`backup(access)`: a copy of a database as it is now; nobody may be connected to it meanwhile."""
+    made: list[str] = []
+
+    def copy(source: DatabaseAccess) -> DatabaseAccess:
+        copied = run_blocking(copy_database(postgres_admin, source))
+        made.append(copied.name)
+        return copied
+
+    yield copy
     for name in made:
         run_blocking(drop_database(postgres_admin, name))

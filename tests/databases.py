@@ -40,6 +40,17 @@ async def clone_database(admin_dsn: str, service: str) -> DatabaseAccess:
     return access(admin_dsn, service, passwords, name)
 
 
+async def copy_database(admin_dsn: str, source: DatabaseAccess) -> DatabaseAccess:
+    """A copy of a test's database as it is now, to which nobody may be connected: a backup, made and restored."""
+    connection = await asyncpg.connect(admin_dsn)
+    try:
+        name = f"test_{source.service}_{uuid.uuid4().hex[:12]}"
+        await create_database(connection, source.service, name, template=source.name)
+    finally:
+        await connection.close()
+    return access(admin_dsn, source.service, _passwords(admin_dsn), name)
+
+
 async def drop_database(admin_dsn: str, name: str) -> None:
     """Drops a test's database, and ends the connections that it forgot."""
     connection = await asyncpg.connect(admin_dsn)

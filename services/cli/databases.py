@@ -53,11 +53,12 @@ def migrate_command(
     if owner_url is not None and len(wanted) != 1:
         raise CommandFault("A connection URL belongs to one service; name it: tenure migrate accounts --owner-url …")
     for service in wanted:
-        migrate(service, owner_url or _local_owner(service, instance))
+        migrate(service, owner_url or local_owner(service, instance))
         typer.echo(f"{service}: up to date")
 
 
-def _local_owner(service: str, instance: str | None) -> str:
+def local_owner(service: str, instance: str | None) -> str:
+    """Return the owner's connection URL of a service's database in a system of this checkout."""
     found = running_instance(instance)
     server = LocalPostgres.running(found.directory / "postgres")
     known = json.loads((found.secrets / "database-passwords.json").read_text())
