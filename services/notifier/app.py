@@ -106,6 +106,7 @@ async def build(settings: NotifierSettings) -> Service:
         channels=channels,
         zone=zone,
         first_retry=settings.first_retry,
+        lease_seconds=settings.delivery_lease_seconds,
         wake=deliver,
         begin=begin,
         telemetry=telemetry,

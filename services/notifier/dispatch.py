@@ -19,9 +19,6 @@ from services.runtime.flow import Part
 from services.runtime.postgres import acquire, transaction
 from services.runtime.telemetry import Telemetry
 
-_LEASE_SECONDS = 15.0
-"""Renewed while an attempt runs; so long after a process died or stood still, another takes over."""
-_RENEW_SECONDS = 4.0
 _MAIL_AT_ONCE = 8
 _HOOKS_AT_ONCE = 64
 _IDLE_SECONDS = 2.0
@@ -39,16 +36,21 @@ class Dispatcher:
         channels: Mapping[str, Channel],
         zone: ZoneInfo,
         first_retry: timedelta,
+        lease_seconds: float,
         wake: asyncio.Event,
         begin: asyncio.Event,
         telemetry: Telemetry,
     ) -> None:
-        """`begin` is set by whoever knows whether mail must be held because we were away; nothing is sent before."""
+        """`lease_seconds` after a replica died or stood still another takes over what it was delivering.
+
+        `begin` is set by whoever knows whether mail must be held because we were away; nothing is sent before.
+        """
         self._pool = pool
         self._deliveries = deliveries
         self._channels = channels
         self._zone = zone
         self._first_retry = first_retry
+        self._lease_seconds = lease_seconds
         self._wake = wake
         self._begin = begin
         self._metrics = telemetry.metrics
@@ -115,7 +117,7 @@ class Dispatcher:
                 busy=busy,
                 mail_free=max(_MAIL_AT_ONCE - mails, 0),
                 limit=_MAIL_AT_ONCE + _HOOKS_AT_ONCE - len(self._attempts),
-                for_seconds=_LEASE_SECONDS,
+                for_seconds=self._lease_seconds,
                 zone=self._zone,
             )
             soon = await self._deliveries.next_attempt_in(connection)
@@ -139,13 +141,13 @@ class Dispatcher:
 
     async def _keep_leases(self) -> None:
         while True:
-            await asyncio.sleep(_RENEW_SECONDS)
+            await asyncio.sleep(self._lease_seconds / 4)
             running = list(self._attempts.values())
             if not running:
                 continue
             try:
                 async with acquire(self._pool) as connection:
-                    await self._deliveries.renew(connection, running, _LEASE_SECONDS)
+                    await self._deliveries.renew(connection, running, self._lease_seconds)
             except Exception as error:  # noqa: BLE001 - a lease that runs out costs a second attempt, under the same key
                 _log.warning("leases of deliveries not renewed", error=type(error).__name__)
 

@@ -30,6 +30,9 @@ class NotifierSettings(RuntimeSettings):
         default=15, gt=0, le=3600, description="first wait after a failed delivery; it doubles up to an hour"
     )
 
+    delivery_lease_seconds: float = Field(
+        default=15, ge=1, le=600, description="so long after a replica died, another takes its deliveries over"
+    )
     catch_up_after_seconds: float = Field(
         default=300,
         ge=1,

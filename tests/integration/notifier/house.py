@@ -6,6 +6,8 @@ import asyncio
 import email
 import email.policy
 import json
+import os
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -60,13 +62,19 @@ class Mailbox:
     answer: str = "250 OK"
     messages: list[EmailMessage] = field(default_factory=list)
     seen: int = 0
+    cut: int = 0
+    """So many messages are taken, but never acknowledged: the server hangs up."""
 
-    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
+    async def handle_DATA(self, server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
         """Keep a message, or refuse it."""
         self.seen += 1
         if self.answer.startswith("250"):
             content = envelope.original_content or b""
             self.messages.append(email.message_from_bytes(content, policy=email.policy.default))
+        if self.cut:
+            self.cut -= 1
+            assert isinstance(server.transport, asyncio.Transport)
+            server.transport.abort()
         return self.answer
 
 
@@ -282,6 +290,18 @@ class House:
         other = await build(load(NotifierSettings, self._settings))
         await self._running.enter_async_context(other.running())
 
+    async def spawn(self, failpoints: Path) -> asyncio.subprocess.Process:
+        """Start a replica as a process of its own that obeys the orders in a folder; the caller ends it."""
+        given = {**os.environ, **self._settings, "TENURE_FAILPOINTS": str(failpoints)}
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "services.notifier.app",
+            env=given,
+            stderr=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+        )
+
     async def _start(self) -> None:
         self.service = await build(load(NotifierSettings, self._settings))
         await self._running.enter_async_context(self.service.running())
@@ -326,6 +346,7 @@ async def a_house(
         "CONSOLE_URL": "https://tenure.brightwell.example",
         "ALLOWED_NETWORKS": "127.0.0.0/8",
         "DELIVERY_RETRY_SECONDS": "0.2",
+        "DELIVERY_LEASE_SECONDS": "2",
         "SECRETS_DIR": str(folder / "secrets"),
         **(more or {}),
     }

@@ -1,0 +1,146 @@
+"""Deliveries while processes and the other side break: the same key every time, and nobody else waits."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_httpserver import HTTPServer
+from werkzeug import Request, Response
+
+from services.notifier.failpoints import NotifierFailpoint
+from tests.integration.notifier.house import House, until
+from tests.integration.notifier.test_delivery import deliveries, hook, people
+from tests.unit.notifier.states import account, left, touched
+
+
+def order(folder: Path, point: NotifierFailpoint, action: str) -> Path:
+    """Have whoever reaches the place first killed or stopped; return the folder."""
+    folder.mkdir(exist_ok=True)
+    (folder / "notifier.json").write_text(json.dumps({point.value: {"action": action}}))
+    return folder
+
+
+def receiver(httpserver: HTTPServer) -> list[str]:
+    """A web hook that keeps the keys of what it gets."""
+    keys: list[str] = []
+
+    def receive(request: Request) -> Response:
+        keys.append(request.headers["webhook-id"])
+        return Response("", 200)
+
+    httpserver.expect_request("/hook").respond_with_handler(receive)
+    return keys
+
+
+async def delivered(house: House, number: int) -> list[dict[str, Any]]:
+    async def ask() -> list[dict[str, Any]] | None:
+        found = await deliveries(house, state="delivered")
+        return found if len(found) == number else None
+
+    return await until(ask, f"{number} deliveries")
+
+
+@pytest.mark.parametrize(
+    ("point", "calls"), [(NotifierFailpoint.DELIVERY_CLAIMED, 1), (NotifierFailpoint.DELIVERY_SENT, 2)]
+)
+async def test_a_replica_that_is_killed_leaves_its_deliveries_to_another_under_the_same_key(
+    house: House, tmp_path: Path, httpserver: HTTPServer, point: NotifierFailpoint, calls: int
+) -> None:
+    keys = receiver(httpserver)
+    await people(house)
+    await hook(house, tmp_path, httpserver.url_for("/hook"))
+    await house.drained()
+    await house.stop()
+    killed = await house.spawn(order(tmp_path / "orders", point, "kill"))
+    await house.say(account(), touched(days_ago=1), left(sources=()))
+    assert await asyncio.wait_for(killed.wait(), 60) == -signal.SIGKILL
+    await house.start()
+    told = await delivered(house, 2)
+    assert await house.steps() == ["opened"]
+    assert {delivery["delivery_id"] for delivery in told if delivery["kind"] == "webhook"} == set(keys)
+    identities = [mail["Message-ID"] for mail in house.mailbox.messages]
+    assert len(set(identities)) == 1
+    assert len(keys) + len(identities) <= 1 + calls
+
+
+async def test_a_replica_that_stands_still_is_overtaken_and_does_no_harm_when_it_wakes_up(
+    house: House, tmp_path: Path, httpserver: HTTPServer
+) -> None:
+    keys = receiver(httpserver)
+    await people(house)
+    await hook(house, tmp_path, httpserver.url_for("/hook"))
+    await house.drained()
+    await house.stop()
+    asleep = await house.spawn(order(tmp_path / "orders", NotifierFailpoint.DELIVERY_CLAIMED, "stop"))
+    try:
+        await house.say(account(), touched(days_ago=1), left(sources=()))
+
+        async def stopped() -> bool:
+            log = tmp_path / "orders" / "hits.log"
+            return log.exists() and "delivery.claimed stop" in log.read_text()
+
+        await until(stopped, "the replica to stand still", 60)
+        await house.start()
+        before = await delivered(house, 2)
+        assert (len(keys), len(house.mailbox.messages)) == (1, 1)
+        asleep.send_signal(signal.SIGCONT)
+        asleep.terminate()
+        assert await asyncio.wait_for(asleep.wait(), 60) == 0
+        assert {delivery["delivery_id"] for delivery in before} == {
+            delivery["delivery_id"] for delivery in await deliveries(house, state="delivered")
+        }
+        # What it had claimed it may send once more: under the same key.
+        assert (len(set(keys)), len({mail["Message-ID"] for mail in house.mailbox.messages})) == (1, 1)
+    finally:
+        if asleep.returncode is None:
+            asleep.kill()
+            await asleep.wait()
+
+
+async def test_a_mail_server_that_hangs_up_after_the_message_gets_the_same_message_again(house: House) -> None:
+    identities = []
+
+    async def cut() -> bool:
+        return house.mailbox.cut == 0 and len(house.mailbox.messages) == 2
+
+    house.mailbox.cut = 1
+    await people(house)
+    await house.say(account(), touched(days_ago=1), left(sources=()))
+    await until(cut, "the second attempt")
+    identities = [mail["Message-ID"] for mail in house.mailbox.messages]
+    assert identities[0] == identities[1]
+    (delivery,) = await delivered(house, 1)
+    assert delivery["attempts"] == 2
+
+
+async def test_who_asks_to_be_left_alone_is_and_nobody_else_waits(
+    house: House, tmp_path: Path, httpserver: HTTPServer
+) -> None:
+    calls: list[str] = []
+
+    def receive(request: Request) -> Response:
+        calls.append(request.headers["webhook-id"])
+        return Response("", 429, headers={"retry-after": "3600"}) if len(calls) == 1 else Response("", 200)
+
+    httpserver.expect_request("/hook").respond_with_handler(receive)
+    await people(house)
+    destination = await hook(house, tmp_path, httpserver.url_for("/hook"))
+    await house.say(account(), touched(days_ago=1), left(sources=()))
+    await house.mailed(1)
+    await house.drained()
+    await house.say(left(version=2, present=False))
+    report = await house.drained()
+    assert (len(calls), report["parts"]["deliveries"]["retrying"]) == (1, 2)
+    await house.execute("update destination set not_before = now()")
+    await house.execute("update delivery set next_attempt_at = now() where state = 'waiting'")
+
+    async def arrived() -> bool:
+        return len(await deliveries(house, destination=destination, state="delivered")) == 2
+
+    await until(arrived, "both steps")
+    assert len(calls) == 3
