@@ -258,7 +258,7 @@ def _port_in(data: Path) -> int:
 
 
 def _configuration(port: int, *, durable: bool) -> str:
-    durability = "" if durable else "fsync = off\nsynchronous_commit = off\nfull_page_writes = off\n"
+    durability = "" if durable else "fsync = off\nfull_page_writes = off\n"
     return f"""
 # Tenure, on one machine
 listen_addresses = '127.0.0.1'

@@ -16,7 +16,7 @@ from services.runtime.backoff import Backoff, pause
 from services.runtime.clock import Clock
 from services.runtime.faults import Fault, Unfinished, judge
 from services.runtime.flow import ConsumerFlow
-from services.runtime.offsets import Partition, Position
+from services.runtime.offsets import Partition, Position, WentBack
 from services.runtime.postgres import acquire, transaction
 from services.runtime.processing import BatchProcessor, Ours, Outcome
 from services.runtime.records import BatchHandler, Received, Record, T
@@ -238,7 +238,7 @@ class BatchConsumer(Generic[T]):
         records = [Record(names[r.topic], r.partition, r.offset, r.key, r.value, r.headers) for r in batch]
         ends = {(names[tp.topic], tp.partition): end for tp, end in self._ends.items()}
         try:
-            outcome = await self._processor.process(records, ends)
+            outcome = await self._processor.process(records, ends, self._saved)
         except Ours as ours:
             self._give_back()
             self._stop_for(str(ours))
@@ -248,6 +248,8 @@ class BatchConsumer(Generic[T]):
             raise
         except Exception as error:
             self._give_back()
+            if isinstance(error, WentBack):
+                self._read_again()
             # Nothing that a record can cause gets here, so whatever it is, trying again is all there is to do.
             await self.wait_out(error)
             raise
@@ -327,15 +329,30 @@ class BatchConsumer(Generic[T]):
 
     async def _checkpoint(self) -> None:
         """Store positions that passed transaction markers, so that other replicas see no lag there."""
+        if self._in_flight:
+            return
+        committed = dict(self._saved)
         moved = {
             partition: Position(offset, None)
             for partition, offset in self._live().items()
-            if offset > (self._saved[partition].next_offset if partition in self._saved else -1)
+            if offset > (committed[partition].next_offset if partition in committed else -1)
         }
-        if moved and not self._in_flight:
-            async with acquire(self._pool) as connection:
+        async with acquire(self._pool) as connection:
+            stored = await offsets.load(connection, self._group, list(self._names.values()))
+            try:
+                offsets.check_kept({partition: at.next_offset for partition, at in stored.items()}, committed)
+            except WentBack as error:
+                _log.error("reading again", why=str(error))
+                self._read_again()
+                return
+            if moved and not self._in_flight:
                 await offsets.save(connection, self._group, moved)
-            self._saved |= moved
+                self._saved |= moved
+
+    def _read_again(self) -> None:
+        """Believe the database about where we are: it is older than what we remember."""
+        self._saved = {}
+        self._placed = None
 
     def _set_status(self, status: str) -> None:
         self._status = status

@@ -12,12 +12,25 @@ import asyncpg
 Partition = tuple[str, int]
 
 
+class WentBack(ConnectionError):
+    """The database is older than what was committed to it: it was restored, or a replica took over that lagged."""
+
+
 @dataclass(frozen=True, slots=True)
 class Position:
     """`next_offset`: the first offset not yet processed. `recordedtime`: that of the last record processed, if any."""
 
     next_offset: int
     recordedtime: datetime | None
+
+
+def check_kept(stored: Mapping[Partition, int], committed: Mapping[Partition, Position]) -> None:
+    """Raise `WentBack` where less is stored than we have committed; a stored offset never goes back by itself."""
+    for partition, offset in stored.items():
+        position = committed.get(partition)
+        if position is not None and offset < position.next_offset:
+            message = f"the database has forgotten {partition[0]}/{partition[1]} from {offset} on; it is read again"
+            raise WentBack(message)
 
 
 async def load(connection: asyncpg.Connection, group: str, topics: Sequence[str]) -> dict[Partition, Position]:

@@ -25,6 +25,7 @@ from services.runtime.records import BatchHandler, Received, Record, T
 from services.runtime.telemetry import Telemetry
 
 _log = structlog.get_logger(__name__)
+_NOTHING: Mapping[Partition, Position] = {}
 # Who reports from outside. What any other producer writes is ours, and so are errors that it causes.
 _OUTSIDE = frozenset({"outside", "ingest"})
 
@@ -67,19 +68,32 @@ class BatchProcessor(Generic[T]):
         self._telemetry = telemetry
         self._blame = Blame(fault_threshold)
 
-    async def process(self, records: Sequence[Record], ends: Mapping[Partition, int]) -> Outcome:
+    async def process(
+        self,
+        records: Sequence[Record],
+        ends: Mapping[Partition, int],
+        committed: Mapping[Partition, Position] = _NOTHING,
+    ) -> Outcome:
         """Apply `records` (per partition in the order of offsets) and move the offsets of their partitions to `ends`.
 
-        Records below the stored offsets were done before and are skipped. Raises `Ours`, or the infrastructure's
-        fault as it came; in both cases nothing was kept and the batch may be tried again.
+        Records below the stored offsets were done before and are skipped; `committed` is what this process knows to
+        have stored earlier. Raises `Ours`, `WentBack`, or the infrastructure's fault as it came; in each case nothing
+        was kept and the batch may be tried again.
         """
         now = self._clock.now()
         with _uncollected():
-            return await self._process(records, ends, now)
+            return await self._process(records, ends, committed, now)
 
-    async def _process(self, records: Sequence[Record], ends: Mapping[Partition, int], now: datetime) -> Outcome:
+    async def _process(
+        self,
+        records: Sequence[Record],
+        ends: Mapping[Partition, int],
+        committed: Mapping[Partition, Position],
+        now: datetime,
+    ) -> Outcome:
         async with transaction(self._pool) as connection:
             stored = await offsets.lock(connection, self._group, ends)
+            offsets.check_kept(stored, committed)
             reach(RuntimeFailpoint.BATCH_LOCKED)
             fresh = [record for record in records if record.offset >= stored[record.topic, record.partition]]
             attempt = _Attempt(self._handler, connection, now, self._service, self._internal, self._blame)
