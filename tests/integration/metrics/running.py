@@ -87,7 +87,10 @@ class Running:
         """What /flow says now; nothing while something is away."""
         base = f"http://127.0.0.1:{self.service.operations_port}"
         async with httpx.AsyncClient(base_url=base, timeout=GENEROUS) as client:
-            answer = await client.get("/flow")
+            try:
+                answer = await client.get("/flow")
+            except httpx.ConnectError:  # it has only just been started
+                return {}
         return dict(answer.json()) if answer.status_code == httpx.codes.OK else {}
 
     async def drained(self) -> dict[str, Any]:

@@ -1,0 +1,77 @@
+"""Restored from an older backup: nobody is told twice under another key, and versions never go back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.message import EmailMessage
+
+import asyncpg
+
+from deploy.databases import DatabaseAccess
+from services.runtime.restoring import restored
+from tests.integration.notifier.house import House, until
+from tests.integration.notifier.test_catch_up import company, silence
+from tests.unit.notifier.states import NOON
+
+DAY = timedelta(days=1)
+
+
+async def restore(house: House, backup: DatabaseAccess) -> None:
+    """What an operator does: an older database, and `tenure restored notifier`."""
+    house.restore(backup)
+    connection = await asyncpg.connect(backup.owner)
+    try:
+        async with connection.transaction():
+            await restored(connection, ["alerts"], datetime.now(UTC), "a test")
+    finally:
+        await connection.close()
+
+
+def keys(mails: list[EmailMessage]) -> dict[str, set[str]]:
+    """Under which ids each person was told of each account."""
+    found: dict[str, set[str]] = {}
+    for mail in mails:
+        body = mail.get_body(("plain",))
+        assert body is not None
+        for name in ("Acme", "Bolt", "Cray", "Dorn"):
+            if f"No touch with {name}" in body.get_content():
+                found.setdefault(name, set()).add(str(mail["Message-ID"]))
+    return found
+
+
+async def test_after_a_restore_nobody_is_told_again_under_another_key_and_versions_rise(
+    house: House, backup: Callable[[DatabaseAccess], DatabaseAccess]
+) -> None:
+    await company(house)
+    await house.say(silence("Dorn", 15, version=2))
+    await house.mailed(1)
+    await house.stop()
+    older = backup(house.database)
+    await house.start()
+    # Told one by one after the backup was made; the restored database knows nothing of it.
+    house.step(NOON + DAY + timedelta(hours=1))
+    assert await house.steps() == ["opened"] * 4
+    await house.mailed(4)
+    before = keys(house.mailbox.messages)
+    await house.stop()
+    await restore(house, older)
+    # While it was away somebody was called, and nobody else was.
+    await house.say(silence("Bolt", -1, version=2))
+    house.step(NOON + DAY + timedelta(hours=2))
+    await house.start()
+    events = await house.said()
+
+    async def told_again() -> bool:
+        return len(house.mailbox.messages) == 6
+
+    await until(told_again, "what may not have arrived")
+    assert keys(house.mailbox.messages) == before
+    assert {len(ids) for ids in before.values()} == {1}
+    by_account: dict[str, list[int]] = {}
+    for event in events:
+        by_account.setdefault(event.account_id, []).append(event.version >> 40)
+    assert all(epochs[0] == 1 for epochs in by_account.values())
+    latest = {event.alert_id: event for event in events}
+    assert len(latest) == 4
+    assert all(event.version >> 40 > 1 for event in latest.values() if "Dorn" not in event.title)
