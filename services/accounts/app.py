@@ -37,7 +37,7 @@ async def build(settings: AccountsSettings) -> Service:
     telemetry = Telemetry("accounts", settings)
     clock = build_clock(settings)
     verifier = TokenVerifier.from_settings(settings)
-    pool = await create_pool(settings.database_url, name="accounts")
+    pool = await create_pool(settings.database_url, name="accounts", command_seconds=settings.answer_seconds)
     fold = Fold(InteractionTables, settings.zone)
     runner = JobRunner(pool, fold, jobs)
     consumer = BatchConsumer(

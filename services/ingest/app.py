@@ -30,7 +30,7 @@ async def build(settings: IngestSettings) -> Service:
     file, sources = read_sources(settings)
     telemetry = Telemetry("ingest", settings)
     clock = build_clock(settings)
-    pool = await create_pool(settings.database_url, name="ingest")
+    pool = await create_pool(settings.database_url, name="ingest", command_seconds=settings.answer_seconds)
     verifier = TokenVerifier.from_settings(settings) if settings.auth_jwks_file else None
     publisher = Publisher(settings.physical(INTERACTIONS.name), settings)
     presence = BrokerPresence(settings, INTERACTIONS)

@@ -64,6 +64,9 @@ class RuntimeSettings(BaseSettings):
     session_seconds: float = Field(
         default=10, ge=1, le=300, description="silence after which the consumer group gives a replica's partitions away"
     )
+    answer_seconds: float = Field(
+        default=120, ge=1, description="longest wait for one answer of the database; a silent connection is given up"
+    )
     stall_after: float = Field(
         default=300, ge=1, description="seconds with lag but without progress until a consumer is not ready"
     )
