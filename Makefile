@@ -51,7 +51,9 @@ check: lint
 test: lint
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope
 
+# What the bench compares with has an environment of its own; where it cannot be had, the bench says so and goes on.
 bench: dev
+	@$(PYTHON) deploy/bootstrap.py bench || true
 	@$(BIN)/python -m tests.bench
 
 # After a change of the dependencies in pyproject.toml: the same versions where they still fit.
@@ -69,7 +71,9 @@ lock: dev
 	  pyproject.toml -o requirements/dev.lock
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --group local \
 	  pyproject.toml -c requirements/dev.lock -o requirements/local.lock
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --group pyproject.toml:bench \
+	  -o requirements/bench.lock
 
 clean:
 	@test ! -x $(BIN)/tenure || $(BIN)/tenure down --purge
-	rm -rf .venv .tenure .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-bench .tenure .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,8 +1,9 @@
 """Makes .venv from a lock file, once: `python3 deploy/bootstrap.py local|dev`. The standard library is all it has.
 
-`local` is what the demo needs, `dev` what tests and checks need on top. Every package is verified by its hash, none is
-built here. A stamp in .venv says which lock files are installed: with that, a second run is over at once and needs no
-network.
+`local` is what the demo needs, `dev` what tests and checks need on top. `bench` is what the bench compares with, in an
+environment of its own (.venv-bench): those packages want other versions than ours. Every package is verified by its
+hash, none is built here. A stamp says which lock files are installed: with that, a second run is over at once and needs
+no network.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 VENV = CHECKOUT / ".venv"
-PYTHON = VENV / "bin" / "python"
-LOCKS = {name: CHECKOUT / "requirements" / f"{name}.lock" for name in ("local", "dev")}
-CONTAINS = {"local": ("local",), "dev": ("dev", "local")}  # dev.lock has everything that local.lock has
+PEERS = CHECKOUT / ".venv-bench"
+LOCKS = {name: CHECKOUT / "requirements" / f"{name}.lock" for name in ("local", "dev", "bench")}
+CONTAINS = {"local": ("local",), "dev": ("dev", "local"), "bench": ("bench",)}  # dev.lock has all of local.lock
 
-_ROOM = {"local": 1200 * 2**20, "dev": 1800 * 2**20}  # bytes, with what pip needs meanwhile
+_ROOM = {"local": 1200 * 2**20, "dev": 1800 * 2**20, "bench": 400 * 2**20}  # bytes, with what pip needs meanwhile
 _PLAIN_EVERY = 20  # packages between two lines where there is no terminal
 _INTERRUPTED = 130  # what shells expect after Ctrl-C
 _NO_NETWORK = re.compile(
@@ -92,18 +93,17 @@ def main(arguments: list[str]) -> int:
 
 
 def set_up(kind: str, progress: Progress) -> None:
-    """Returns when .venv has what the lock file of this kind says. Raises SetupFault."""
+    """Returns when the environment has what the lock file of this kind says. Raises SetupFault."""
     with _one_at_a_time():
         wanted = _stamp(kind)
-        if not _usable(PYTHON):
+        if not _usable(_python(kind)):
             create_venv(kind, progress)
-        if _stamp_file(kind).is_file() and _stamp_file(kind).read_text() == wanted:
+        if not _stamp_file(kind).is_file() or _stamp_file(kind).read_text() != wanted:
+            require_room(kind)
+            progress.step(f"installing what requirements/{kind}.lock lists, verified by hash (once)")
+            _install(_python(kind), LOCKS[kind], progress)
+        if _venv(kind) == VENV:
             _link_project()
-            return
-        require_room(kind)
-        progress.step(f"installing what requirements/{kind}.lock lists, verified by hash (once)")
-        _install(LOCKS[kind], progress)
-        _link_project()
         for contained in CONTAINS[kind]:
             _stamp_file(contained).write_text(_stamp(contained))
 
@@ -117,8 +117,16 @@ def _one_at_a_time() -> Iterator[None]:
         yield
 
 
+def _venv(kind: str) -> Path:
+    return PEERS if kind == "bench" else VENV
+
+
+def _python(kind: str) -> Path:
+    return _venv(kind) / "bin" / "python"
+
+
 def _stamp_file(kind: str) -> Path:
-    return VENV / f"installed-{kind}"
+    return _venv(kind) / f"installed-{kind}"
 
 
 def _stamp(kind: str) -> str:
@@ -136,18 +144,18 @@ def _usable(python: Path) -> bool:
 
 
 def create_venv(kind: str, progress: Progress) -> None:
-    """Makes an empty .venv with pip. Raises SetupFault where this Python cannot."""
+    """Makes an empty environment with pip. Raises SetupFault where this Python cannot."""
     if importlib.util.find_spec("ensurepip") is None:
         raise SetupFault(
             "This Python cannot make virtual environments: it has no ensurepip. "
             "On Debian and Ubuntu install the package python3-venv, then run the same command again."
         )
     require_room(kind)
-    progress.step(f"making .venv with Python {sys.version_info.major}.{sys.version_info.minor}")
+    progress.step(f"making {_venv(kind).name} with Python {sys.version_info.major}.{sys.version_info.minor}")
     try:
-        venv.EnvBuilder(clear=True, with_pip=True, symlinks=True).create(VENV)
+        venv.EnvBuilder(clear=True, with_pip=True, symlinks=True).create(_venv(kind))
     except subprocess.CalledProcessError as fault:
-        shutil.rmtree(VENV, ignore_errors=True)
+        shutil.rmtree(_venv(kind), ignore_errors=True)
         raise SetupFault(
             "A virtual environment with pip cannot be made with this Python. On Debian and Ubuntu install the package "
             "python3-venv, then run the same command again."
@@ -163,10 +171,10 @@ def require_room(kind: str) -> None:
         )
 
 
-def _install(lock: Path, progress: Progress) -> None:
+def _install(python: Path, lock: Path, progress: Progress) -> None:
     total = sum("==" in line and not line.startswith((" ", "#")) for line in lock.read_text().splitlines())
     command = [
-        *(str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--progress-bar=off"),
+        *(str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--progress-bar=off"),
         *("--require-hashes", "--only-binary=:all:", "--no-deps", "--retries=2", "-r", str(lock)),
     ]
     output = []
@@ -204,7 +212,7 @@ def explain(output: str) -> str:
 def _link_project() -> None:
     """Makes this checkout importable in .venv and gives it the command `tenure`: what an editable install does."""
     version = subprocess.run(
-        [PYTHON, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
+        [_python("local"), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
         check=True,
         capture_output=True,
         text=True,

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from deploy.local.instance import instance_directory
 from deploy.local.processes import LocalFault
-from tests.bench import accounts, chain, doors, metrics, relay, report, rules
+from tests.bench import accounts, chain, doors, metrics, peers, relay, report, rules
 from tests.bench.figures import CheckFailed, Measured, Plan, Step
 from tests.bench.ground import Ground, prepared
 
@@ -26,6 +26,7 @@ BENCHES: Mapping[str, Bench] = {
     "import": doors.bulk,
     "rules": rules.measure,
     "chain": chain.measure,
+    "peers": peers.measure,
 }
 
 

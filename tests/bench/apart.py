@@ -14,6 +14,7 @@ import os
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from deploy.local.processes import LocalFault, ProcessRecord, last_words, spawn,
 from tests.bench.figures import CheckFailed
 from tests.bench.sampling import sampled
 
+_RUNNER = (sys.executable, "-m", "tests.bench.apart")
 _PROFILE = "TENURE_BENCH_PROFILE"
 _LOOK_EVERY = 0.05  # seconds
 _AT_MOST = 900.0  # seconds; a consumer waits for its broker for ever
@@ -35,10 +37,13 @@ def run_apart(instance: Instance, job: str, **arguments: Any) -> dict[str, Any]:
 
 
 def run_together(
-    instance: Instance, job: str, processes: int, /, *, python: str = sys.executable, **arguments: Any
+    instance: Instance, job: str, processes: int, /, *, runner: Sequence[str] = _RUNNER, **arguments: Any
 ) -> list[dict[str, Any]]:
-    """What so many processes of `job` return that run at the same time. Raises as `run_apart` does."""
-    running = [_begin(instance, job, number, python, arguments) for number in range(processes)]
+    """What so many processes of `job` return that run at the same time. Raises as `run_apart` does.
+
+    `runner`: the command before the job and its file, where that is not this module under this Python.
+    """
+    running = [_begin(instance, job, number, runner, arguments) for number in range(processes)]
     deadline = time.monotonic() + _AT_MOST
     try:
         while any(record.find() is not None for record, *_ in running):
@@ -52,7 +57,7 @@ def run_together(
 
 
 def _begin(
-    instance: Instance, job: str, number: int, python: str, arguments: dict[str, Any]
+    instance: Instance, job: str, number: int, runner: Sequence[str], arguments: dict[str, Any]
 ) -> tuple[ProcessRecord, Path, Path]:
     directory = instance.directory / "jobs"
     directory.mkdir(exist_ok=True)
@@ -60,7 +65,7 @@ def _begin(
     file, answer = directory / f"{name}.json", directory / f"{name}.answer.json"
     file.write_text(json.dumps(arguments))
     log = instance.logs / f"{name}.log"
-    command = [python, "-m", "tests.bench.apart", job, str(file)]
+    command = [*runner, job, str(file)]
     record = spawn(command, mark=str(file), log=log, directory=CHECKOUT)
     instance.add("job", record)
     return record, answer, log

@@ -47,12 +47,17 @@ class Figure:
     unit: Literal["ratio", "ms"] = "ratio"
 
 
-Verdict = Literal["goal reached", "first mark reached", "falls short", "goal not reached", "for orientation"]
+Verdict = Literal[
+    "goal reached", "first mark reached", "falls short", "goal not reached", "for orientation", "not measured"
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A figure with one sample per round. `rates` are operations a second on this machine, by who did them."""
+    """A figure with one sample per round; without any it was not measured, and `note` says why.
+
+    `rates` are operations a second on this machine, by who did them.
+    """
 
     figure: Figure
     samples: tuple[float, ...]
@@ -62,12 +67,14 @@ class Measured:
 
     @property
     def value(self) -> float:
-        """The median over the rounds."""
-        return median(self.samples)
+        """The median over the rounds; not a number where nothing was measured."""
+        return median(self.samples) if self.samples else float("nan")
 
     @property
     def verdict(self) -> Verdict:
         """Where the median stands."""
+        if not self.samples:
+            return "not measured"
         if self.figure.first is None and self.figure.goal is None:
             return "for orientation"
         if self.figure.goal is not None and self._reaches(self.figure.goal):

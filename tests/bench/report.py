@@ -79,7 +79,7 @@ def keep(path: Path, plan: Plan, measured: Sequence[Measured], failures: Mapping
                 "figure": one.figure.name,
                 "workload": one.figure.workload,
                 "baseline": one.figure.baseline,
-                "value": one.value,
+                "value": one.value if one.samples else None,
                 "unit": one.figure.unit,
                 "samples": one.samples,
                 "first": one.figure.first,
@@ -125,6 +125,8 @@ def _line(one: Measured) -> str:
 
 def _numbers(one: Measured) -> tuple[str, str, str, str]:
     unit = one.figure.unit
+    if not one.samples:
+        return "-", "-", _mark(one.figure.first, unit), _mark(one.figure.goal, unit)
     spread = f"{_number(min(one.samples), unit)} … {_number(max(one.samples), unit)}"
     return _number(one.value, unit), spread, _mark(one.figure.first, unit), _mark(one.figure.goal, unit)
 
