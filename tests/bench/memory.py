@@ -1,8 +1,8 @@
 """`python -m tests.bench.memory`: how much memory a consumer takes that is far behind, and ingest under a flood.
 
-*behind*: a consumer meets a backlog of many small records, then one of few large ones (more bytes than it may ever hold).
-*flood*: ingest while several hundred connections send bodies of almost 1 MiB at once, most of them slowly. Real Kafka and
-PostgreSQL; resident memory as the operating system counts it, sampled ten times a second.
+*behind*: a consumer meets a backlog of many small records, then one of few large ones, more bytes than it may ever
+hold. *flood*: ingest while hundreds of connections send bodies of almost 1 MiB at once, most of them slowly. Real Kafka
+and PostgreSQL; resident memory as the operating system counts it, sampled ten times a second.
 """
 
 from __future__ import annotations

@@ -40,6 +40,10 @@ def test_records_on_their_way_are_no_obstacle() -> None:
             "metrics: 3 dead letters wait for a decision",
         ),
         (
+            ServiceStatus("metrics", live=True, flow={**_FLOWING, "missing_records": {"tenure.activity": 7}}),
+            "metrics: 7 records of tenure.activity were deleted before it read them",
+        ),
+        (
             ServiceStatus("metrics", live=True, flow={**_FLOWING, "outbox_rows": 1, "oldest_outbox_age": 300.4}),
             "metrics: a change has waited 300 s to be published",
         ),
