@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -47,6 +48,7 @@ def compare(expected: Expected, found: Found) -> list[Violation]:
         _check_published,
         _check_versions,
         _check_kpis,
+        _check_alerts,
     ):
         check(expected, found, told)
     return told.violations
@@ -162,21 +164,17 @@ def _check_dead_letters(expected: Expected, found: Found, told: _Told) -> None:
 
 def _check_interactions(expected: Expected, found: Found, told: _Told) -> None:
     """Whether it stands, when it was, whether nobody knows whose it is."""
-    wanted = {id_: id_ in expected.unmatched for id_ in {each.interaction_id for each in expected.ledger.values()}}
-    for id_ in sorted(wanted.keys() & found.interactions.keys()):
-        if found.interactions[id_].unmatched != wanted[id_]:
-            told("unmatched", f"interaction {id_}", wanted[id_], found.interactions[id_].unmatched)
+    for id_ in sorted(expected.interactions.keys() & found.interactions.keys()):
+        row = found.interactions[id_]
+        present, moment = expected.interactions[id_]
+        if row.unmatched != (id_ in expected.unmatched):
+            told("unmatched", f"interaction {id_}", id_ in expected.unmatched, row.unmatched)
+        if (row.present, row.occurred_at) != (present, moment):
+            held = row.present, format_instant(row.occurred_at)
+            told("interaction", f"present, moment of {id_}", (present, format_instant(moment)), held)
     claimed: dict[str, set[str]] = defaultdict(set)
     for attribution in expected.attributions.values():
         claimed[attribution.interaction_id].add(attribution.account)
-        row = found.interactions.get(attribution.interaction_id)
-        if row is not None and (row.present, row.occurred_at) != (attribution.present, attribution.occurred_at):
-            told(
-                "interaction",
-                f"{attribution.kind} {attribution.interaction_id}",
-                (attribution.present, format_instant(attribution.occurred_at)),
-                (row.present, format_instant(row.occurred_at)),
-            )
     for id_, row in sorted(found.interactions.items()):
         if row.claimed != claimed.get(id_, set()):
             told("attribution", f"interaction {id_}", sorted(claimed.get(id_, set())), sorted(row.claimed))
@@ -321,6 +319,38 @@ def _check_kpis(expected: Expected, found: Found, told: _Told) -> None:
         if items != wanted.open_items:
             missing, extra = sorted(wanted.open_items - items), sorted(items - wanted.open_items)
             told("open items", f"{account} (state: {day})", f"also {missing}", f"instead {extra}")
+
+
+_RANK = {"info": 0, "warn": 1, "alert": 2}
+_COOLDOWN = timedelta(hours=24)
+
+
+def _check_alerts(expected: Expected, found: Found, told: _Told) -> None:
+    """What must stand stands, at least as grave; what has no cause does not."""
+    if expected.alerts is None:
+        return
+    # Of one key the one that changed last: an older one was resolved.
+    last = latest(found.records.get(ALERTS.name, ()), lambda body: str(body["dedup_key"]))
+    held = {}
+    for record in last.values():
+        body = record.body
+        subject = str(body["dedup_key"]).rpartition(":")[2]
+        held[found.accounts.get(body["account_id"], body["account_id"]), body["rule"], subject] = body
+    for alert in sorted(expected.alerts, key=str):
+        body = held.get((alert.account, alert.rule, alert.subject))
+        name = f"{alert.rule} of {alert.account} about {alert.subject}"
+        if body is None:
+            told("alert", name, f"open ({alert.severity})", "none")
+        elif body["state"] == "resolved":
+            # What was resolved a moment ago stays quiet for a day.
+            if datetime.fromisoformat(body["changed_at"]) < expected.moment - _COOLDOWN:
+                told("alert", name, f"open ({alert.severity})", f"resolved at {body['changed_at']}")
+        elif _RANK[body["severity"]] < _RANK[alert.severity]:
+            told("alert", name, alert.severity, body["severity"])
+    allowed = {(alert.account, alert.rule, alert.subject) for alert in expected.allowed_alerts}
+    for key, body in sorted(held.items()):
+        if body["state"] != "resolved" and body["rule"] != "champion_left" and key not in allowed:
+            told("alert", f"{key[1]} of {key[0]} about {key[2]}", "no cause, resolved", body["state"])
 
 
 _Pair = tuple[Decimal | None, Decimal | None]

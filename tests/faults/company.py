@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from random import Random
+from typing import Literal
 
 from tests.faults.history import Company, Contact, Customer, Person, Sizes
 
@@ -40,14 +41,9 @@ def draw_company(random: Random, size: Sizes) -> Company:
 
 
 def _people() -> tuple[Person, ...]:
-    def one(email: str, name: str, role: str, team: str) -> Person:
-        return Person(
-            email=f"{email}@{OWN_DOMAIN}",
-            name=name,
-            role=role,
-            team=team,
-            mailbox=f"mail-{email.partition('.')[0]}",  # type: ignore[arg-type]
-        )
+    def one(email: str, name: str, role: Literal["manager", "lead", "operator"], team: str) -> Person:
+        box = f"mail-{email.partition('.')[0]}"
+        return Person(email=f"{email}@{OWN_DOMAIN}", name=name, role=role, team=team, mailbox=box)
 
     return (
         one("anna.maas", "Anna Maas", "manager", "north"),

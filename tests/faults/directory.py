@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from datetime import date, datetime
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
-from tests.faults.company import EPOCH_DAY, TIME_ZONE
+from tests.faults.company import TIME_ZONE
 from tests.faults.history import (
     AttributionSaid,
     ClassSaid,
@@ -22,6 +23,7 @@ from tests.faults.history import (
     TouchClassSaid,
 )
 
+T = TypeVar("T")
 ZONE = ZoneInfo(TIME_ZONE)
 
 
@@ -54,7 +56,11 @@ class Directory:
         for statement in (*_imported(company), *statements):
             self._hear(statement)
 
-    def _hear(self, said: Statement) -> None:
+    def _hear(self, said: Statement) -> None:  # noqa: C901 - one case for each thing that can be said
+        # Whatever is said of a merged account is said of the one that it lives on in, and stays with that.
+        match said:
+            case LinkSaid() | ServingSaid() | OwnerSaid() | KeySaid() | ClassSaid() if said.account is not None:
+                said = replace(said, account=self.account(said.account))
         match said:
             case LinkSaid():
                 self._links[f"{said.kind}:{said.value}"].append(said)
@@ -67,7 +73,8 @@ class Directory:
             case ClassSaid():
                 self.classes[said.account] = said.account_class
             case AttributionSaid():
-                self.hand_accounts[said.interaction] = said.accounts
+                named = None if said.accounts is None else tuple(self.account(each) for each in said.accounts)
+                self.hand_accounts[said.interaction] = named
             case TouchClassSaid():
                 self.hand_classes[said.interaction] = said.touch_class
             case Merged():
@@ -121,12 +128,20 @@ class Directory:
     def owner(self, account: str, day: date) -> str | None:
         """Who looks after an account on `day`: what was said last about that day."""
         spoken = [said.owner for said in self._owners.get(account, ()) if said.since <= day]
-        return spoken[-1] if spoken else None
+        return spoken[-1] if spoken else self._of_merged(account, lambda merged: self.owner(merged, day))
 
     def is_key(self, account: str, day: date) -> bool:
         """Whether it is named key on `day`."""
+        return bool(self._named_key(account, day))
+
+    def _named_key(self, account: str, day: date) -> bool | None:
         spoken = [said.named for said in self._keys.get(account, ()) if said.since <= day]
-        return bool(spoken) and spoken[-1]
+        return spoken[-1] if spoken else self._of_merged(account, lambda merged: self._named_key(merged, day))
+
+    def _of_merged(self, account: str, ask: Callable[[str], T | None]) -> T | None:
+        """Where an account says nothing, those that were merged into it speak, the first one first."""
+        answers = (ask(merged) for merged, into in self.alias.items() if into == account)
+        return next((answer for answer in answers if answer is not None), None)
 
 
 def _imported(company: Company) -> Iterable[Statement]:
@@ -147,6 +162,3 @@ def _imported(company: Company) -> Iterable[Statement]:
         ):
             for value in values:
                 yield LinkSaid(kind, value, None, contact.key, "assign")
-
-
-ROLES_SINCE = EPOCH_DAY

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from random import Random
+from typing import Any
 from urllib.parse import quote
 
 from tests.faults.history import (
@@ -16,6 +17,7 @@ from tests.faults.history import (
     Edit,
     KeySaid,
     LinkSaid,
+    Merged,
     OwnerSaid,
     ServingSaid,
     TouchClassSaid,
@@ -23,6 +25,10 @@ from tests.faults.history import (
 
 _REPEATED = (404, 409)
 _ALWAYS = date(1990, 1, 1)
+_SORTS = (
+    *("claim", "claim", "domain", "move", "correct", "identity", "identity"),
+    *("owner", "key", "class", "hand", "touch", "merge", "merge"),
+)
 
 
 @dataclass(slots=True)
@@ -33,6 +39,8 @@ class Office:
     company: Company
     strangers: Sequence[tuple[str, str]]
     touched: set[str] = field(default_factory=set)
+    merged: dict[str, str] = field(default_factory=dict)
+    """By merged account the one that it was merged into."""
     number: int = 0
 
     def draw(self, now: datetime, touches: Sequence[str], others: Sequence[tuple[str, bool]]) -> Edit | None:
@@ -40,22 +48,7 @@ class Office:
         self.number += 1
         name = f"edit{self.number}"
         day = now.date()
-        choice = self.random.choice(
-            (
-                "claim",
-                "claim",
-                "domain",
-                "move",
-                "correct",
-                "identity",
-                "identity",
-                "owner",
-                "key",
-                "class",
-                "hand",
-                "touch",
-            )
-        )
+        choice = self.random.choice(_SORTS)
         drawn = {
             "claim": lambda: self._claim(name, day),
             "domain": lambda: self._domain(name, day),
@@ -67,6 +60,7 @@ class Office:
             "class": lambda: self._account(name, day, "class"),
             "hand": lambda: self._hand(name, others),
             "touch": lambda: self._touch(name, touches),
+            "merge": lambda: self._merge(name),
         }[choice]()
         return next(iter(drawn), None)
 
@@ -195,7 +189,7 @@ class Office:
             letter = self.random.choice("ABC")
             yield self._patch(name, account, {"account_class": letter}, ClassSaid(account, letter))  # type: ignore[arg-type]
 
-    def _patch(self, name: str, account: str, body: dict[str, object], said: OwnerSaid | KeySaid | ClassSaid) -> Edit:
+    def _patch(self, name: str, account: str, body: Mapping[str, Any], said: OwnerSaid | KeySaid | ClassSaid) -> Edit:
         return Edit(name=name, method="PATCH", path=f"/v1/accounts/key:{account}", body=body, said=(said,))
 
     def _hand(self, name: str, others: Sequence[tuple[str, bool]]) -> Iterator[Edit]:
@@ -234,4 +228,29 @@ class Office:
             body={"touch_class": letter},
             said=(TouchClassSaid(interaction, letter),),
             not_yet=(404,),
+        )
+
+    def _merge(self, name: str) -> Iterator[Edit]:
+        """Two accounts are one, or no longer."""
+        if self.merged and self.random.random() < 0.4:
+            account = self.random.choice(sorted(self.merged))
+            into = self.merged.pop(account)
+            yield Edit(
+                name=name,
+                method="POST",
+                path=f"/v1/accounts/key:{account}/unmerge",
+                body=None,
+                said=(Merged(account, into, undone=True),),
+            )
+            return
+        account, into = self._key(), self._key()
+        if account in self.merged or into in self.merged or account == into:
+            return
+        self.merged[account] = into
+        yield Edit(
+            name=name,
+            method="POST",
+            path=f"/v1/accounts/key:{account}/merge",
+            body={"into": f"key:{into}"},
+            said=(Merged(account, into),),
         )

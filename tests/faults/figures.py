@@ -94,7 +94,7 @@ def kpis(account: str, as_of: date, seen: Sequence[Seen], void: frozenset[str], 
                 now[window].get((name, code), nothing),
                 before[window].get((name, code), nothing),
             )
-    return ExpectedKpis(account, as_of, values, frozenset(_open_items(standing, as_of)))
+    return ExpectedKpis(account, as_of, values, frozenset(open_items(standing, as_of)))
 
 
 _Figures = dict[tuple[str, str | None], Decimal | None]
@@ -120,8 +120,8 @@ def _window(seen: Sequence[Seen], last: date, days: int, void: frozenset[str]) -
         ("tickets_resolved", None): Decimal(len(resolved)),
         ("orders", None): Decimal(len(placed)),
         ("resolution_hours_mean", None): _four(sum(hours, Fraction(0)) / len(hours)) if hours else None,
-        ("resolution_hours_median", None): _percentile(hours, Fraction(1, 2)),
-        ("resolution_hours_p90", None): _percentile(hours, Fraction(9, 10)),
+        ("resolution_hours_median", None): percentile(hours, Fraction(1, 2)),
+        ("resolution_hours_p90", None): percentile(hours, Fraction(9, 10)),
         ("repeat_purchase_rate", None): _repeat(orders, placed),
     }
     for code, amount in _revenue(seen, placed, inside, void).items():
@@ -157,7 +157,8 @@ def _hours(ticket: Thing) -> Fraction:
     return max(Fraction((resolved - opened) // timedelta(microseconds=1), 3_600_000_000), Fraction(0))
 
 
-def _percentile(hours: Sequence[Fraction], part: Fraction) -> Decimal | None:
+def percentile(hours: Sequence[Fraction], part: Fraction) -> Decimal | None:
+    """By linear interpolation; `hours` sorted."""
     if not hours:
         return None
     place = part * (len(hours) - 1)
@@ -171,7 +172,7 @@ def _four(exact: Fraction) -> Decimal:
     return Decimal(round(exact * 10_000)) / 10_000
 
 
-def _open_items(seen: Sequence[Seen], as_of: date) -> Iterator[tuple[str, str]]:
+def open_items(seen: Sequence[Seen], as_of: date) -> Iterator[tuple[str, str]]:
     """What waits for us at the end of the day."""
     known = [each for each in seen if day_of(each.at) <= as_of]
     for asked in (each for each in known if each.asks):

@@ -273,7 +273,8 @@ class Told:
     publications: list[tuple[Publication, Placed]] = field(default_factory=list)
     edits: list[Edit] = field(default_factory=list)
     """In the order in which they were made."""
-    history_complete: bool = False
+    complete_at: datetime | None = None
+    """The clock when history was declared complete: rules watch from then on."""
     answers: dict[str, int] = field(default_factory=dict)
     """By status (0: no answer) how often the doors gave it: what was refused and taken up again included."""
 
@@ -346,7 +347,10 @@ class ExpectedAlert:
 
     account: str
     rule: str
-    severity: str | None
+    severity: str
+    """warn or alert; one that was worse keeps its severity."""
+    subject: str = "account"
+    """The interaction, where the alert is about one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -359,6 +363,8 @@ class Expected:
     """By event id."""
     accepted_by_source: Mapping[str, int]
     """Distinct reports, by the configured source of the winning one."""
+    interactions: Mapping[str, tuple[bool, datetime]]
+    """By interaction whether it stands, and when it was."""
     conversations: Mapping[str, frozenset[str]]
     """By interaction, all interactions of its conversation."""
     attributions: Mapping[tuple[str, str], ExpectedAttribution]
@@ -371,7 +377,9 @@ class Expected:
     kpis: Mapping[str, ExpectedKpis] = field(default_factory=dict)
     """By account."""
     alerts: frozenset[ExpectedAlert] | None = None
-    """None: rules sleep or are not derived."""
+    """That must stand; None: rules sleep."""
+    allowed_alerts: frozenset[ExpectedAlert] = frozenset()
+    """That may stand: the same and those whose cause is too old to open one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from contracts.events import Event
+from tests.faults.alerting import alerts_of
 from tests.faults.attributing import attribute, claims_of, conversations
 from tests.faults.company import CURRENCY
 from tests.faults.directory import Directory, day_of
@@ -24,11 +25,19 @@ def expect(history: History, told: Told, step: Step) -> Expected:
     attributions = attribute(things, claims, groups, directory)
     today = day_of(step.moment)
     seen = by_account(attributions.values(), things)
+    created = {
+        customer.key: customer.created_at
+        for customer in history.company.customers
+        if customer.key not in directory.alias
+    }
+    awake = told.complete_at is not None and told.complete_at < step.moment
+    alerts = alerts_of(seen, created, directory, step.moment) if awake else None
     return Expected(
         seed=history.seed,
         moment=step.moment,
         ledger={id_: ExpectedReport(id_, event.interaction.id, event) for id_, event in ledger.items()},
         accepted_by_source=Counter(event.source for event in ledger.values()),
+        interactions={id_: (thing.present, thing.occurred_at) for id_, thing in things.items()},
         conversations=groups,
         attributions=attributions,
         unmatched=frozenset(id_ for id_ in things if not claims[id_] and directory.hand_accounts.get(id_) != ()),
@@ -39,6 +48,8 @@ def expect(history: History, told: Told, step: Step) -> Expected:
             for customer in history.company.customers
             if customer.key not in directory.alias
         },
+        alerts=None if alerts is None else alerts.standing,
+        allowed_alerts=frozenset() if alerts is None else alerts.allowed,
     )
 
 

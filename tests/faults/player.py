@@ -87,7 +87,7 @@ class Player:
         answer = self._ask("POST", "accounts", "/v1/history-complete", json={"accounts": "all"})
         if not answer.is_success:
             raise PlayFault(f"history-complete was refused: {answer.text[:300]}")
-        self.told.history_complete = True
+        self.told.complete_at = self.now
 
     def step_to(self, step: Step) -> None:
         """Set the clock of all services."""

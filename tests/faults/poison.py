@@ -109,9 +109,10 @@ def _publication(
     random: Random, name: str, topic: str, choices: Sequence[tuple[str, bytes | None, Headers]]
 ) -> Publication:
     why, value, headers = random.choice(choices)
-    # a compacted topic takes no record without a key
+    # a compacted topic takes no record without a key, and nobody one without key and value
     keys = (name.encode(), b"\xff\x00", None)
-    key = random.choice(keys if topic in {"tenure.interactions", "tenure.inbound", "tenure.activity"} else keys[:2])
+    compacted = topic in {"tenure.accounts", "tenure.kpis"}
+    key = random.choice(keys[:2] if compacted or value is None else keys)
     return Publication(
         name=name, topic=topic, key=key, value=value, headers=headers, dead_in=READERS[topic], poison=why
     )

@@ -313,6 +313,10 @@ def contract(scene: Scene) -> list[Draft]:
     return drafts
 
 
+Stage = tuple[str, dict[str, Any]]
+"""Type and fields."""
+
+
 def _series(
     scene: Scene, word: str, first: tuple[str, dict[str, Any]], later: Sequence[tuple[str, dict[str, Any]]]
 ) -> list[Draft]:
@@ -340,7 +344,7 @@ def promise(scene: Scene) -> list[Draft]:
 def invoice(scene: Scene) -> list[Draft]:
     """An invoice overdue, then paid, or a payment that failed."""
     owed = {"owed": {"amount": "310.00", "currency": "EUR"}, "due_on": "2026-02-20"}
-    later = [("tenure.invoice.paid.v1", {}), ("tenure.invoice.payment-failed.v1", {})]
+    later: list[Stage] = [("tenure.invoice.paid.v1", {}), ("tenure.invoice.payment-failed.v1", {})]
     return _series(scene, "invoice", ("tenure.invoice.overdue.v1", owed), later)
 
 
