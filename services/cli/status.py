@@ -81,8 +81,11 @@ class ServiceStatus:
             found.append(f"{self.name}: a change has waited {self.outbox_age:.0f} s to be published")
         if self.dead_letters:
             found.append(f"{self.name}: {self.dead_letters} dead letters wait for a decision")
-        for topic, count in self.flow.get("missing_records", {}).items():
-            found.append(f"{self.name}: {count} records of {topic} were deleted before it read them")
+        missing = self.flow.get("missing_records", {})
+        found += [
+            f"{self.name}: {count} records of {topic} were deleted before it read them"
+            for topic, count in missing.items()
+        ]
         return found
 
 
