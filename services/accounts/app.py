@@ -5,12 +5,13 @@ from collections.abc import Sequence
 import asyncpg
 
 from contracts.topics import INTERACTIONS
-from services.accounts.api import build_api, resources
+from services.accounts.api import build_api, conservation, resources
 from services.accounts.api.access import Desk
 from services.accounts.handlers.batch import InteractionsHandler
 from services.accounts.handlers.fold import Fold, Repetition
 from services.accounts.handlers.jobs import JobRunner
 from services.accounts.settings import AccountsSettings
+from services.accounts.store import conservation as places
 from services.accounts.store import jobs
 from services.accounts.store.edits import EditTables
 from services.accounts.store.interactions import InteractionTables
@@ -88,6 +89,7 @@ async def build(settings: AccountsSettings) -> Service:
                 *resources(desk, settings.zone),
                 dead_letter_api.router(pool=pool, verifier=verifier, clock=clock),
                 republish_api.router(republisher, verifier),
+                conservation.router(places, pool=pool, group=settings.physical("accounts"), verifier=verifier),
             ]
         ),
         components=[consumer, relay, runner, republisher],

@@ -14,6 +14,7 @@ from deploy.local.processes import LocalFault
 from deploy.topics import TopicsFault
 from services.cli import (
     alerts,
+    conservation,
     databases,
     dead_letters,
     demo,
@@ -39,6 +40,7 @@ COMMANDS: tuple[Callable[[typer.Typer], None], ...] = (
     imports.register,
     alerts.register,
     dead_letters.register,
+    conservation.register,
     rebuild.register,
     republish.register,
     restored.register,
