@@ -161,7 +161,10 @@ async def flood(ground: Ground, directory: Path) -> str:
 
 async def _push(port: int, number: int, answers: dict[int, int]) -> None:
     """One client that sends large bodies without end: every fourth at full speed, the others in drops."""
-    head = b"POST /v1/webhooks/desk HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % len(_BODY)
+    head = (
+        b"POST /v1/webhooks/desk HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+        % len(_BODY)
+    )
     while True:
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -186,7 +189,7 @@ async def _knock(port: int, seconds: float) -> dict[int, int]:
     async with httpx2.AsyncClient(timeout=30) as client:
         while asyncio.get_running_loop().time() < ends:
             try:
-                status = (await client.post(f"http://127.0.0.1:{port}/v1/webhooks/desk", content=b"{}")).status_code
+                status = (await client.post(f"http://127.0.0.1:{port}/v1/webhooks/desk", json={})).status_code
             except httpx2.TransportError:
                 status = 0
             told[status] = told.get(status, 0) + 1

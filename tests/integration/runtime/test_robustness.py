@@ -11,12 +11,16 @@ import asyncpg
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
 from aiokafka.structs import TopicPartition
+from httpx2 import ASGITransport, AsyncClient
 
 from services.runtime import subscription
 from services.runtime.consumer import BatchConsumer
 from services.runtime.faults import Unfinished
+from services.runtime.flow import Flow
+from services.runtime.health import operations_app, status_check
 from services.runtime.postgres import create_pool, transaction
 from services.runtime.records import Received
+from services.runtime.telemetry import Telemetry
 from tests.integration.runtime.harness import REPORTS, Door, Message, Probe, Rig, envelope, eventually, message, running
 
 
@@ -36,6 +40,15 @@ async def test_errors_of_several_sources_that_come_one_by_one_stop_the_consumer(
             "stopped: 5 records from 3 sources failed within 10 minutes, the last with ValueError;"
             " see the log, mend the handler and restart"
         )
+        # The service goes on answering, and says so to whoever asks whether it is ready.
+        checks = {"consumer": status_check(lambda: consumer.ready, lambda: consumer.status)}
+        flow = Flow(service="probe", clock=one_rig.clock, pool=one_rig.pool, consumers=[consumer])
+        app = operations_app(checks, flow.report, Telemetry("probe", one_rig.settings()))
+        async with AsyncClient(transport=ASGITransport(app=app), base_url="http://operations") as client:
+            assert (await client.get("/livez")).status_code == 200
+            ready = await client.get("/readyz")
+            assert (ready.status_code, ready.json()["checks"]["consumer"]) == (503, consumer.status)
+            assert (await client.get("/flow")).json()["status"] == consumer.status
     assert len(await one_rig.letters()) == 4
 
 
