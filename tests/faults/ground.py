@@ -55,13 +55,20 @@ class Ground:
     small_disks: bool
     wrapped: dict[str, Launch] = field(default_factory=dict)
     """How services are started in this whole run; see `planted`."""
+    spread_over: tuple[str, ...] = ()
+    """Replicas among which requests are spread."""
+    _asked: int = 0
     _paused: set[str] = field(default_factory=set)
 
     # What a player needs.
 
     def url(self, service: str) -> str:
-        """Address of a service's public port."""
-        return self.system.url(service)
+        """Address of a service's public port; where a fault says so, of one of its replicas after the other."""
+        candidates = [part for part in self.spread_over if part.partition("-")[0] == service and self.system.runs(part)]
+        if not candidates:
+            return self.system.url(service)
+        self._asked += 1
+        return self.system.url(candidates[self._asked % len(candidates)])
 
     def operations_url(self, service: str) -> str:
         """Address of a service's operations port."""
@@ -151,13 +158,17 @@ class Ground:
     def heal(self) -> None:
         """Everything is there again and behaves; returns when the services of the plan are ready."""
         self.withdraw_orders()
+        self.spread_over = ()
         for server in SERVERS:
             self.empty(server)
         self.kafka_proxy.turn(FAIR)
         self.postgres_proxy.turn(FAIR)
         self.sinks.mood = Mood.WELL
-        for part in list(self._paused):
-            self.resume(part)
+        # also what a failpoint has stopped
+        for part in (*SERVERS, *SERVICES, *self.replicas):
+            if self.system.runs(part):
+                self.system.resume(part)
+        self._paused.clear()
         for part in self.replicas:
             self.system.stop_part(part)
         for part, launch in list(self.system.launches.items()):
@@ -211,7 +222,7 @@ class Ground:
         """Run a command of the command line on this system's databases."""
         service = next((word for word in words if word in SERVICES), SERVICES[0])
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TENURE_")}
-        environment["TENURE_DATABASE_URL"] = self.system.databases[service].worker
+        environment["TENURE_OWNER_DATABASE_URL"] = self.system.databases[service].owner
         command = [sys.executable, "-m", "services.cli.app", *words]
         return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=CHECKOUT)
 

@@ -6,14 +6,14 @@ A fault strikes while a load is on and may return with things broken: the round 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from deploy.databases import SERVICES
 from services.runtime.failpoints import RuntimeFailpoint
+from tests.faults.crowds import blocked_outbox, crowd, left_behind, zombie
 from tests.faults.ground import SESSION_SECONDS
 from tests.faults.proxy import Weather
 from tests.faults.sinks import Mood
-from tests.faults.strike import CONSUMERS, Fault, Strike, named_places
+from tests.faults.strike import CONSUMERS, Fault, Strike, named_places, until
 from tests.faults.upheaval import clock_skew, redelivery, restored_backup, rolling_upgrade
 
 
@@ -59,7 +59,7 @@ def kill_during_commit(strike: Strike) -> None:
         way = strike.chance.choice(("session", "server", "answer"))
         before = ground.hits()[service, RuntimeFailpoint.COMMITTING, "stall"]
         ground.order(service, RuntimeFailpoint.COMMITTING, "stall", on=strike.chance.randint(1, 4), seconds=0.7)
-        if not _until(lambda: ground.hits()[service, RuntimeFailpoint.COMMITTING, "stall"] > before, 5.0):  # noqa: B023 - called at once
+        if not until(lambda: ground.hits()[service, RuntimeFailpoint.COMMITTING, "stall"] > before, 5.0):  # noqa: B023 - called at once
             continue
         if way == "session":
             ground.end_sessions(f"{service}%", active=True)
@@ -80,7 +80,7 @@ def pause_service(strike: Strike) -> None:
     if strike.chance.random() < 0.5:
         place = strike.chance.choice((RuntimeFailpoint.BATCH_LOCKED, RuntimeFailpoint.RELAY_SENT))
         ground.order(victim, place, "stop", on=strike.chance.randint(1, 3))
-        _until(lambda: bool(ground.hits()[victim, place, "stop"]), 3.0)
+        until(lambda: bool(ground.hits()[victim, place, "stop"]), 3.0)
     ground.pause(victim)
     ground.start(f"{victim}-2")
     time.sleep(strike.long_enough(SESSION_SECONDS))
@@ -106,9 +106,9 @@ def failpoints(strike: Strike) -> None:
     for service, place in orders:
         before = ground.hits()[service, place, "kill"]
         ground.order(service, place, "kill", on=strike.chance.choice((1, 1, 2, 3)))
-        if not _until(lambda: ground.hits()[service, place, "kill"] > before or not strike.loaded(), 3.0):  # noqa: B023 - called at once
+        if not until(lambda: ground.hits()[service, place, "kill"] > before or not strike.loaded(), 3.0):  # noqa: B023 - called at once
             continue
-        _until(lambda: not ground.system.runs(service), 2.0)  # noqa: B023 - called at once
+        until(lambda: not ground.system.runs(service), 2.0)  # noqa: B023 - called at once
         ground.withdraw_orders()
         ground.start(service)
 
@@ -212,13 +212,8 @@ FAULTS: dict[str, Fault] = {
     "rolling-upgrade": rolling_upgrade,
     "clock-skew": clock_skew,
     "restored-backup": restored_backup,
+    "crowd": crowd,
+    "blocked-outbox": blocked_outbox,
+    "zombie": zombie,
+    "left-behind": left_behind,
 }
-
-
-def _until(condition: Callable[[], bool], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True

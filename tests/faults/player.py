@@ -200,6 +200,13 @@ class Player:
         """What an API answers to the operator, who is an administrator too."""
         return self._ask("GET", service, path).json()
 
+    def post(self, service: str, path: str, body: Mapping[str, Any]) -> Any:
+        """What an API answers when something is posted to it; it must be taken."""
+        answer = self._ask("POST", service, path, json=body)
+        if not answer.is_success:
+            raise PlayFault(f"{path} was refused: {answer.status_code}: {answer.text[:300]}")
+        return answer.json()
+
     def _token(self) -> str:
         return self.stage.token(self.history.company.operator, ("admin", "operator"))
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
 
+from deploy.local.processes import LocalFault
 from deploy.local.system import Launch
 from samples.player import PlayFault
 from tests.faults.checker import Checker
@@ -19,11 +20,13 @@ from tests.faults.history import Delivery, Edit, History, Publication, Sizes, St
 from tests.faults.nemesis import FAULTS
 from tests.faults.oracle import expect
 from tests.faults.player import Player
+from tests.faults.sent import check_deliveries
 from tests.faults.strike import Fault, Strike
 
 _SLOW_FROM = 0.4
 _PACE = 0.15  # seconds between two actions while the fault is still striking and the load would end before it
 _DRAINED_WITHIN = 180.0
+HOOK_SECRET = "hook.secret"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,15 @@ class Tour:
         return len(self.history.steps) - self._next
 
     def begin(self) -> None:
-        """The company is entered and its history declared complete."""
+        """The company is entered and its history declared complete; all alerts go to the web hook too."""
+        hook = {
+            "kind": "webhook",
+            "name": "the sink",
+            "address": self.ground.sinks.hook_url,
+            "secret_file": HOOK_SECRET,
+        }
+        destination = self.player.post("notifier", "/v1/destinations", hook)["destination_id"]
+        self.player.post("notifier", "/v1/routes", {"destination_id": destination})
         self.player.enter_company()
         self.player.declare_complete()
         self.player.wait_until_drained(_DRAINED_WITHIN)
@@ -77,19 +88,20 @@ class Tour:
         trouble = ""
         violations: list[Violation] = []
         try:
-            self._load(step, fault or FAULTS[name])
+            complaints = self._load(step, fault or FAULTS[name])
             self.player.wait_until_drained(_DRAINED_WITHIN)
-            expected = expect(self.history, self.player.told, step)
-            violations = Checker(self.ground).check(expected)
-        except PlayFault as fault_of_play:
-            trouble = str(fault_of_play)
+            violations = [_violation(self.history.seed, *complaint) for complaint in complaints]
+            violations += Checker(self.ground).check(expect(self.history, self.player.told, step))
+            violations += check_deliveries(self.ground, self.history.seed)
+        except (PlayFault, LocalFault, RuntimeError) as failure:
+            trouble = str(failure)
         verdict = Verdict(
             self.history.seed, step.number, name, _records(step), time.monotonic() - began, tuple(violations), trouble
         )
         self.verdicts.append(verdict)
         return verdict
 
-    def _load(self, step: Step, fault: Fault) -> None:
+    def _load(self, step: Step, fault: Fault) -> list[tuple[str, str, str, str]]:
         """The step under the fault; raises what went wrong on either side, after everything was healed."""
         loaded, struck = threading.Event(), threading.Event()
         place = 0
@@ -127,6 +139,11 @@ class Tour:
             load.join()
         for failure in failures:
             raise failure
+        return strike.complaints
+
+
+def _violation(seed: int, invariant: str, subject: str, expected: str, found: str) -> Violation:
+    return Violation(seed=seed, invariant=invariant, subject=subject, expected=expected, found=found)
 
 
 def _records(step: Step) -> int:
@@ -137,7 +154,7 @@ def _records(step: Step) -> int:
 def open_tour(seed: int, size: Sizes, *, thorough: bool, wrapped: Mapping[str, Launch] | None = None) -> Iterator[Tour]:
     """A fresh system with the company of the seed's history."""
     history = generate(seed, size)
-    secrets = drawn_secrets(history.secret_files)
+    secrets = drawn_secrets((*history.secret_files, HOOK_SECRET))
     chance = Random(seed)  # noqa: S311 - replayed
     with (
         open_ground(

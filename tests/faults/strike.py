@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from random import Random
@@ -27,6 +27,11 @@ class Strike:
     thorough: bool
     only_deliveries: Callable[[], bool] = lambda: True
     """Whether nothing but reports is left of the load: no edit that a restored backup would undo."""
+    complaints: list[tuple[str, str, str, str]] = field(default_factory=list)
+
+    def complain(self, invariant: str, subject: str, expected: str, found: str) -> None:
+        """Say that a promise was broken while the fault lasted, which nobody could see afterwards."""
+        self.complaints.append((invariant, subject, expected, found))
 
     def wait(self, least: float, most: float) -> None:
         """Let some time pass."""
@@ -56,3 +61,13 @@ def named_places() -> dict[str, Sequence[str]]:
         shared = [place.value for place in RuntimeFailpoint]
         named[service] = [*shared, *own]
     return named
+
+
+def until(condition: Callable[[], bool], seconds: float) -> bool:
+    """Wait for a condition; whether it came true in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True

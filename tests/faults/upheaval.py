@@ -158,7 +158,7 @@ async def _again(ground: Ground, chance: Random) -> None:
     await producer.start()
     try:
         for topic in _REDELIVERED:
-            records = await _everything(consumer, prefix + topic.name)
+            records = await everything(consumer, prefix + topic.name)
             if topic.cleanup == "compact":
                 # the last record of a key stays the last: a relay that died repeats its last rounds, in their order
                 keys = {record.key for record in records}
@@ -180,7 +180,8 @@ async def _again(ground: Ground, chance: Random) -> None:
         await producer.stop()
 
 
-async def _everything(consumer: AIOKafkaConsumer, topic: str) -> Sequence[ConsumerRecord]:
+async def everything(consumer: AIOKafkaConsumer, topic: str) -> Sequence[ConsumerRecord]:
+    """Return all records of a physical topic, per partition in order."""
     partitions = [TopicPartition(topic, number) for number in sorted(await _numbers(consumer, topic))]
     consumer.assign(partitions)
     ends = await consumer.end_offsets(partitions)

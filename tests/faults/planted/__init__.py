@@ -1,0 +1,37 @@
+"""Bugs that are put into a running service on purpose, to prove that the checker can see them. Never in the product.
+
+`python -m tests.faults.planted <bug> services.accounts.app` starts a service with one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from deploy.local.system import Launch
+
+
+@dataclass(frozen=True, slots=True)
+class Planted:
+    """One bug: what it is, in which services it is put, how, and under which faults it should come to light."""
+
+    name: str
+    what: str
+    services: tuple[str, ...]
+    plant: Callable[[], None]
+    faults: tuple[str, ...]
+    fast: bool = False
+    """Comes to light without a pause past a time-out, at once: part of `make test`."""
+
+    @property
+    def launches(self) -> dict[str, Launch]:
+        """How the services with this bug are started."""
+        return {
+            service: Launch(("-m", "tests.faults.planted", self.name, f"services.{service}.app"))
+            for service in self.services
+        }
+
+
+def put(owner: object, name: str, bug: object) -> None:
+    """Put a bug where a service finds it."""
+    setattr(owner, name, bug)
