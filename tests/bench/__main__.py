@@ -12,7 +12,7 @@ from rich.console import Console
 
 from deploy.local.instance import instance_directory
 from deploy.local.processes import LocalFault
-from tests.bench import accounts, chain, doors, metrics, peers, relay, report, rules
+from tests.bench import accounts, chain, doors, growth, metrics, peers, relay, report, rules
 from tests.bench.figures import CheckFailed, Measured, Plan, Step
 from tests.bench.ground import Ground, prepared
 
@@ -26,21 +26,24 @@ BENCHES: Mapping[str, Bench] = {
     "import": doors.bulk,
     "rules": rules.measure,
     "chain": chain.measure,
+    "growth": growth.measure,
     "peers": peers.measure,
 }
 
 
-def main(
+def main(  # noqa: PLR0917 - options of a command
     only: Annotated[list[str] | None, typer.Option(help=f"One of {', '.join(BENCHES)}; can be repeated.")] = None,
     records: Annotated[int, typer.Option(min=400, help="Records for each consumer.")] = Plan.records,
     rounds: Annotated[int, typer.Option(min=1, help="How often each pair is measured.")] = Plan.rounds,
     seconds: Annotated[int, typer.Option(min=1, help="How long each step of an open loop lasts.")] = Plan.seconds,
+    history: Annotated[int, typer.Option(min=1000, help="Events of history up to which growth goes.")] = Plan.history,
+    crowd: Annotated[int, typer.Option(min=100, help="Accounts up to which growth goes.")] = Plan.crowd,
 ) -> None:
     """Measures Tenure against baselines on this machine. Ratios can be compared between machines, rates cannot."""
     unknown = sorted(set(only or ()) - set(BENCHES))
     if unknown:
         raise typer.BadParameter(f"there is no {', '.join(unknown)}; there are {', '.join(BENCHES)}")
-    plan = Plan(records=records, rounds=rounds, seconds=seconds)
+    plan = Plan(records=records, rounds=rounds, seconds=seconds, history=history, crowd=crowd)
     directory = instance_directory("bench")
     measured: list[Measured] = []
     failures: dict[str, str] = {}

@@ -42,7 +42,7 @@ def measure(ground: Ground, plan: Plan, step: Step) -> list[Measured]:
     """All contestants, round by round."""
     step("making the accounts")
     template = ground.database("accounts")
-    blocking(_seed(ground.admin(template.name), plan.accounts))
+    blocking(seed(ground.admin(template.name), plan.accounts))
     evenly, hot = (write(ground, plan, step, hot=hot) for hot in (False, True))
     plain = ground.plain_database()
     messages = plan.share(50, at_least=200)
@@ -78,7 +78,7 @@ def _orders(plan: Plan, *, hot: bool) -> Any:
     return company.orders(plan.records, accounts=plan.accounts, conversations=plan.conversations, hot=hot)
 
 
-async def _seed(dsn: str, accounts: int) -> None:
+async def seed(dsn: str, accounts: int) -> None:
     connection = await asyncpg.connect(dsn)
     try:
         ids = [company.account_id(number) for number in range(accounts)]

@@ -21,6 +21,7 @@ from contracts.envelope import Envelope
 from contracts.events import OrderPlaced
 from contracts.events.order import OrderLine
 from contracts.ids import derive_id, digest
+from contracts.standins import encode_sorted, stand_in
 from contracts.values import (
     Authority,
     Dated,
@@ -181,7 +182,8 @@ def attribution_record(order: Order) -> Outgoing:
     """The record on `tenure.activity`, keyed by the account."""
     attribution = attribution_of(order)
     envelope = attribution_envelope(order, attribution)
-    return Outgoing(attribution.account_id.encode(), encode(attribution), envelope.headers())
+    # as accounts writes it: members in the order of their names
+    return Outgoing(attribution.account_id.encode(), encode_sorted(stand_in(attribution)), envelope.headers())
 
 
 def money_in(value: bytes) -> Decimal:

@@ -322,7 +322,7 @@ def _ingest(ground: Ground) -> Iterator[_Ingest]:
         "TRACE_FILE": str(ground.instance.logs / "ingest.trace.jsonl"),
     }
     environment = {f"TENURE_{name}": value for name, value in settings.items()}
-    with _server(ground, "ingest", ["-m", "services.ingest.app"], f"http://127.0.0.1:{operations}/readyz", environment):
+    with server(ground, "ingest", ["-m", "services.ingest.app"], f"http://127.0.0.1:{operations}/readyz", environment):
         token = issuer.issue("bench", ["operator"], timedelta(hours=1))
         yield _Ingest(ground, port, prefix + INTERACTIONS.name, secret, token)
 
@@ -330,7 +330,7 @@ def _ingest(ground: Ground) -> Iterator[_Ingest]:
 @contextmanager
 def _nothing(ground: Ground) -> Iterator[int]:
     port = free_port()
-    with _server(ground, "nothing", _uvicorn("tests.bench.beside:nothing", port), f"http://127.0.0.1:{port}/"):
+    with server(ground, "nothing", _uvicorn("tests.bench.beside:nothing", port), f"http://127.0.0.1:{port}/"):
         yield port
 
 
@@ -340,7 +340,7 @@ def _guides(ground: Ground) -> Iterator[int]:
     prefix = ground.topics((INTERACTIONS,))
     environment = {beside.BOOTSTRAP: ground.kafka, beside.TOPIC: prefix + INTERACTIONS.name}
     command = [*_uvicorn("tests.bench.beside:guides", port), "--factory"]
-    with _server(ground, "guides", command, f"http://127.0.0.1:{port}/docs", environment):
+    with server(ground, "guides", command, f"http://127.0.0.1:{port}/docs", environment):
         yield port
 
 
@@ -350,7 +350,7 @@ def _uvicorn(app: str, port: int) -> list[str]:
 
 
 @contextmanager
-def _server(
+def server(
     ground: Ground, name: str, command: Sequence[str], ready: str, environment: Mapping[str, str] | None = None
 ) -> Iterator[None]:
     log = ground.instance.logs / f"{name}.log"

@@ -26,6 +26,10 @@ class Plan:
     batch: int = 5_000
     seconds: int = 8
     """How long each step of an open loop lasts."""
+    history: int = 100_000
+    """Events of history up to which growth is measured."""
+    crowd: int = 10_000
+    """Accounts up to which growth is measured."""
 
     def share(self, divisor: int, at_least: int) -> int:
         """A part of the records, for a workload whose single step takes longer."""
@@ -36,7 +40,7 @@ class Plan:
 class Figure:
     """One promise. `first`: what must be reached first; `goal`: what is wanted; both None: shown for orientation.
 
-    More is better of a ratio, less of a time.
+    More is better of a ratio; less is better of a time, and of how many times as much something costs.
     """
 
     name: str
@@ -44,7 +48,7 @@ class Figure:
     baseline: str
     first: float | None = None
     goal: float | None = None
-    unit: Literal["ratio", "ms"] = "ratio"
+    unit: Literal["ratio", "ms", "times"] = "ratio"
 
 
 Verdict = Literal[
@@ -84,7 +88,7 @@ class Measured:
         return "first mark reached" if self._reaches(self.figure.first) else "falls short"
 
     def _reaches(self, mark: float) -> bool:
-        return self.value <= mark if self.figure.unit == "ms" else self.value >= mark
+        return self.value >= mark if self.figure.unit == "ratio" else self.value <= mark
 
 
 def alternate(rounds: int, step: Step, **contestants: Callable[[], float]) -> dict[str, list[float]]:

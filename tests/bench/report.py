@@ -132,10 +132,12 @@ def _numbers(one: Measured) -> tuple[str, str, str, str]:
 
 
 def _mark(mark: float | None, unit: str) -> str:
-    return "-" if mark is None else f"{'≤' if unit == 'ms' else '≥'} {_number(mark, unit)}"
+    return "-" if mark is None else f"{'≥' if unit == 'ratio' else '≤'} {_number(mark, unit)}"
 
 
 def _number(value: float, unit: str) -> str:
     if unit == "ms":
         return f"{value:.1f} ms"
+    if unit == "times":
+        return f"{value:.2f}x"
     return f"{value:.0f}x" if value >= 10 else f"{value:.2f}"
