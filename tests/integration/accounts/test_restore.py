@@ -122,3 +122,27 @@ async def test_a_service_that_has_nothing_to_raise_and_a_wrong_address_are_said_
     result = await asyncio.to_thread(CliRunner().invoke, build(), arguments)
     assert result.exit_code == 1
     assert "cannot be reached" in str(result.exception)
+
+
+async def test_the_command_says_states_again_until_they_are_published(stage: Running) -> None:
+    token = stage.directory / "token"
+    token.write_text(stage.issuer.issue("ops", ["operator"]))
+
+    async def command(*arguments: str) -> tuple[int, str]:
+        where = ["--url", f"http://127.0.0.1:{stage.services[0].http_port}", "--token-file", str(token)]
+        result = await asyncio.to_thread(CliRunner().invoke, build(), ["republish", *arguments, *where])
+        return result.exit_code, result.output + str(result.exception or "")
+
+    async with stage.replica():
+        await _edit(stage, EDITS)
+        await stage.drained()
+        code, said = await command("--topic", "tenure.accounts", "--topic", "tenure.activity")
+        assert (code, said.splitlines()[-1]) == (0, "accounts: 4 states said again")
+        assert len(await stage.records(ACCOUNTS)) == 8
+        assert await command("--topic", "tenure.activity", "--stop") == (0, "0 runs stopped\n")
+        code, said = await command()
+        assert (code, "say with --topic" in said) == (1, True)
+        code, said = await command("--topic", "tenure.interactions")
+        assert (code, "carries no states" in said) == (1, True)
+        code, said = await command("--topic", "tenure.kpis")
+        assert (code, "kpis is not said here" in said) == (1, True)
