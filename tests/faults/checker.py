@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 from contracts.activity import Attribution
+from contracts.alerts import AlertEvent
 from contracts.codec import STATES
 from contracts.envelope import format_instant
 from contracts.events import BY_TYPE
@@ -49,6 +50,7 @@ def compare(expected: Expected, found: Found) -> list[Violation]:
         _check_versions,
         _check_kpis,
         _check_alerts,
+        _check_silences,
     ):
         check(expected, found, told)
     return told.violations
@@ -351,6 +353,28 @@ def _check_alerts(expected: Expected, found: Found, told: _Told) -> None:
     for key, body in sorted(held.items()):
         if body["state"] != "resolved" and body["rule"] != "champion_left" and key not in allowed:
             told("alert", f"{key[1]} of {key[0]} about {key[2]}", "no cause, resolved", body["state"])
+
+
+_SILENCES = {"stale_touch", "unanswered_mail", "order_gap"}
+_SPEAK = ("opened.v1", "reopened.v1")
+
+
+def _check_silences(_: Expected, found: Found, told: _Told) -> None:
+    """Whoever speaks of a silence says up to when everything is known: not beyond the clock, nor before its end."""
+    for record in ours(found.records.get(ALERTS.name, ())):
+        body = record.body
+        if body["rule"] not in _SILENCES or not record.type.endswith(_SPEAK):
+            continue
+        said = AlertEvent.model_validate(body)
+        name = f"{said.rule} of {found.accounts.get(said.account_id, said.account_id)} at {said.changed_at}"
+        horizon = said.evidence.horizon
+        if horizon is None or horizon > said.changed_at:
+            told("silence", name, "a horizon not beyond the clock", horizon)
+        elif said.rule == "stale_touch" and said.evidence.items:
+            days = next((figure.threshold for figure in said.evidence.figures if figure.unit == "days"), None)
+            ends = said.evidence.items[0].occurred_at + timedelta(days=int(days or 0))
+            if horizon < ends:
+                told("silence", name, f"a horizon not before {ends}", horizon)
 
 
 _Pair = tuple[Decimal | None, Decimal | None]

@@ -228,7 +228,7 @@ def test_a_question_waits_for_the_first_later_touch_to_the_same_person() -> None
 
 def test_silence_is_measured_by_the_accounts_cadence() -> None:
     silent = outcome([], awake=True).alerts
-    assert silent == {ExpectedAlert(each, "stale_touch", "alert") for each in ("acme", "nordic")}
+    assert silent == frozenset(ExpectedAlert(each, "stale_touch", "alert") for each in ("acme", "nordic"))
     touched = outcome([mail(1, NOON - timedelta(days=61))], awake=True).alerts or ()
     assert ExpectedAlert("acme", "stale_touch", "warn") in touched
     unanswered = outcome([mail(1, NOON - timedelta(days=2), inbound=False)], awake=True).alerts or ()
