@@ -1,9 +1,9 @@
 """uvicorn, as our services run it: without its signal handlers, and with bounds that slow or many clients run into.
 
 A connection that keeps us waiting is closed: 10 s for the head of a request, 15 s for its body and a second more for
-each 50 kB that came, 30 s in which nothing of an answer is taken. Where there are as many connections as allowed, a new one takes the place of the one that has
-kept us waiting longest; one that is being served is never closed for that. So whoever sends whole requests is served,
-whatever slow clients do.
+each 50 kB that came, 30 s in which nothing of an answer is taken. Where there are as many connections as allowed, a new
+one takes the place of the one that has kept us waiting longest; one that is being served is never closed for that. So
+whoever sends whole requests is served, whatever slow clients do.
 """
 
 import asyncio
