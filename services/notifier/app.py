@@ -11,6 +11,7 @@ from services.notifier.domain.ports import Channel
 from services.notifier.handlers import Handlers, Keeping
 from services.notifier.lookout import Lookout
 from services.notifier.poller import Poller
+from services.notifier.said import Said
 from services.notifier.settings import NotifierSettings
 from services.notifier.store import (
     accounts,
@@ -21,6 +22,7 @@ from services.notifier.store import (
     gathering,
     people,
     rebuilds,
+    recalling,
     rules,
     watch,
 )
@@ -45,7 +47,7 @@ NAME = "notifier"
 async def build(settings: NotifierSettings) -> Service:
     """Wire the service; touches neither broker nor database."""
     clock, telemetry, zone = build_clock(settings), Telemetry(NAME, settings), settings.zone
-    pool = await create_pool(settings.database_url, name=NAME)
+    pool = await create_pool(settings.database_url, name=NAME, command_seconds=settings.answer_seconds)
     api_pool = await create_pool(settings.reading_url, name=f"{NAME}-api", statement_timeout_ms=10_000)
     hooks, inside = new_client(), new_client()
     # Whoever commits something sets these; poller and dispatcher wait for them.
@@ -80,6 +82,8 @@ async def build(settings: NotifierSettings) -> Service:
         watch=watch,
         gathering=gathering,
         upstream=UpstreamFlow(services=settings.operations_urls, own=own.report, client=inside),
+        said=Said(settings),
+        recalling=recalling,
         limit=settings.catch_up_after,
         begin=begin,
         telemetry=telemetry,

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -11,7 +12,7 @@ import structlog
 from contracts.envelope import format_instant
 from services.notifier.domain.absence import Watch, complete, signals_flow, silent_stages, slack
 from services.notifier.domain.horizon import Horizons
-from services.notifier.domain.ports import GatheringTables, Upstream, WatchTables
+from services.notifier.domain.ports import GatheringTables, RecallTables, Sayings, Upstream, WatchTables
 from services.runtime.postgres import acquire, transaction
 from services.runtime.telemetry import Telemetry
 
@@ -45,6 +46,8 @@ class Lookout:
         watch: WatchTables,
         gathering: GatheringTables,
         upstream: Upstream,
+        said: Sayings,
+        recalling: RecallTables,
         limit: timedelta,
         begin: asyncio.Event,
         telemetry: Telemetry,
@@ -53,6 +56,8 @@ class Lookout:
         self._watch = watch
         self._gathering = gathering
         self._upstream = upstream
+        self._said = said
+        self._recalling = recalling
         self._limit = limit
         self._begin = begin
         self._metrics = telemetry.metrics
@@ -94,17 +99,29 @@ class Lookout:
                 _log.info("caught up", since=format_instant(watch.absent_since), why=watch.why)
         self._metrics.catching_up.set(0)
 
+    async def let_go(self, rules: Sequence[str]) -> None:
+        """Let mails about alerts of `rules` go although others are away."""
+        async with acquire(self._pool) as connection:
+            await self._gathering.let_go(connection, rules)
+
     def _time_to_ask(self, now: datetime) -> bool:
         moved = self._asked_for is None or abs(now - self._asked_for) > slack(self._limit)
         return moved or not self._whole or time.monotonic() - self._asked_at > _ASK_SECONDS
 
     async def _after_absence(self, watch: Watch, now: datetime) -> Watch:
+        """We were away, or have only just come: hold what waits from before, and take back what a restore forgot."""
         after = watch.interrupted(now, self._limit, "the notifier was away")
-        if after is watch or after.absent_since is None:
+        if after.absent_since is None:
             return watch
+        # A restored database does not know what we have said since the backup; the topic does.
+        said = await self._said.alerts() if watch.restored else []
         async with transaction(self._pool) as connection:
             await self._watch.absent(connection, after.absent_since, after.why or "")
-            # What waits is from before: by the end of the catch-up much of it may be settled.
+            if watch.restored:
+                forgotten = await self._recalling.take_back(connection, said)
+                await self._watch.recalled(connection)
+                _log.warning("restored from a backup", alerts_taken_back=forgotten, alerts_published=len(said))
+            # By the end of the catch-up much of it may be settled.
             await self._gathering.hold(connection)
         _log.warning("catching up", since=format_instant(after.absent_since), why=after.why)
         return after

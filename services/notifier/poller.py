@@ -152,6 +152,7 @@ class Poller:
         elif sight.complete:
             await self._catch_up(sight, now, asked_at)
         elif sight.signals_flow:
+            await self._lookout.let_go(_SIGNALS)
             await self._look_at(_Pass(now, asked_at, sight.horizons, _SIGNALS))
         await self._tidy(now)
         self._passed = now

@@ -19,10 +19,23 @@ class Watch:
     absent_since: datetime | None = None
     """What happened since then is being caught up; None: nothing is."""
     why: str | None = None
+    epoch: int | None = None
+    """The epoch of versions that was known when something was remembered last."""
+    present_epoch: int = 1
+
+    @property
+    def restored(self) -> bool:
+        """Whether the database was restored from a backup since."""
+        return self.epoch is not None and self.present_epoch > self.epoch
 
     def interrupted(self, now: datetime, limit: timedelta, why: str) -> "Watch":
         """Return it absent when nobody looked, or could see, for longer than `limit`."""
-        if self.absent_since is not None or self.complete_at is None or now - self.complete_at <= limit:
+        if self.complete_at is None:
+            return self
+        if self.restored:
+            since = min(self.complete_at, self.absent_since or self.complete_at)
+            return replace(self, absent_since=since, why="the database was restored from a backup")
+        if self.absent_since is not None or now - self.complete_at <= limit:
             return self
         return replace(self, absent_since=self.complete_at, why=why)
 

@@ -15,6 +15,7 @@ from services.notifier.domain.absence import Watch
 from services.notifier.domain.delivery import Attempt, Job
 from services.notifier.domain.horizon import Horizons
 from services.notifier.domain.life import Alert, Step
+from services.notifier.domain.recall import Recalled
 from services.notifier.domain.rules import RuleVersion
 from services.notifier.domain.state import Due, Surroundings, Watched
 
@@ -293,6 +294,10 @@ class WatchTables(Protocol):
         """Remember that everything up to `at` was known."""
         ...
 
+    async def recalled(self, connection: Any) -> None:
+        """Remember that what a restore had forgotten was taken back."""
+        ...
+
     async def ended(self, connection: Any, at: datetime, since: datetime) -> bool:
         """Forget the absence that began at `since`; False where another has been found meanwhile."""
         ...
@@ -309,6 +314,10 @@ class GatheringTables(Protocol):
         """Hold all mail that waits."""
         ...
 
+    async def let_go(self, connection: Any, rules: Collection[str]) -> None:
+        """Let held mails go that are about alerts of `rules` only."""
+        ...
+
     async def release(self, connection: Any) -> None:
         """Let go what was held: one message for each destination, nothing of what is over."""
         ...
@@ -319,6 +328,22 @@ class Upstream(Protocol):
 
     async def horizons(self) -> Horizons:
         """Ask them all, in the order in which records travel; never raises: who does not answer is not known."""
+        ...
+
+
+class Sayings(Protocol):
+    """What was published on `tenure.alerts`."""
+
+    async def alerts(self) -> list[Recalled]:
+        """Return every alert that the topic still tells of."""
+        ...
+
+
+class RecallTables(Protocol):
+    """Alerts and steps that a restore has forgotten."""
+
+    async def take_back(self, connection: Any, recalled: Sequence[Recalled]) -> int:
+        """Write alerts that were published in a later state than is known here; return how many."""
         ...
 
 

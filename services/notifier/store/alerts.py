@@ -12,7 +12,7 @@ from contracts.envelope import Envelope
 from contracts.ids import derive_id
 from contracts.topics import ALERTS
 from services.notifier.domain.delivery import enqueue
-from services.notifier.domain.life import Alert, Step, alert_id_of
+from services.notifier.domain.life import Alert, Step, alert_id_of, dedup_key
 from services.notifier.domain.look import event_of, versioned
 from services.notifier.domain.state import AT_ONCE, Watched
 from services.notifier.store import deliveries
@@ -112,6 +112,13 @@ async def save_steps(connection: asyncpg.Connection, watched: Watched, steps: Se
     return taken
 
 
+async def _free_id(connection: asyncpg.Connection, alert: Alert, earlier: int) -> str:
+    # Rarely more than one question: of alerts that were taken back after a restore the cause is not known.
+    while await connection.fetchval("select true from alert where alert_id = $1", alert_id_of(alert, earlier)):
+        earlier += 1
+    return alert_id_of(alert, earlier)
+
+
 async def _named(connection: asyncpg.Connection, steps: Sequence[Step]) -> list[Step]:
     """Give alerts that have just opened their ids, and say of each step how many like it the alert had before."""
     named = []
@@ -126,7 +133,7 @@ async def _named(connection: asyncpg.Connection, steps: Sequence[Step]) -> list[
                 alert.dedup_key,
                 alert.cause,
             )
-            alert = replace(alert, alert_id=alert_id_of(alert, earlier))
+            alert = replace(alert, alert_id=await _free_id(connection, alert, earlier))
         # By the primary key's first column.
         number = await connection.fetchval(
             "select count(*) from alert_step where alert_id = $1 and occasion = $2", alert.alert_id, step.occasion
@@ -165,17 +172,42 @@ async def take(
 ) -> None:
     """Take steps of a locked account, each with the users told of it: state, outbox, deliveries in one transaction.
 
-    `gathering`: something is being caught up, and mails wait until that is done.
+    `gathering`: something is being caught up, and mails wait until that is done. Of an interaction of which people were
+    told before, under an account that has been merged into this one since, they are not told again.
     """
     if not steps:
         return
     taken = await save_steps(connection, watched, [step for step, _ in steps])
-    told = [(step, users) for step, (_, users) in zip(taken, steps, strict=True)]
+    told = [
+        (step, () if users and await _told_before_merge(connection, step) else users)
+        for step, (_, users) in zip(taken, steps, strict=True)
+    ]
     complete = watched.account.history_complete_at if watched.account else None
     places = await deliveries.mailboxes(connection, {user for _, users in told for user in users})
     routes = await deliveries.routes(connection)
     await deliveries.enqueue(connection, enqueue(told, places, routes, complete, gathering=gathering))
     await append(connection, [_message(step, traceparent) for step in taken])
+
+
+async def _told_before_merge(connection: asyncpg.Connection, step: Step) -> bool:
+    alert = step.alert
+    subject = alert.dedup_key.removeprefix(dedup_key(alert.rule, alert.account_id, ""))
+    if step.kind != "opened" or subject == "account":
+        return False
+    # By the index on merged accounts, then their alerts by account and rule.
+    found: bool = await connection.fetchval(
+        """
+            select exists (
+                select from watched_account w
+                join alert a on a.account_id = w.account_id and a.rule = $2
+                where w.account ->> 'merged_into' = $1 and a.dedup_key = $2 || ':' || w.account_id || ':' || $3
+            )
+        """,
+        alert.account_id,
+        alert.rule,
+        subject,
+    )
+    return found
 
 
 def _message(step: Step, traceparent: str | None) -> OutboxMessage:

@@ -1,5 +1,7 @@
 """Mails that are held while something is caught up, and what becomes of them afterwards."""
 
+from collections.abc import Collection
+
 import asyncpg
 
 from services.notifier.domain.absence import Gathered, Pending, gather
@@ -24,11 +26,20 @@ async def hold(connection: asyncpg.Connection) -> None:
 async def release(connection: asyncpg.Connection) -> None:
     """Let go what was held: one message for each destination, nothing of alerts that are resolved by now.
 
-    What was tried before keeps its idempotency key: it may have arrived.
+    What was tried before keeps its idempotency key: it may have arrived. So does what was said before a restore.
     """
-    # What was tried goes on as it was.
+    # What was tried goes on as it was. What is over is found out, and withdrawn, when its turn comes.
     await connection.execute(
-        "update delivery set held = false where held and state = 'waiting' and first_tried_at is not null"
+        """
+            update delivery d set held = false
+            where d.held and d.state = 'waiting' and (
+                d.first_tried_at is not null
+                or exists (
+                    select from delivery_step c
+                    where c.delivery_id = d.delivery_id and c.version >> 40 < (select epoch from version_epoch)
+                )
+            )
+        """
     )
     # What is held and was never tried, step by step.
     rows = await connection.fetch(
@@ -48,6 +59,22 @@ async def release(connection: asyncpg.Connection) -> None:
     ]
     for one in gather(pending):
         await _let_go(connection, one)
+
+
+async def let_go(connection: asyncpg.Connection, rules: Collection[str]) -> None:
+    """Let held mails go that are about alerts of `rules` only, each under its own key."""
+    # Few are held, and mostly none.
+    await connection.execute(
+        """
+            update delivery d set held = false
+            where d.held and d.state = 'waiting' and not exists (
+                select from delivery_step c
+                join alert a using (alert_id)
+                where c.delivery_id = d.delivery_id and not a.rule = any($1::text[])
+            )
+        """,
+        list(rules),
+    )
 
 
 async def _let_go(connection: asyncpg.Connection, gathered: Gathered) -> None:

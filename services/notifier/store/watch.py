@@ -10,9 +10,15 @@ from services.notifier.domain.absence import Watch
 async def load(connection: asyncpg.Connection) -> Watch:
     """Return what is remembered."""
     # One row.
-    row = await connection.fetchrow("select complete_at, absent_since, absent_why from watch")
-    assert row is not None  # noqa: S101 - the migration made it
-    return Watch(row["complete_at"], row["absent_since"], row["absent_why"])
+    row = await connection.fetchrow(
+        """
+            select w.complete_at, w.absent_since, w.absent_why, w.epoch, e.epoch as present_epoch
+            from watch w
+            cross join version_epoch e
+        """
+    )
+    assert row is not None  # noqa: S101 - the migrations made both
+    return Watch(row["complete_at"], row["absent_since"], row["absent_why"], row["epoch"], row["present_epoch"])
 
 
 async def absent(connection: asyncpg.Connection, since: datetime, why: str) -> None:
@@ -28,7 +34,20 @@ async def absent(connection: asyncpg.Connection, since: datetime, why: str) -> N
 async def complete(connection: asyncpg.Connection, at: datetime) -> None:
     """Remember that everything up to `at` was known."""
     # An absence is ended by `ended` only.
-    await connection.execute("update watch set complete_at = $1 where complete_at is distinct from $1", at)
+    await connection.execute(
+        """
+            update watch set complete_at = $1, epoch = coalesce(watch.epoch, e.epoch)
+            from version_epoch e
+            where complete_at is distinct from $1
+        """,
+        at,
+    )
+
+
+async def recalled(connection: asyncpg.Connection) -> None:
+    """Remember that what a restore had forgotten was taken back."""
+    # Its epoch is the present one from now on.
+    await connection.execute("update watch set epoch = e.epoch from version_epoch e")
 
 
 async def ended(connection: asyncpg.Connection, at: datetime, since: datetime) -> bool:
@@ -36,7 +55,8 @@ async def ended(connection: asyncpg.Connection, at: datetime, since: datetime) -
     # Whoever releases what was held does so in the same transaction.
     found = await connection.fetchval(
         """
-            update watch set complete_at = $1, absent_since = null, absent_why = null
+            update watch set complete_at = $1, absent_since = null, absent_why = null, epoch = e.epoch
+            from version_epoch e
             where absent_since = $2
             returning 1
         """,

@@ -290,6 +290,16 @@ class House:
         other = await build(load(NotifierSettings, self._settings))
         await self._running.enter_async_context(other.running())
 
+    def restore(self, backup: DatabaseAccess) -> None:
+        """Put an older database in the place of the one that a stopped notifier used."""
+        self._dsn = backup
+        self._settings |= {"TENURE_DATABASE_URL": backup.worker, "TENURE_API_DATABASE_URL": backup.api}
+
+    @property
+    def database(self) -> DatabaseAccess:
+        """The notifier's database."""
+        return self._dsn
+
     async def spawn(self, failpoints: Path) -> asyncio.subprocess.Process:
         """Start a replica as a process of its own that obeys the orders in a folder; the caller ends it."""
         given = {**os.environ, **self._settings, "TENURE_FAILPOINTS": str(failpoints)}

@@ -243,6 +243,31 @@ async def test_the_same_states_in_any_order_and_twice_lead_to_the_same_alerts(ho
     assert found == [("champion_left", "alert", "open"), ("ticket_volume", "alert", "open")]
 
 
+async def test_alerts_of_a_merged_account_resolve_and_what_was_told_of_an_interaction_is_not_told_again(
+    house: House,
+) -> None:
+    stays = account(account_id=derive_id("test", "stays"), name="Stays")
+    await house.say(team(), anna(), lena(), account(), stays, touched(days_ago=15), left())
+    assert await house.steps() == ["opened"] * 2
+    await house.mailed(2)
+    # What accounts publishes of a merge: an alias that owns nothing, and every interaction said to the other.
+    alias = account(version=2, owners=(), contacts=(), key=(), merged_into=stays.account_id)
+    await house.say(alias, left(version=2, present=False), touched(days_ago=15, version=2, last_touches=()))
+    moved = left(account_id=stays.account_id)
+    await house.say(moved, touched(days_ago=15).model_copy(update={"account_id": stays.account_id}))
+    events = await house.said()
+    kinds = sorted((event.TYPE.split(".")[2], event.rule, event.account_id == stays.account_id) for event in events)
+    opened = [("opened", rule, mine) for rule in ("champion_left", "stale_touch") for mine in (False, True)]
+    assert kinds == [*opened, ("resolved", "champion_left", False), ("resolved", "stale_touch", False)]
+    await house.mailed(3)
+    assert house.mailbox.messages[2]["Subject"] == "Warning: No touch with Stays for 15 days"
+    assert len(house.mailbox.messages) == 3
+    # Parted again, the account has its own cause back.
+    await house.say(account(version=3), touched(days_ago=15, version=3))
+    house.step(NOON + timedelta(days=2))
+    assert (await house.steps()).count("reopened") == 1
+
+
 async def test_two_replicas_share_the_work_and_say_everything_once(house: House) -> None:
     await house.start_another()
     many = [derive_id("test", "customer", str(number)) for number in range(30)]

@@ -49,6 +49,7 @@ async def test_after_a_restore_nobody_is_told_again_under_another_key_and_versio
     await house.stop()
     older = backup(house.database)
     await house.start()
+    await house.drained()
     # Told one by one after the backup was made; the restored database knows nothing of it.
     house.step(NOON + DAY + timedelta(hours=1))
     assert await house.steps() == ["opened"] * 4
@@ -65,13 +66,14 @@ async def test_after_a_restore_nobody_is_told_again_under_another_key_and_versio
     async def told_again() -> bool:
         return len(house.mailbox.messages) == 6
 
+    # Whether Acme's and Cray's arrived nobody knows; Bolt's is over, and Dorn's was told long before.
     await until(told_again, "what may not have arrived")
     assert keys(house.mailbox.messages) == before
     assert {len(ids) for ids in before.values()} == {1}
-    by_account: dict[str, list[int]] = {}
-    for event in events:
-        by_account.setdefault(event.account_id, []).append(event.version >> 40)
-    assert all(epochs[0] == 1 for epochs in by_account.values())
-    latest = {event.alert_id: event for event in events}
-    assert len(latest) == 4
-    assert all(event.version >> 40 > 1 for event in latest.values() if "Dorn" not in event.title)
+    assert sorted(event.TYPE.split(".")[2] for event in events if event.version >> 40 > 1) == ["resolved"]
+    last = {event.alert_id: event for event in events}
+    assert sorted(event.state for event in last.values()) == ["open"] * 3 + ["resolved"]
+    listed = await house.call("GET", "/v1/alerts?state=any", roles=("admin",))
+    assert {(one["alert_id"], one["version"], one["state"]) for one in listed.json()["items"]} == {
+        (event.alert_id, event.version, event.state) for event in last.values()
+    }
