@@ -247,13 +247,13 @@ async def test_alerts_of_a_merged_account_resolve_and_what_was_told_of_an_intera
     house: House,
 ) -> None:
     stays = account(account_id=derive_id("test", "stays"), name="Stays")
-    await house.say(team(), anna(), lena(), account(), stays, touched(days_ago=15), left())
+    await house.say(team(), anna(), lena(), account(), stays, touched(days_ago=15), left(sources=()))
     assert await house.steps() == ["opened"] * 2
     await house.mailed(2)
     # What accounts publishes of a merge: an alias that owns nothing, and every interaction said to the other.
     alias = account(version=2, owners=(), contacts=(), key=(), merged_into=stays.account_id)
-    await house.say(alias, left(version=2, present=False), touched(days_ago=15, version=2, last_touches=()))
-    moved = left(account_id=stays.account_id)
+    await house.say(alias, left(version=2, present=False, sources=()), touched(days_ago=15, version=2, last_touches=()))
+    moved = left(account_id=stays.account_id, sources=())
     await house.say(moved, touched(days_ago=15).model_copy(update={"account_id": stays.account_id}))
     events = await house.said()
     kinds = sorted((event.TYPE.split(".")[2], event.rule, event.account_id == stays.account_id) for event in events)
