@@ -49,6 +49,7 @@ def compare(expected: Expected, found: Found) -> list[Violation]:
         _check_published,
         _check_versions,
         _check_kpis,
+        _check_rollups,
         _check_alerts,
         _check_silences,
     ):
@@ -321,6 +322,12 @@ def _check_kpis(expected: Expected, found: Found, told: _Told) -> None:
         if items != wanted.open_items:
             missing, extra = sorted(wanted.open_items - items), sorted(items - wanted.open_items)
             told("open items", f"{account} (state: {day})", f"also {missing}", f"instead {extra}")
+
+
+def _check_rollups(expected: Expected, found: Found, told: _Told) -> None:
+    """What managers, teams and everybody did on each day; an interaction that concerns two accounts counts once."""
+    for (scope, day), should, does in _differences(expected.rollups, found.rollups):
+        told("roll-up", f"{' '.join(scope)} on {day}", should or {}, does or {})
 
 
 _RANK = {"info": 0, "warn": 1, "alert": 2}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -12,7 +12,7 @@ from fractions import Fraction
 from tests.faults.attributing import automatic
 from tests.faults.directory import day_of
 from tests.faults.folding import Thing
-from tests.faults.history import ExpectedAttribution, ExpectedKpis, KpiKey
+from tests.faults.history import ExpectedAttribution, ExpectedKpis, KpiKey, Scope
 
 WINDOWS = (7, 30, 90, 365)
 _ASKERS = frozenset({"from", "caller", "requester", "customer"})
@@ -205,3 +205,49 @@ def void_orders(seen: Sequence[Seen]) -> frozenset[str]:
         for each in seen
         if each.thing.kind == "order" and (not each.said.present or each.thing.first("cancelled"))
     )
+
+
+# ---------------------------------------------------------------------------------------------- roll-ups
+
+COUNTED = ("touches_out", "touches_in", "support_requests", "tickets_opened", "tickets_resolved", "orders")
+
+
+def effects(each: Seen, void: frozenset[str]) -> Iterator[tuple[str, date, Decimal]]:
+    """What an interaction counts as, on which day, and how much: counts as in `COUNTED`, money under its currency."""
+    thing, day = each.thing, day_of(each.at)
+    if each.counts_as is not None:
+        yield each.counts_as, day, Decimal(1)
+    if each.asks_for_help:
+        yield "support_requests", day, Decimal(1)
+    if thing.kind == "ticket":
+        if thing.opened_at is not None:
+            yield "tickets_opened", day_of(thing.opened_at), Decimal(1)
+            yield "support_requests", day_of(thing.opened_at), Decimal(1)
+        if thing.resolved_at is not None:
+            yield "tickets_resolved", day_of(thing.resolved_at), Decimal(1)
+    if thing.kind == "order" and thing.placed_at is not None:
+        yield "orders", day_of(thing.placed_at), Decimal(1)
+        if thing.fields.get("net") is not None:
+            yield thing.fields["net"].currency, day_of(thing.placed_at), thing.fields["net"].amount
+    if thing.kind == "refund" and thing.fields.get("refunded") is not None and thing.parent_id not in void:
+        yield thing.fields["refunded"].currency, day, -thing.fields["refunded"].amount
+
+
+def roll_up(
+    seen: Mapping[str, Sequence[Seen]], scopes_of: Callable[[str, date], Iterable[Scope]]
+) -> dict[tuple[Scope, date], dict[str, Decimal]]:
+    """Per scope and day what happened; what concerns several accounts of a scope counts there once."""
+    once: dict[tuple[Scope, date], dict[tuple[str, str], Decimal]] = defaultdict(dict)
+    for account, own in seen.items():
+        void = void_orders(own)
+        for each in own:
+            for name, day, amount in effects(each, void) if each.said.present else ():
+                for scope in scopes_of(account, day):
+                    once[scope, day][name, each.thing.id] = amount
+    found: dict[tuple[Scope, date], dict[str, Decimal]] = {}
+    for place, amounts in once.items():
+        summed: dict[str, Decimal] = defaultdict(Decimal)
+        for (name, _), amount in amounts.items():
+            summed[name] += amount
+        found[place] = {name: amount for name, amount in summed.items() if amount}
+    return {place: amounts for place, amounts in found.items() if amounts}

@@ -6,7 +6,8 @@ import asyncio
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any, Protocol
 
 import asyncpg
@@ -14,6 +15,8 @@ from aiokafka import AIOKafkaConsumer
 
 from contracts.topics import ACCOUNTS, ACTIVITY, ALERTS, KPIS
 from deploy.databases import SERVICES
+from tests.faults.figures import COUNTED
+from tests.faults.history import Scope
 
 READ_TOPICS = (ACTIVITY.name, ACCOUNTS.name, KPIS.name, ALERTS.name)
 _PATIENCE = 60.0
@@ -107,6 +110,8 @@ class Found:
     dead_letters: list[DeadLetterRow] = field(default_factory=list)
     records: dict[str, list[TopicRecord]] = field(default_factory=dict)
     """By topic."""
+    rollups: dict[tuple[Scope, date], dict[str, Decimal]] = field(default_factory=dict)
+    """As metrics adds them up, without what is nothing."""
     outbox: dict[str, int] = field(default_factory=dict)
     """Rows left, by service."""
 
@@ -133,6 +138,7 @@ def look(system: Readable) -> Found:
     for service in SERVICES:
         found.dead_letters += _dead_letters(system, service)
         found.outbox[service] = system.fetch(service, "select count(*) from outbox")[0][0]
+    _read_rollups(system, found)
     found.records = asyncio.run(_records(system.bootstrap, READ_TOPICS))
     return found
 
@@ -171,6 +177,18 @@ def _read_ledger(system: Readable, found: Found) -> None:
         found.attributions[str(row["interaction_id"]), account] = AttributionRow(
             row["version"], row["present"], row["touch_class"]
         )
+
+
+def _read_rollups(system: Readable, found: Found) -> None:
+    names = {str(row["id"]): row["email"] for row in system.fetch("accounts", "select id, email from app_user")}
+    names |= {str(row["id"]): row["name"] for row in system.fetch("accounts", "select id, name from team")}
+    for row in system.fetch("metrics", "select scope, scope_id, day, counts, money from rollup"):
+        scope = row["scope"], "" if row["scope"] == "portfolio" else names[str(row["scope_id"])]
+        amounts = dict(zip(COUNTED, map(Decimal, row["counts"]), strict=True))
+        amounts |= {code: Decimal(amount) for code, amount in json.loads(row["money"] or "{}").items()}
+        standing = {name: amount for name, amount in amounts.items() if amount}
+        if standing:
+            found.rollups[scope, row["day"]] = standing
 
 
 def _dead_letters(system: Readable, service: str) -> list[DeadLetterRow]:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from contracts.events import Event
 
-Sizes = Literal["small", "large"]
+Sizes = Literal["small", "medium", "large"]
 
 # ---------------------------------------------------------------------------------------------- the company
 
@@ -326,6 +326,8 @@ class ExpectedDeadLetter:
     why: str
 
 
+Scope = tuple[str, str]
+"""("manager", address), ("team", name) or ("portfolio", "")."""
 KpiKey = tuple[str, int, str | None]
 """KPI, window in days, currency."""
 
@@ -376,6 +378,8 @@ class Expected:
     """By account (external key) the owner's address on the day of `moment`."""
     kpis: Mapping[str, ExpectedKpis] = field(default_factory=dict)
     """By account."""
+    rollups: Mapping[tuple[Scope, date], Mapping[str, Decimal]] = field(default_factory=dict)
+    """Per scope and day what is not nothing: counts by name, money by currency."""
     alerts: frozenset[ExpectedAlert] | None = None
     """That must stand; None: rules sleep."""
     allowed_alerts: frozenset[ExpectedAlert] = frozenset()

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from datetime import date
 
 from contracts.events import Event
 from tests.faults.alerting import alerts_of
 from tests.faults.attributing import attribute, claims_of, conversations
 from tests.faults.company import CURRENCY
 from tests.faults.directory import Directory, day_of
-from tests.faults.figures import by_account, kpis, void_orders
+from tests.faults.figures import by_account, kpis, roll_up, void_orders
 from tests.faults.folding import fold, winners
-from tests.faults.history import Expected, ExpectedDeadLetter, ExpectedReport, History, Step, Told
+from tests.faults.history import Expected, ExpectedDeadLetter, ExpectedReport, History, Scope, Step, Told
 
 
 def expect(history: History, told: Told, step: Step) -> Expected:
@@ -48,9 +49,20 @@ def expect(history: History, told: Told, step: Step) -> Expected:
             for customer in history.company.customers
             if customer.key not in directory.alias
         },
+        rollups=roll_up(seen, lambda account, day: _scopes(directory, account, day)),
         alerts=None if alerts is None else alerts.standing,
         allowed_alerts=frozenset() if alerts is None else alerts.allowed,
     )
+
+
+def _scopes(directory: Directory, account: str, day: date) -> Iterator[Scope]:
+    """Whose figures an account's day counts in: its owner's on that day, the owner's team's, and everybody's."""
+    yield "portfolio", ""
+    owner = directory.owner(account, day)
+    person = next((each for each in directory.company.people if each.email == owner), None)
+    if person is not None:
+        yield "manager", person.email
+        yield "team", person.team
 
 
 def _dead_letters(told: Told) -> Iterator[ExpectedDeadLetter]:

@@ -76,6 +76,7 @@ def perfect(expected: Expected) -> Found:
                 letter.service, letter.topic, placed.partition, placed.offset, letter.value, "bad_json", "waiting"
             )
         )
+    found.rollups = {place: dict(amounts) for place, amounts in expected.rollups.items()}
     publish_attributions(expected, found)
     publish_figures(expected, found)
     publish_alerts(expected, found)
@@ -296,6 +297,11 @@ def an_open_item_is_forgotten(found: Found) -> None:
     found.records[KPIS][place] = replace(each, value=json.dumps({**each.body, "open_items": []}).encode())
 
 
+def a_touch_of_two_accounts_counts_twice(found: Found) -> None:
+    place = min((place for place, amounts in found.rollups.items() if "touches_out" in amounts), key=str)
+    found.rollups[place]["touches_out"] += 1
+
+
 def an_alert_is_missing(found: Found) -> None:
     found.records[ALERTS].pop(0)
 
@@ -352,6 +358,7 @@ CASES: tuple[tuple[Callable[[Found], None], str], ...] = (
     (a_cent_is_missing, "kpi"),
     (an_account_has_no_figures, "kpi"),
     (an_open_item_is_forgotten, "open items"),
+    (a_touch_of_two_accounts_counts_twice, "roll-up"),
     (an_alert_is_missing, "alert"),
     (an_alert_has_no_cause, "alert"),
     (a_silence_speaks_beyond_the_horizon, "silence"),
