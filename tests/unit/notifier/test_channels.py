@@ -7,6 +7,7 @@ import base64
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
+from email.utils import format_datetime
 from ipaddress import ip_network
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -22,7 +23,15 @@ from contracts.ids import derive_id
 from contracts.values import Kind
 from services.notifier.channels.addresses import Refused, resolve
 from services.notifier.channels.mail import MailChannel
-from services.notifier.channels.webhook import SecretMissing, WebhookChannel, new_client, payload, read_secret, sign
+from services.notifier.channels.webhook import (
+    SecretMissing,
+    WebhookChannel,
+    left_alone,
+    new_client,
+    payload,
+    read_secret,
+    sign,
+)
 from services.notifier.domain.delivery import Job, Notice, SmtpServer
 from services.notifier.domain.recipients import Destination
 from services.notifier.domain.retry import GIVE_UP_AFTER, next_attempt
@@ -260,3 +269,27 @@ def test_a_delivery_is_tried_for_at_least_three_days_and_never_waits_longer_than
     assert (again is None) == (now - NOON >= GIVE_UP_AFTER)
     if again is not None:
         assert timedelta(seconds=7) < again - now <= timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "seconds"),
+    [(429, "120", 120), (503, " 7 ", 7), (500, "120", None), (429, None, None), (429, "soon", None), (429, "-5", None)],
+)
+def test_a_receiver_may_ask_to_be_left_alone(status: int, said: str | None, seconds: int | None) -> None:
+    assert left_alone(status, said) == (None if seconds is None else timedelta(seconds=seconds))
+
+
+def test_a_moment_until_which_to_be_left_alone_is_understood() -> None:
+    until = format_datetime(datetime.now(UTC) + timedelta(hours=2), usegmt=True)
+    found = left_alone(429, until)
+    assert found is not None
+    assert timedelta(hours=1) < found <= timedelta(hours=2)
+    assert left_alone(429, "Wed, 21 Oct 2015 07:28:00 GMT") == timedelta()
+
+
+def test_who_asks_to_be_left_alone_is_for_a_day_at_most() -> None:
+    first = timedelta(seconds=15)
+    asked = next_attempt(1, NOON, NOON, first=first, luck=0, leave_alone=timedelta(hours=2))
+    assert asked == NOON + timedelta(hours=2)
+    assert next_attempt(1, NOON, NOON, first=first, luck=0, leave_alone=timedelta(days=9)) == NOON + timedelta(days=1)
+    assert next_attempt(1, NOON, NOON, first=first, luck=1, leave_alone=timedelta(seconds=1)) == NOON + first
