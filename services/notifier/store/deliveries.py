@@ -169,7 +169,7 @@ async def lease(
             from taken
             where d.delivery_id = taken.delivery_id and d.state = 'waiting'
                 and (d.lease_until is null or d.lease_until < now())
-            returning d.delivery_id
+            returning d.delivery_id, d.first_tried_at = now() as first
         """,
         list(busy),
         mail_free,
@@ -177,7 +177,27 @@ async def lease(
         timedelta(seconds=for_seconds),
         token,
     )
+    await _drop_what_is_over(connection, [row["delivery_id"] for row in rows if row["first"]])
     return await _jobs(connection, [row["delivery_id"] for row in rows], zone)
+
+
+async def _drop_what_is_over(connection: asyncpg.Connection, delivery_ids: Sequence[str]) -> None:
+    # Before the first attempt only: what was sent once must be the same under its key for ever. A mail about nothing
+    # else keeps its steps, and is withdrawn.
+    await connection.execute(
+        """
+            delete from delivery_step c
+            using alert a, delivery d, destination x
+            where c.delivery_id = any($1::uuid[]) and a.alert_id = c.alert_id and a.state = 'resolved'
+                and d.delivery_id = c.delivery_id and x.destination_id = d.destination_id and x.kind = 'mail'
+                and exists (
+                    select from delivery_step other
+                    join alert b on b.alert_id = other.alert_id and b.state <> 'resolved'
+                    where other.delivery_id = c.delivery_id
+                )
+        """,
+        list(delivery_ids),
+    )
 
 
 async def renew(connection: asyncpg.Connection, jobs: Collection[Job], for_seconds: float) -> None:
@@ -229,9 +249,10 @@ def _job(rows: Sequence[asyncpg.Record], zone: ZoneInfo) -> Job:
         notices=tuple(
             Notice(row["step"], EVENTS[row["step"]].model_validate(row["document"]), row["account_name"] or "")
             for row in rows
-            # Nobody is woken for what is over: mails say what is to be done.
-            if not row["obsolete"]
-        ),
+        )
+        # Nobody is woken for what is over: mails say what is to be done.
+        if not all(row["obsolete"] for row in rows)
+        else (),
         attempts=first["attempts"],
         first_tried_at=first["first_tried_at"],
         lease=first["leased_by"],

@@ -48,7 +48,7 @@ async def hold(connection: asyncpg.Connection) -> None:
 
 
 async def swap(connection: asyncpg.Connection, now: datetime) -> Mapping[str, Any]:  # noqa: ARG001 - nothing is dated
-    """Give the live tables the content of the shadow ones, and have every rule looked at; return what differed."""
+    """Give the live tables the content of the shadow ones, have every rule looked at, drop them; say what differed."""
     await _carry_tombstones(connection)
     accounts = await _different_accounts(connection)
     copies = {table: await _differences(connection, table, keys, values) for table, (keys, values) in _TABLES.items()}
@@ -76,6 +76,7 @@ async def swap(connection: asyncpg.Connection, now: datetime) -> Mapping[str, An
         """
     )
     assert sizes is not None  # noqa: S101 - aggregates always have one row
+    await drop(connection)
     return {
         **dict(sizes),
         "different_accounts": len(accounts),

@@ -92,6 +92,32 @@ async def test_what_waited_when_the_notifier_went_away_and_is_over_since_is_with
     await until(withdrawn, "the three that are withdrawn")
 
 
+async def test_a_gathered_message_is_the_same_at_every_attempt_whatever_is_over_meanwhile(house: House) -> None:
+    await company(house)
+    await house.stop()
+    house.step(NOON + DAY + HOUR)
+    # The mail server takes everything and never says so.
+    house.mailbox.cut = 1000
+    await house.start()
+    await house.mailed(4)
+    destinations = (await house.call("GET", "/v1/destinations", roles=("operator",))).json()["items"]
+    for one in destinations:
+        await house.call("PATCH", f"/v1/destinations/{one['destination_id']}", {"paused": True}, roles=("operator",))
+    await house.say(silence("Acme", -1, version=2))
+    await house.drained()
+    tried = len(house.mailbox.messages)
+    house.mailbox.cut = 0
+    for one in destinations:
+        await house.call("PATCH", f"/v1/destinations/{one['destination_id']}", {"paused": False}, roles=("operator",))
+    await house.mailed(tried + 2)
+    texts: dict[str, set[str]] = {}
+    for mail in house.mailbox.messages:
+        body = mail.get_body(("plain",))
+        assert body is not None
+        texts.setdefault(mail["Message-ID"], set()).add(body.get_content())
+    assert [len(different) for different in texts.values()] == [1, 1]
+
+
 async def test_while_a_service_before_us_is_away_nothing_is_told_also_across_a_restart(house: House) -> None:
     await company(house)
     house.flow_status = 503
