@@ -15,6 +15,8 @@ from services.cli.terminal import progress
 from tests.faults import results as outcome
 from tests.faults.history import Sizes
 from tests.faults.nemesis import FAULTS
+from tests.faults.planted.catalogue import BUGS
+from tests.faults.planted.hunt import hunt
 from tests.faults.results import Results
 from tests.faults.rounds import Verdict, run
 
@@ -26,9 +28,13 @@ def main(
     seeds: Annotated[str, typer.Option(help="A range of seeds such as 1-20, or how many from 1 on.")] = "20",
     minutes: Annotated[float, typer.Option(help="No new history begins after so many minutes.")] = 60.0,
     *,
+    planted: Annotated[bool, typer.Option(help="Plant each of the known bugs instead: all must be caught.")] = False,
+    bug: Annotated[list[str] | None, typer.Option(help="Plant only this one; can be repeated.")] = None,
     short: Annotated[bool, typer.Option(help="As `make test` plays it: no pause past a longer time-out.")] = False,
 ) -> None:
     """Tells seeded histories to fresh systems while they are broken, and compares with the oracle."""
+    if planted or bug:
+        raise SystemExit(_plant(bug or list(BUGS), list(numbers(seeds))))
     faults = fault or list(FAULTS)
     unknown = sorted(set(faults) - set(FAULTS))
     if unknown:
@@ -68,6 +74,18 @@ def _history(results: Results, seed: int, faults: Sequence[str], size: Sizes, *,
     results.verdicts += played.verdicts
     results.hits += played.hits
     results.small_disks = results.small_disks and played.small_disks
+
+
+def _plant(names: Sequence[str], seeds: Sequence[int]) -> int:
+    """Plant bugs one after the other; the exit code."""
+    caught = []
+    with progress() as say:
+        for name in names:
+            caught.append(hunt(BUGS[name], seeds, say))
+            say(str(caught[-1]))
+    outcome.keep_caught(caught)
+    outcome.show_caught(caught, Console())
+    return 1 if any(one.seed is None for one in caught) else 0
 
 
 def numbers(text: str) -> Iterator[int]:

@@ -279,7 +279,7 @@ def _read_differently(
 def _check_versions(_: Expected, found: Found, told: _Told) -> None:
     """Per account versions grow; a repeated one says the same; on a compacted topic the greatest comes last."""
     for topic in (ACTIVITY, ACCOUNTS, KPIS, ALERTS):
-        seen: dict[str, dict[int, bytes | None]] = defaultdict(dict)
+        seen: dict[str, dict[int, Any]] = defaultdict(dict)
         last: dict[str, int] = {}
         for record in ours(found.records.get(topic.name, ())):
             version = record.body["version"]
@@ -287,11 +287,11 @@ def _check_versions(_: Expected, found: Found, told: _Told) -> None:
             place = f"{topic.name} {record.partition}/{record.offset} of {name}"
             known = seen[name]
             if version in known:
-                if known[version] != record.value:
+                if known[version] != record.body:
                     told("order", place, f"version {version} as it was", "another content")
             elif known and version < max(known):
                 told("order", place, f"a version above {max(known)}", version)
-            known[version] = record.value
+            known[version] = record.body
             last[name] = version
         if topic.cleanup == "compact":
             for name, version in sorted(last.items()):

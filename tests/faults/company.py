@@ -21,7 +21,7 @@ PUBLISHER = "/erp"
 INBOUND_SYSTEM = f"inbound:{PUBLISHER}"
 EPOCH_DAY = date(2025, 1, 1)
 
-CUSTOMERS: dict[Sizes, int] = {"small": 10, "large": 60}
+CUSTOMERS: dict[Sizes, int] = {"small": 10, "medium": 16, "large": 60}
 _NAMES = (
     "Alder Birch Cedar Dogwood Elm Fir Ginkgo Hazel Ivy Juniper Karri Larch Maple Nut Oak Pine Quince Rowan Ash Yew"
 )
@@ -94,7 +94,7 @@ def _contacts(random: Random, customer: Customer) -> Iterable[Contact]:
 
 def strangers(size: Sizes) -> list[tuple[str, str]]:
     """(address, phone) of people whom nobody knows at first; some are claimed by edits."""
-    count = 4 if size == "small" else 24
+    count = {"small": 4, "medium": 8, "large": 24}[size]
     return [
         (f"guest{number}@{'gmail.com' if number % 3 == 0 else f'unknown{number}.example'}", f"+4989{5000000 + number}")
         for number in range(count)

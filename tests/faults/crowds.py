@@ -29,7 +29,7 @@ def crowd(strike: Strike) -> None:
     ground.system.wait_ready(["accounts-2", "accounts-3"])
     ground.spread_over = ("accounts", "accounts-2", "accounts-3")
     began = time.monotonic()
-    while strike.loaded() and time.monotonic() - began < (20.0 if strike.thorough else 8.0):
+    while strike.loaded() and time.monotonic() - began < strike.at_most(15.0):
         place = strike.chance.choice((RuntimeFailpoint.COMMITTING, RuntimeFailpoint.BATCH_LOCKED))
         ground.order("accounts", place, "stall", on=strike.chance.randint(1, 3), seconds=0.4)
         strike.wait(0.3, 1.0)
@@ -51,7 +51,7 @@ def blocked_outbox(strike: Strike) -> None:
                 await asyncio.to_thread(ground.end_sessions, "accounts-relay")
                 taken = await connection.fetchval("select pg_try_advisory_lock($1)", _RELAY_LEASE)
             began = time.monotonic()
-            while strike.loaded() and time.monotonic() - began < 12.0:
+            while strike.loaded() and time.monotonic() - began < strike.at_most(12.0):
                 ground.order("accounts", RuntimeFailpoint.BATCH_LOCKED, "stall", on=1, seconds=0.3)
                 await asyncio.sleep(0.4)
         finally:
@@ -74,7 +74,7 @@ def zombie(strike: Strike) -> None:
     ground.withdraw_orders()
     # the server notices that its client is gone, and gives the lease to whoever asks
     ground.end_sessions("accounts%")
-    time.sleep(6.0)
+    time.sleep(strike.at_most(10.0))
     for part in ("accounts", "accounts-2"):
         ground.system.resume(part)
     strike.wait(1.0, 2.0)
@@ -86,7 +86,7 @@ def left_behind(strike: Strike) -> None:
     ground.kill("metrics")
     time.sleep(1.0)
     began = time.time()
-    ended = time.monotonic() + 10.0
+    ended = time.monotonic() + strike.at_most(15.0)
     while strike.loaded() and time.monotonic() < ended:
         time.sleep(0.1)
     time.sleep(2.0)

@@ -31,8 +31,8 @@ HISTORY_FROM = datetime(2025, 1, 20, tzinfo=UTC)
 AHEAD = timedelta(hours=20)
 """How far a report may lie in the future of the clock that receives it; a day is the limit."""
 REPEATED = 0.3
-REPORTS: dict[Sizes, int] = {"small": 300, "large": 4000}
-_STEPS: dict[Sizes, int] = {"small": 6, "large": 30}
+REPORTS: dict[Sizes, int] = {"small": 300, "medium": 700, "large": 4000}
+_STEPS: dict[Sizes, int] = {"small": 6, "medium": 24, "large": 30}
 _IMPORTED = 0.45
 _TOUCHES = frozenset({"mail", "call", "meeting", "chat", "comment"})
 _SEVERAL = frozenset({"mail", "call", "meeting", "chat", "note", "programme", "contact"})

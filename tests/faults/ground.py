@@ -14,10 +14,11 @@ import sys
 import tempfile
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -25,8 +26,9 @@ from typing import Any
 import asyncpg
 
 from deploy.databases import SERVICES
+from deploy.local.imap import LocalImap
 from deploy.local.instance import CHECKOUT
-from deploy.local.processes import LocalFault
+from deploy.local.processes import LocalFault, free_port
 from deploy.local.system import Launch, System, SystemPlan, start_system
 from tests.faults.proxy import FAIR, Proxy
 from tests.faults.sinks import Mood, Sinks
@@ -34,6 +36,10 @@ from tests.faults.sinks import Mood, Sinks
 SERVERS = ("kafka", "postgres")
 SESSION_SECONDS = 3.0
 """Of the consumer groups here: the shortest pause after which a replica's partitions are given away."""
+POLLED = "mail-bela"
+"""The one mailbox that ingest reads by IMAP here; the others push."""
+_POLLED_SECRET = "imap.secret"
+_POLLED_USER = "polled"
 _PARTITIONS = 4
 _DISK = "768m"
 
@@ -51,6 +57,8 @@ class Ground:
     postgres_proxy: Proxy
     sinks: Sinks
     secrets: Mapping[str, str]
+    mailboxes: Mapping[str, Callable[[bytes], None]]
+    """By source, puts a mail where ingest will read it."""
     failpoints: Path
     small_disks: bool
     wrapped: dict[str, Launch] = field(default_factory=dict)
@@ -154,6 +162,12 @@ class Ground:
     def empty(self, server: str) -> None:
         """Give the room back."""
         (self.system.instance.directory / server / "ballast").unlink(missing_ok=True)
+
+    def rewrap(self) -> None:
+        """Start anew what is to be started as `wrapped` says."""
+        self.system.launches = dict(self.wrapped)
+        for service in self.wrapped:
+            self.system.restart(service)
 
     def heal(self) -> None:
         """Everything is there again and behaves; returns when the services of the plan are ready."""
@@ -266,10 +280,11 @@ def open_ground(
     failpoints.mkdir(parents=True)
     small_disks = all(_mount_small(directory / server) for server in SERVERS)
     kafka_proxy, postgres_proxy = Proxy(Random(chance.random())), Proxy(Random(chance.random()))  # noqa: S311 - replayed
-    sinks = Sinks()
+    sinks, imap_port = Sinks(), free_port()
+    (imap_password,) = drawn_secrets([_POLLED_SECRET]).values()
     plan = SystemPlan(
-        sources_toml=sources_toml,
-        secrets=secret_files,
+        sources_toml=_polled(sources_toml, imap_port),
+        secrets={**secret_files, _POLLED_SECRET: imap_password},
         clock=begins_at,
         durable=False,
         ephemeral=True,
@@ -293,11 +308,15 @@ def open_ground(
     )
     try:
         system = start_system(directory, plan, fresh=False)
-        ground = Ground(system, kafka_proxy, postgres_proxy, sinks, secret_files, failpoints, small_disks)
+        spawned = partial(system.instance.add, "imap")
+        imap = LocalImap(
+            system.instance.directory / "imap", _POLLED_USER, imap_password, port=imap_port, spawned=spawned
+        )
+        imap.start()
+        mailboxes = {POLLED: imap.deliver}
+        ground = Ground(system, kafka_proxy, postgres_proxy, sinks, secret_files, mailboxes, failpoints, small_disks)
         ground.wrapped.update(wrapped or {})
-        system.launches.update(ground.wrapped)
-        for service in ground.wrapped:
-            system.restart(service)
+        ground.rewrap()
         try:
             yield ground
         finally:
@@ -306,6 +325,26 @@ def open_ground(
         for server in SERVERS:
             subprocess.run(["umount", "--lazy", str(directory / server)], capture_output=True, check=False)
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _polled(sources_toml: str, port: int) -> str:
+    """The same sources, one mailbox of them by IMAP."""
+    head, found, rest = sources_toml.partition(f'[sources.{POLLED}]\nprovider = "mail"\n')
+    if not found:
+        return sources_toml
+    mailbox, _, rest = rest.partition("\nsecret_files")
+    _, _, rest = rest.partition("\n")
+    return f"""{head}[sources.{POLLED}]
+provider = "imap"
+{mailbox}
+host = "127.0.0.1"
+port = {port}
+username = "{_POLLED_USER}"
+password_file = "{_POLLED_SECRET}"
+folder = "INBOX"
+poll_seconds = 0.25
+tls = false
+{rest}"""
 
 
 def _mount_small(directory: Path) -> bool:

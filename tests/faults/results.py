@@ -14,11 +14,13 @@ from rich.table import Table
 
 from deploy.local.instance import CHECKOUT
 from tests.faults.nemesis import FAULTS
+from tests.faults.planted.hunt import Caught
 from tests.faults.rounds import Verdict
 from tests.faults.strike import named_places
 from tests.faults.upheaval import OLDER_BUILD, faketime_library, older_build
 
 KEPT = CHECKOUT / ".tenure" / "faults.json"
+KEPT_PLANTED = CHECKOUT / ".tenure" / "faults-planted.json"
 Hits = Counter[tuple[str, str, str]]
 
 
@@ -108,6 +110,31 @@ def _verdict(verdict: Verdict) -> Mapping[str, Any]:
         "trouble": verdict.trouble,
         "violations": [str(violation) for violation in verdict.violations],
     }
+
+
+def show_caught(caught: Sequence[Caught], console: Console) -> None:
+    """Which seed and fault caught which planted bug."""
+    table = Table("planted bug", "caught by", "seed", "step", "first violation")
+    for one in caught:
+        seed = "NOT CAUGHT" if one.seed is None else str(one.seed)
+        table.add_row(one.bug.name, one.fault, seed, str(one.step), one.by)
+    console.print(table)
+
+
+def keep_caught(caught: Sequence[Caught], path: Path = KEPT_PLANTED) -> None:
+    """Write down, beside what earlier runs have found of other bugs."""
+    known = json.loads(path.read_text()) if path.exists() else {}
+    for one in caught:
+        known[one.bug.name] = {
+            "what": one.bug.what,
+            "seed": one.seed,
+            "step": one.step,
+            "fault": one.fault,
+            "by": one.by,
+            "rounds": one.rounds,
+        }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(known, indent=1))
 
 
 def sentence(verdict: Verdict, size: str, faults: Sequence[str]) -> str:

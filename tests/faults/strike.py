@@ -34,8 +34,12 @@ class Strike:
         self.complaints.append((invariant, subject, expected, found))
 
     def wait(self, least: float, most: float) -> None:
-        """Let some time pass."""
-        time.sleep(self.chance.uniform(least, most))
+        """Let some time pass; half as much where it must be short."""
+        time.sleep(self.chance.uniform(least, most) * (1.0 if self.thorough else 0.5))
+
+    def at_most(self, seconds: float) -> float:
+        """For how long something may go on; a third where it must be short."""
+        return seconds if self.thorough else seconds / 3
 
     def times(self, short: int, long: int) -> range:
         """How often to do something."""
