@@ -1,15 +1,15 @@
 """Metrics as one process: wiring, and nothing else. Run it with `python -m services.metrics.app`."""
 
 from contracts.topics import ACCOUNTS, ACTIVITY
-from services.metrics.api import Reads, create_api, rebuilding
+from services.metrics.api import Reads, create_api
 from services.metrics.domain.days import CompanyDays
 from services.metrics.handlers import Handlers, Tables
 from services.metrics.handlers.loops import RollUps, Slides
-from services.metrics.handlers.rebuild import Rebuild
+from services.metrics.handlers.rebuild import NewTables
 from services.metrics.handlers.republish import KpisAgain
 from services.metrics.settings import MetricsSettings
 from services.metrics.store import accounts, facts, reading, rebuilds, rollups, states
-from services.runtime import dead_letter_api, republish_api
+from services.runtime import dead_letter_api, rebuild_api, republish_api
 from services.runtime.auth import TokenVerifier
 from services.runtime.clock import build_clock
 from services.runtime.consumer import BatchConsumer
@@ -18,6 +18,7 @@ from services.runtime.freshness import Freshness
 from services.runtime.health import operations_app, postgres_check, status_check
 from services.runtime.outbox import Relay
 from services.runtime.postgres import create_pool
+from services.runtime.rebuild import Rebuild
 from services.runtime.republish import Republisher
 from services.runtime.service import Service, run
 from services.runtime.telemetry import Telemetry
@@ -29,7 +30,7 @@ async def build(settings: MetricsSettings) -> Service:
     """Wire the service; touches neither broker nor database."""
     telemetry, clock, days = Telemetry(NAME, settings), build_clock(settings), CompanyDays(settings.zone)
     verifier, currency = TokenVerifier.from_settings(settings), settings.reporting_currency
-    pool = await create_pool(settings.database_url, name=NAME)
+    pool = await create_pool(settings.database_url, name=NAME, command_seconds=settings.answer_seconds)
     api_pool = await create_pool(settings.api_database_url or "", name=f"{NAME}-api", statement_timeout_ms=10_000)
     tables = Tables(facts, states, accounts, rollups)
     roll_ups = RollUps(pool, rollups)
@@ -47,17 +48,21 @@ async def build(settings: MetricsSettings) -> Service:
     shadow = await create_pool(
         settings.database_url, name=f"{NAME}-rebuild", search_path="rebuild", command_seconds=None
     )
+    new = NewTables(shadow=shadow, table=rebuilds, tables=tables, days=days, currency=currency, clock=clock)
     rebuild = Rebuild(
         service=NAME,
         settings=settings,
+        topics=(ACCOUNTS, ACTIVITY),
+        whole=(),
+        handler=new.handler,
+        following=new.following,
+        filled=new.filled,
+        tables=new,
         pool=pool,
         shadow=shadow,
-        table=rebuilds,
-        tables=tables,
-        days=days,
-        currency=currency,
         clock=clock,
         telemetry=telemetry,
+        swapped=roll_ups.wake,
     )
 
     async def lag_of_accounts() -> int:
@@ -91,7 +96,7 @@ async def build(settings: MetricsSettings) -> Service:
         currency=currency,
         routers=[
             dead_letter_api.router(pool=pool, verifier=verifier, clock=clock),
-            rebuilding.router(rebuild, verifier),
+            rebuild_api.router(rebuild, verifier),
             republish_api.router(republisher, verifier),
         ],
     )

@@ -9,7 +9,7 @@ A service that uses it has the table `rebuild_run` among its migrations (see tho
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -63,7 +63,7 @@ class ShadowTables(Protocol):
         ...
 
     async def drop(self, connection: asyncpg.Connection) -> None:
-        """Drop the shadow tables."""
+        """Drop the shadow tables of a rebuild that was given up, and what the last one left."""
         ...
 
     async def hold(self, connection: asyncpg.Connection) -> None:
@@ -71,7 +71,7 @@ class ShadowTables(Protocol):
         ...
 
     async def swap(self, connection: asyncpg.Connection, now: datetime) -> Mapping[str, Any]:
-        """Give the live tables the content of the shadow ones; return what differed, as JSON values."""
+        """Let what is in the shadow tables be what is live from now on; return what differed, as JSON values."""
         ...
 
 
@@ -79,7 +79,8 @@ class Rebuild:
     """Begins rebuilds and works on the one that is under way, in one replica at a time.
 
     `pool` sees the live tables, `shadow` (search path `rebuild`) the new ones. Of the topics in `whole` everything that
-    they keep is read, because nobody republishes them. `swapped` is called after a swap.
+    they keep is read, because nobody republishes them. `handler` fills the tables; when everything republished is in,
+    `filled` is awaited, and what comes then goes through `following` (None: the same). `swapped` is called at the end.
     """
 
     def __init__(
@@ -96,6 +97,8 @@ class Rebuild:
         clock: Clock,
         telemetry: Telemetry,
         swapped: Callable[[], None],
+        following: BatchHandler[Any] | None = None,
+        filled: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._settings = settings
         self._live_group = settings.physical(service)
@@ -105,15 +108,19 @@ class Rebuild:
         self._names = {settings.physical(topic.name): topic.name for topic in topics}
         self._watermarks = Watermarks(settings)
         self._pool, self._tables, self._clock, self._swapped = pool, tables, clock, swapped
-        self._processor: BatchProcessor[Any] = BatchProcessor(
-            service=service,
-            group=self._group,
-            topics=topics,
-            handler=handler,
-            pool=shadow,
-            clock=clock,
-            telemetry=telemetry,
-            fault_threshold=settings.fault_threshold,
+        self._filled = filled
+        self._filling, self._following = (
+            BatchProcessor[Any](
+                service=service,
+                group=self._group,
+                topics=topics,
+                handler=each,
+                pool=shadow,
+                clock=clock,
+                telemetry=telemetry,
+                fault_threshold=settings.fault_threshold,
+            )
+            for each in (handler, following or handler)
         )
         self._stopping = asyncio.Event()
         self._wake = asyncio.Event()
@@ -150,13 +157,16 @@ class Rebuild:
         return run
 
     async def abandon(self) -> Run | None:
-        """Give up what is under way and drop what it filled."""
+        """Give up what is under way and drop what it filled; else drop what the last one left."""
         async with transaction(self._pool) as connection:
             run = await _latest(connection)
             if run is not None and run.phase == "filling":
                 await _end(connection, run.rebuild_id, "abandoned", self._clock.now(), None)
-                await _forget_offsets(connection, self._group)
-                await self._tables.drop(connection)
+        # Whoever works on it sees that with the next batch, and gives the lease back: nobody uses the tables any more.
+        async with transaction(self._pool) as connection:
+            await _await_lease(connection)
+            await _forget_offsets(connection, self._group)
+            await self._tables.drop(connection)
             return await _latest(connection)
 
     async def describe(self) -> dict[str, Any] | None:
@@ -226,12 +236,17 @@ class Rebuild:
             await self._work(run)
 
     async def _work(self, run: Run) -> None:
+        if await self._current(run) is None:
+            return
         async with acquire(self._pool) as connection:
             stored = await offsets.load(connection, self._group, list(self._names.values()))
         positions = {partition: stored[partition].next_offset for partition in run.positions}
         async with Rereader(self._settings, self._topics, positions) as reader:
             if not await self._fill(run, reader):
                 return
+            if self._filled is not None:
+                self.status = "comparing"
+                await self._filled()
             while not self._stopping.is_set():
                 live = await self._live(run)
                 await self._follow(reader, live, once=True)
@@ -257,7 +272,7 @@ class Rebuild:
             self.status = "filling" if current.targets is not None else "filling while it is republished"
             records, moved = await reader.fetch(self._settings.batch_size)
             if moved:
-                await self._processor.process(records, moved)
+                await self._filling.process(records, moved)
         return False
 
     async def _live(self, run: Run) -> dict[Partition, int]:
@@ -270,7 +285,7 @@ class Rebuild:
         while not self._stopping.is_set():
             records, moved = await reader.fetch(self._settings.batch_size, live)
             if moved:
-                await self._processor.process(records, moved)
+                await self._following.process(records, moved)
             if once or not reader.behind(live):
                 return
 
@@ -293,7 +308,6 @@ class Rebuild:
             if not await _end(connection, run.rebuild_id, "swapped", now, report):
                 raise _Unwanted
             await _forget_offsets(connection, self._group)
-            await self._tables.drop(connection)
         _log.info("rebuilt", rebuild=run.rebuild_id, **report)
         return True
 
@@ -362,6 +376,11 @@ async def _forget_offsets(connection: asyncpg.Connection, group: str) -> None:
 async def _take_lease(connection: asyncpg.Connection) -> bool:
     # A session's lock: it goes with the process.
     return bool(await connection.fetchval("select pg_try_advisory_lock($1)", _LEASE))
+
+
+async def _await_lease(connection: asyncpg.Connection) -> None:
+    # Until the transaction ends.
+    await connection.execute("select pg_advisory_xact_lock($1)", _LEASE)
 
 
 def _dump(positions: Mapping[Partition, int]) -> str:

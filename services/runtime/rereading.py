@@ -1,5 +1,6 @@
 """Reading partitions outside any consumer group, from given offsets: for who fills tables anew beside the live ones."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Self
 
@@ -36,10 +37,16 @@ class Rereader:
 
     async def __aenter__(self) -> Self:
         """Connect and go to the positions; raises `KafkaError` when the broker is away."""
-        await self._consumer.start()
+        try:
+            await self._consumer.start()
+        except BaseException:
+            await self._consumer.stop()
+            raise
         self._consumer.assign(list(self._partitions))
         for name, partition in self._partitions.items():
             self._consumer.seek(name, self._positions[partition])
+        # Its background task must have begun before it can be cancelled without an error.
+        await asyncio.sleep(0)
         return self
 
     async def __aexit__(self, *_: object) -> None:

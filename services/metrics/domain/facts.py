@@ -1,13 +1,13 @@
 """The slim row: what the figures need to know of one interaction as one account sees it, and nothing else."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import NamedTuple, get_args
+from typing import NamedTuple, cast, get_args
 
 from contracts.accounts import Account, GroupRole
 from contracts.activity import Attribution
-from contracts.details import CallDetail, OrderDetail, RefundDetail, TicketDetail
+from contracts.details import OrderDetail, RefundDetail, TicketDetail
 from contracts.values import Kind
 from services.metrics.domain.days import CompanyDays
 
@@ -89,22 +89,13 @@ def read(attribution: Attribution, days: CompanyDays) -> Fact:
     )
     if not attribution.present:
         return fact
-    detail = attribution.detail
-    if isinstance(detail, TicketDetail):
-        return _ticket(fact, detail, days)
-    if isinstance(detail, OrderDetail):
-        return _order(fact, detail, days)
-    if isinstance(detail, RefundDetail):
-        return fact._replace(
-            day=days.day(fact.at),
-            amount=-detail.refunded.amount,
-            currency=detail.refunded.currency,
-            parent_id=attribution.parent_id,
-        )
-    return _touch(fact, attribution, days)
+    # Asked for its kind, not for its class: it may be a stand-in.
+    read_detail = _READ.get(attribution.detail.kind)
+    return _touch(fact, attribution, days) if read_detail is None else read_detail(fact, attribution, days)
 
 
-def _ticket(fact: Fact, detail: TicketDetail, days: CompanyDays) -> Fact:
+def _ticket(fact: Fact, attribution: Attribution, days: CompanyDays) -> Fact:
+    detail = cast("TicketDetail", attribution.detail)
     opened, resolved = detail.opened_at, detail.resolved_at
     return fact._replace(
         day=None if opened is None else days.day(opened),
@@ -116,7 +107,8 @@ def _ticket(fact: Fact, detail: TicketDetail, days: CompanyDays) -> Fact:
     )
 
 
-def _order(fact: Fact, detail: OrderDetail, days: CompanyDays) -> Fact:
+def _order(fact: Fact, attribution: Attribution, days: CompanyDays) -> Fact:
+    detail = cast("OrderDetail", attribution.detail)
     cancelled = detail.cancelled_at is not None
     placed = detail.placed_at
     if placed is None or cancelled:
@@ -131,6 +123,23 @@ def _order(fact: Fact, detail: OrderDetail, days: CompanyDays) -> Fact:
     )
 
 
+def _refund(fact: Fact, attribution: Attribution, days: CompanyDays) -> Fact:
+    refunded = cast("RefundDetail", attribution.detail).refunded
+    return fact._replace(
+        day=days.day(fact.at),
+        amount=refunded.amount.copy_negate(),
+        currency=refunded.currency,
+        parent_id=attribution.parent_id,
+    )
+
+
+_READ: Mapping[str, Callable[[Fact, Attribution, CompanyDays], Fact]] = {
+    "ticket": _ticket,
+    "order": _order,
+    "refund": _refund,
+}
+
+
 def _touch(fact: Fact, attribution: Attribution, days: CompanyDays) -> Fact:
     """Read a mail, chat, comment, call or meeting; what is automatic or only copied to them is no touch."""
     if attribution.automatic is not None or attribution.cc_only:
@@ -138,7 +147,7 @@ def _touch(fact: Fact, attribution: Attribution, days: CompanyDays) -> Fact:
     kind, detail = attribution.kind, attribution.detail
     side = attribution.direction
     connected = missed = False
-    if isinstance(detail, CallDetail):
+    if detail.kind == "call":
         side = side or detail.direction
         connected, missed = detail.outcome == "completed", detail.outcome == "missed"
     elif kind is Kind.MEETING:

@@ -15,11 +15,13 @@ import orjson
 from contracts.envelope import format_instant
 from services.metrics.domain.facts import ROLES
 from services.metrics.domain.figures import Figure, currencies, hour_figures, repeat_rates, revenue_figures
-from services.metrics.domain.numbers import EXACT, money
+from services.metrics.domain.numbers import EXACT, NOTHING, money
 from services.metrics.domain.state import AccountState, Item, Touch, TouchKey
 from services.metrics.domain.windows import ADDITIVE, LENGTHS, WINDOWS, Sums
 
 _MONEY_PLACES = tuple((window, LENGTHS.index(window), LENGTHS.index(2 * window)) for window in WINDOWS)
+_written = lru_cache(maxsize=64)(format_instant)
+"""For moments that many states of a batch have in common."""
 
 
 class _Cell(NamedTuple):
@@ -31,6 +33,15 @@ class _Cell(NamedTuple):
     both: int
     kpi: str
     window_place: int
+
+
+class _Row(NamedTuple):
+    """A count over every window: its cells, the text of all of them where nothing was counted, its sums' places."""
+
+    cells: tuple[_Cell, ...]
+    nothing: str
+    begin: int
+    end: int
 
 
 def evidence_query(account_id: str, kpi: str, window: int, as_of: date) -> str:
@@ -56,7 +67,8 @@ def content(state: AccountState) -> tuple[bytes, bytes]:
 
 def _profile(state: AccountState) -> Iterator[str]:
     yield f'"last_touches":[{",".join(_touches(state))}],'
-    yield f'"open_items":{orjson.dumps([_item(item) for item in state.items]).decode()},"order_rhythm":{_rhythm(state)}'
+    items = orjson.dumps([_item(item) for item in state.items]).decode() if state.items else "[]"
+    yield f'"open_items":{items},"order_rhythm":{_rhythm(state)}'
     if (norm := state.tickets_norm) is not None:
         yield f',"tickets_norm_30d":"{norm}"'
     if (since := state.history_since) is not None:
@@ -67,7 +79,7 @@ def envelope_of(state: AccountState, body: bytes, computed_at: datetime) -> byte
     """Return the value of a record of type AccountKpis: `body` of `content` with what it is about and when."""
     head = (
         f'{{"account_id":"{state.account_id}","version":{state.version},"as_of_day":"{state.sums.as_of.isoformat()}",'
-        f'"computed_at":"{format_instant(computed_at)}",'
+        f'"computed_at":"{_written(computed_at)}",'
     )
     return head.encode() + body + b"}"
 
@@ -79,15 +91,15 @@ def _undated(body: bytes, state: AccountState) -> bytes:
 
 def _values(state: AccountState) -> Iterator[str]:
     counts = state.sums.counts
-    for cell in _BEFORE_HOURS:
-        yield _count(cell, counts, state)
+    for row in _BEFORE_HOURS:
+        yield _counts(row, counts, state)
     if any(state.hours):
         yield from map(text, hour_figures(state.hours))
     else:
         yield _NO_HOURS
-    for cell in _AFTER_HOURS:
-        yield _count(cell, counts, state)
-    if listed := currencies(state.sums):
+    for row in _AFTER_HOURS:
+        yield _counts(row, counts, state)
+    if listed := currencies(state.sums) if state.sums.money else []:
         for currency in listed:
             yield from _revenue(currency, state.sums.money[currency])
     else:
@@ -95,6 +107,12 @@ def _values(state: AccountState) -> Iterator[str]:
     rates = repeat_rates(state.sums, state.rhythm.first_day)
     for place, window in enumerate(WINDOWS):
         yield _rate(window, rates[2 * place], rates[2 * place + 1])
+
+
+def _counts(row: _Row, counts: list[int], state: AccountState) -> str:
+    if not any(counts[row.begin : row.end]):
+        return row.nothing
+    return ",".join([_count(cell, counts, state) for cell in row.cells])
 
 
 def _count(cell: _Cell, counts: list[int], state: AccountState) -> str:
@@ -111,13 +129,21 @@ def _count(cell: _Cell, counts: list[int], state: AccountState) -> str:
 
 
 def _revenue(currency: str, amounts: Sequence[Decimal]) -> Iterator[str]:
+    last: tuple[Decimal, Decimal] | None = None
+    told = ""
     for window, now_place, both_place in _MONEY_PLACES:
-        now = amounts[now_place]
-        before = EXACT.subtract(amounts[both_place], now)
-        yield (
-            f'{{"kpi":"net_revenue","window":{window},"currency":"{currency}","value":"{money(now)}",'
-            f'"previous":"{money(before)}","change":"{money(EXACT.subtract(now, before))}"}}'
-        )
+        pair = amounts[now_place], amounts[both_place]
+        if pair != last:  # mostly the same money lies in several windows
+            told, last = _amounts(*pair), pair
+        yield f'{{"kpi":"net_revenue","window":{window},"currency":"{currency}",{told}}}'
+
+
+def _amounts(now: Decimal, both: Decimal) -> str:
+    if now == both:
+        shown = money(now)
+        return f'"value":"{shown}","previous":"{NOTHING}","change":"{shown}"'
+    before = EXACT.subtract(both, now)
+    return f'"value":"{money(now)}","previous":"{money(before)}","change":"{money(EXACT.subtract(now, before))}"'
 
 
 def text(figure: Figure) -> str:
@@ -143,23 +169,24 @@ def _no_revenue(currency: str) -> str:
 _NO_HOURS = ",".join(map(text, hour_figures([None] * (2 * len(WINDOWS)))))
 
 
-def _cells(*names: str) -> tuple[_Cell, ...]:
-    return tuple(
+def _row(name: str) -> _Row:
+    begin = ADDITIVE.index(name) * len(LENGTHS)
+    cells = tuple(
         _Cell(
             f'{{"kpi":"{name}","window":{window},"value":"',
             text(Figure(name, window, None, 0, 0)),
-            ADDITIVE.index(name) * len(LENGTHS) + LENGTHS.index(window),
-            ADDITIVE.index(name) * len(LENGTHS) + LENGTHS.index(2 * window),
+            begin + LENGTHS.index(window),
+            begin + LENGTHS.index(2 * window),
             name,
             place,
         )
-        for name in names
         for place, window in enumerate(WINDOWS)
     )
+    return _Row(cells, ",".join(cell.nothing for cell in cells), begin, begin + len(LENGTHS))
 
 
-_BEFORE_HOURS = _cells("touches_out", "touches_in", "support_requests", "tickets_opened")
-_AFTER_HOURS = _cells("tickets_resolved", "orders")
+_BEFORE_HOURS = tuple(map(_row, ("touches_out", "touches_in", "support_requests", "tickets_opened")))
+_AFTER_HOURS = tuple(map(_row, ("tickets_resolved", "orders")))
 
 
 def _touch_order(entry: tuple[TouchKey, Touch]) -> tuple[str, str, int]:

@@ -1,28 +1,8 @@
-"""A rebuild: where it reads, how far it is, and what it found to differ."""
+"""What a rebuild found to differ."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Literal
-
-Partition = tuple[str, int]
-Phase = Literal["filling", "swapped", "abandoned"]
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One rebuild. `positions`: where reading began, noted before the republish; `targets`: where it ended.
-
-    `targets` is None until it is said that everything was republished; `report` until the tables were swapped.
-    """
-
-    rebuild_id: str
-    phase: Phase
-    begun_at: datetime
-    positions: Mapping[Partition, int]
-    targets: Mapping[Partition, int] | None
-    ended_at: datetime | None
-    report: Mapping[str, Any] | None
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """What is kept of one account beside its slim rows: running sums, and what was last read from the rows."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -17,6 +18,10 @@ HISTORY_NEEDED = 90
 
 Hours = tuple[Decimal, Decimal, Decimal]
 """Mean, median and 90th percentile."""
+
+_NO_TICKETS = Decimal("0.0000")
+_NO_HOURS: Sequence[Hours | None] = (None,) * (2 * len(WINDOWS))
+_NONE_OPENED: Sequence[Sequence[str]] = ((),) * len(WINDOWS)
 
 
 class Touch(NamedTuple):
@@ -81,9 +86,9 @@ class AccountState:
     touches: dict[TouchKey, Touch] = field(default_factory=dict)
     items: list[Item] = field(default_factory=list)
     rhythm: Rhythm = field(default_factory=Rhythm)
-    hours: list[Hours | None] = field(default_factory=lambda: [None] * (2 * len(WINDOWS)))
+    hours: Sequence[Hours | None] = _NO_HOURS
     """Per window: of the window, of the one before it."""
-    opened: list[list[str]] = field(default_factory=lambda: [[] for _ in WINDOWS])
+    opened: Sequence[Sequence[str]] = _NONE_OPENED
     """Per window: the latest tickets opened in it, at most EVIDENCE_LIMIT."""
     digest: bytes | None = None
     """Of the last published figures."""
@@ -101,6 +106,8 @@ class AccountState:
         since, as_of = self.history_since, self.sums.as_of
         if since is None or (as_of - since).days + 1 < HISTORY_NEEDED:
             return None
+        if not self.sums.count(TICKETS, NORM_WINDOW + NORM_DAYS):
+            return _NO_TICKETS
         days = min(NORM_DAYS, (as_of - since).days + 1 - NORM_WINDOW)
         tickets = self.sums.count(TICKETS, NORM_WINDOW + NORM_DAYS) - self.sums.count(TICKETS, NORM_WINDOW)
         return ratio(tickets * NORM_WINDOW, days)

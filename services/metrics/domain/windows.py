@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
+from itertools import zip_longest
 
 from services.metrics.domain.facts import ORDER, SUPPORT_REQUEST, TICKET_OPENED, TOUCH_IN, TOUCH_OUT, Fact
 from services.metrics.domain.numbers import add
@@ -23,6 +24,7 @@ LENGTHS = (7, 14, 30, 60, 90, 180, 365, 395, 730)
 """Each window, each window with the one before it, and the 30 days with the year before them."""
 
 _N = len(LENGTHS)
+_SPANS = tuple(timedelta(days=length) for length in LENGTHS)
 _PLACE = {length: place for place, length in enumerate(LENGTHS)}
 _BITS = ((TOUCH_OUT, 0), (TOUCH_IN, 1), (SUPPORT_REQUEST, 2), (TICKET_OPENED, 3), (ORDER, 5))
 _RESOLVED = 4
@@ -38,7 +40,7 @@ class Bucket:
 
     def add(self, other: "Bucket") -> None:
         """Add what another bucket holds."""
-        self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
+        self.counts = [mine + theirs for mine, theirs in zip_longest(self.counts, other.counts, fillvalue=0)]
         for currency, amount in other.money.items():
             self.money[currency] = add(self.money.get(currency, Decimal(0)), amount)
 
@@ -46,6 +48,11 @@ class Bucket:
     def empty(self) -> bool:
         """Whether it changes nothing."""
         return not any(self.counts) and not any(self.money.values())
+
+
+def padded(counts: list[int], size: int) -> list[int]:
+    """Return counts with zeros for the figures that were added since they were written; a later version has more."""
+    return counts if len(counts) >= size else [*counts, *[0] * (size - len(counts))]
 
 
 def contribute(buckets: dict[date, Bucket], fact: Fact, sign: int) -> None:
@@ -75,7 +82,7 @@ class Sums:
         self, as_of: date, counts: list[int] | None = None, money: dict[str, list[Decimal]] | None = None
     ) -> None:
         self.as_of = as_of
-        self.counts = counts or [0] * (len(ADDITIVE) * _N)
+        self.counts = padded(counts or [], len(ADDITIVE) * _N)
         self.money = money if money is not None else {}
 
     def include(self, day: date, bucket: Bucket) -> None:
@@ -91,7 +98,12 @@ class Sums:
         for currency, amount in bucket.money.items():
             if amount:
                 sums = self.money.setdefault(currency, [Decimal(0)] * _N)
-                sums[first:] = [add(each, amount) for each in sums[first:]]
+                before, after = None, amount
+                for place in range(first, _N):
+                    if sums[place] is not before:  # mostly the same money lies in several windows
+                        before = sums[place]
+                        after = add(before, amount)
+                    sums[place] = after
 
     def _change(self, place: int, bucket: Bucket, sign: int) -> None:
         for metric, count in enumerate(bucket.counts):
@@ -143,9 +155,11 @@ def edges(as_of: date, day: date) -> set[date]:
 
 def next_change(day: date, as_of: date) -> date | None:
     """Return the first day after `as_of` on which a bucket of `day` enters or leaves some sum; None: never again."""
-    if day > as_of:
+    age = (as_of - day).days
+    if age < 0:
         return day
-    return next((day + timedelta(days=length) for length in LENGTHS if day + timedelta(days=length) > as_of), None)
+    place = bisect_right(LENGTHS, age)
+    return None if place == _N else day + _SPANS[place]
 
 
 def summed(buckets: Iterable[tuple[date, Bucket]], as_of: date) -> Sums:

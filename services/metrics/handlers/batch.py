@@ -1,11 +1,12 @@
 """From attributions and accounts to restated figures: one batch, one transaction, one statement per table."""
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
-from typing import TypeVar
+from typing import Any
 
 import asyncpg
 
+from contracts import standins
 from contracts.accounts import Account, Team, User
 from contracts.activity import Attribution
 from contracts.codec import decode
@@ -17,7 +18,6 @@ from services.metrics.handlers.restate import Outlet, Restatement
 from services.metrics.handlers.tables import Tables
 from services.runtime.consumer import Received, Record
 
-V = TypeVar("V", Attribution, Account, User, Team)
 TYPES: dict[str, type[Model]] = {model.TYPE: model for model in (Attribution, Account, User, Team)}
 
 
@@ -31,34 +31,33 @@ class Handlers:
         self._outlet = outlet
 
     def decode(self, record: Record) -> Received[Model]:
-        """Return the state that the record carries; raises `Unreadable`."""
+        """Return the state that the record carries, an attribution as a stand-in if it can; raises `Unreadable`."""
         envelope = Envelope.from_headers(record.headers)
-        return Received(record, decode(envelope, record.value, TYPES), envelope)
+        state: Model | None = None
+        if envelope.type == Attribution.TYPE and record.value is not None:
+            state = standins.read(Attribution, record.value)
+        return Received(record, state or decode(envelope, record.value, TYPES), envelope)
 
     async def handle(self, connection: asyncpg.Connection, batch: Sequence[Received[Model]], now: datetime) -> None:
         """Restate the accounts that the batch concerns and publish those whose figures differ."""
-        attributions = {
-            (state.account_id, state.interaction_id): state for state in _newest(batch, Attribution, _interaction)
-        }
-        accounts = {
-            account.account_id: account for account in _newest(batch, Account, lambda account: account.account_id)
-        }
-        dirty = await self._people(connection, batch)
-        touched = {account for account, _ in attributions} | set(accounts)
+        newest = _Newest(batch)
+        dirty = await self._people(connection, newest)
+        touched = {account for account, _ in newest.attributions} | set(newest.accounts)
         if touched:
             restatement = Restatement(connection, self._tables, self._days, self._currency, now, self._outlet)
             await restatement.begin(touched)
-            if accounts:
-                dirty |= await self._accounts(connection, restatement, accounts)
-            await restatement.meet([read(state, self._days) for state in attributions.values()])
-            dirty |= await restatement.finish(min(received.envelope.recordedtime for received in batch), _traces(batch))
+            if newest.accounts:
+                dirty |= await self._accounts(connection, restatement, newest.accounts)
+            await restatement.meet([read(state, self._days) for state in newest.attributions.values()])
+            recordedtime = min([received.envelope.recordedtime for received in batch])
+            dirty |= await restatement.finish(recordedtime, newest.traces)
         await self._tables.rollups.mark(connection, dirty)
 
-    async def _people(self, connection: asyncpg.Connection, batch: Sequence[Received[Model]]) -> set[date]:
-        if teams := _newest(batch, Team, lambda team: team.team_id):
-            await self._tables.accounts.save_teams(connection, teams)
-        if users := _newest(batch, User, lambda user: user.user_id):
-            return set(await self._tables.accounts.save_users(connection, users))
+    async def _people(self, connection: asyncpg.Connection, newest: "_Newest") -> set[date]:
+        if newest.teams:
+            await self._tables.accounts.save_teams(connection, list(newest.teams.values()))
+        if newest.users:
+            return set(await self._tables.accounts.save_users(connection, list(newest.users.values())))
         return set()
 
     async def _accounts(
@@ -78,27 +77,32 @@ class Handlers:
         return set(await self._tables.accounts.save(connection, newer)) if newer else set()
 
 
-def _interaction(state: Attribution) -> tuple[str, str]:
-    return state.account_id, state.interaction_id
+class _Newest:
+    """The greatest version of each state in a batch, and the trace context of the last record about each account."""
+
+    def __init__(self, batch: Sequence[Received[Model]]) -> None:
+        self.attributions: dict[tuple[str, str], Attribution] = {}
+        self.accounts: dict[str, Account] = {}
+        self.users: dict[str, User] = {}
+        self.teams: dict[str, Team] = {}
+        self.traces: dict[str, str | None] = {}
+        for received in batch:
+            state: Any = received.event
+            kind = received.envelope.type
+            if kind == Attribution.TYPE:
+                account = state.account_id
+                _keep(self.attributions, (account, state.interaction_id), state)
+                self.traces[account] = received.envelope.traceparent
+            elif kind == Account.TYPE:
+                _keep(self.accounts, state.account_id, state)
+                self.traces[state.account_id] = received.envelope.traceparent
+            elif kind == User.TYPE:
+                _keep(self.users, state.user_id, state)
+            else:
+                _keep(self.teams, state.team_id, state)
 
 
-def _newest(batch: Sequence[Received[Model]], kind: type[V], key: Callable[[V], Hashable]) -> list[V]:
-    """Return the greatest version per key among the batch's states of `kind`."""
-    newest: dict[Hashable, V] = {}
-    for received in batch:
-        state = received.event
-        if isinstance(state, kind):
-            name = key(state)
-            known = newest.get(name)
-            if known is None or state.version > known.version:
-                newest[name] = state
-    return list(newest.values())
-
-
-def _traces(batch: Sequence[Received[Model]]) -> dict[str, str | None]:
-    """Return the trace context of the last record about each account."""
-    return {
-        received.event.account_id: received.envelope.traceparent
-        for received in batch
-        if isinstance(received.event, Attribution | Account)
-    }
+def _keep(newest: dict[Any, Any], key: object, state: Any) -> None:
+    known = newest.get(key)
+    if known is None or state.version > known.version:
+        newest[key] = state

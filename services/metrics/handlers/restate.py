@@ -1,5 +1,6 @@
 """One transaction's work on accounts: lock, load, decide with the pure domain, save, publish what differs."""
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from enum import Enum
@@ -19,12 +20,17 @@ from services.metrics.domain.state import AccountState, opened_tickets, resoluti
 from services.metrics.domain.touches import latest
 from services.metrics.domain.windows import LENGTHS, Bucket, edges, summed
 from services.metrics.handlers.tables import Tables
+from services.runtime.ahead import Ahead
 from services.runtime.outbox import OutboxMessage, append
 
 _EPOCH_SHIFT = 40
 _LONG_SLEEP = 30
 """Days from which on sums are computed anew instead of slid."""
 _LONGEST = timedelta(days=LENGTHS[-1])
+_TOLD_AT_ONCE = 500
+"""States in one statement: enough to be cheap, few enough for the server to begin early."""
+_YIELD_EVERY = 25
+"""States after which the loop may pass on what is on its way to the server."""
 
 
 class Outlet(Enum):
@@ -192,8 +198,7 @@ class Restatement:
             await self._facts.save(self._connection, facts)
         await self._save_buckets()
         await self._read_again()
-        await self._publish(recordedtime, traces)
-        await self._states.save(self._connection, [change.state for change in self._changes.values()])
+        await self._tell(recordedtime, traces)
         return {day for change in self._changes.values() for day in change.buckets}
 
     async def _read_touches_again(self) -> None:
@@ -279,36 +284,52 @@ class Restatement:
     def _end(self, change: AccountChange) -> datetime:
         return self._days.end(change.state.sums.as_of)
 
-    async def _publish(self, recordedtime: datetime, traces: Mapping[str, str | None]) -> None:
-        if self._outlet is not Outlet.PUBLISH:
-            self._note()
-            return
-        epoch = await self._states.epoch(self._connection)
-        messages = []
-        for account, change in sorted(self._changes.items()):
-            state = change.state
-            change.wake(state.norm_due())
-            body, digest = content(state)
-            if digest == state.digest:
-                continue
-            state.digest = digest
-            state.version = max(state.version, epoch << _EPOCH_SHIFT) + 1
-            envelope = Envelope(
-                id=derive_id("kpis", account, str(state.version)),
-                source="/metrics",
-                type=AccountKpis.TYPE,
-                subject=account,
-                time=self._now,
-                recordedtime=recordedtime,
-                traceparent=traces.get(account),
-            )
-            messages.append(OutboxMessage(KPIS, account, envelope, envelope_of(state, body, self._now)))
-        await append(self._connection, messages)
+    async def _tell(self, recordedtime: datetime, traces: Mapping[str, str | None]) -> None:
+        """Publish what differs and save the states: while the server writes some, those that come next are told."""
+        epoch = await self._states.epoch(self._connection) if self._outlet is Outlet.PUBLISH else 0
+        changes = sorted(self._changes.items())
+        async with Ahead() as ahead:
+            for place in range(0, len(changes), _TOLD_AT_ONCE):
+                told = changes[place : place + _TOLD_AT_ONCE]
+                messages: list[OutboxMessage] = []
+                for number, (_, change) in enumerate(told):
+                    change.wake(change.state.norm_due())
+                    if self._outlet is Outlet.PUBLISH:
+                        self._publish(change.state, epoch, recordedtime, traces, messages)
+                    else:
+                        change.state.digest = content(change.state)[1] if self._outlet is Outlet.NOTE else None
+                    if number % _YIELD_EVERY == 0:
+                        await asyncio.sleep(0)
+                await ahead.send(self._write(messages, [change.state for _, change in told]))
 
-    def _note(self) -> None:
-        for change in self._changes.values():
-            change.wake(change.state.norm_due())
-            change.state.digest = content(change.state)[1] if self._outlet is Outlet.NOTE else None
+    async def _write(self, messages: Sequence[OutboxMessage], states: Sequence[AccountState]) -> None:
+        await append(self._connection, messages)
+        await self._states.save(self._connection, states)
+
+    def _publish(
+        self,
+        state: AccountState,
+        epoch: int,
+        recordedtime: datetime,
+        traces: Mapping[str, str | None],
+        messages: list[OutboxMessage],
+    ) -> None:
+        body, digest = content(state)
+        if digest == state.digest:
+            return
+        state.digest = digest
+        state.version = max(state.version, epoch << _EPOCH_SHIFT) + 1
+        account = state.account_id
+        envelope = Envelope(
+            id=derive_id("kpis", account, str(state.version)),
+            source="/metrics",
+            type=AccountKpis.TYPE,
+            subject=account,
+            time=self._now,
+            recordedtime=recordedtime,
+            traceparent=traces.get(account),
+        )
+        messages.append(OutboxMessage(KPIS, account, envelope, envelope_of(state, body, self._now)))
 
 
 def _near(state: AccountState, today: date) -> bool:

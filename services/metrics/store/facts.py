@@ -8,7 +8,7 @@ import asyncpg
 
 from services.metrics.domain.facts import Fact
 from services.metrics.domain.state import Item, Rhythm, Ticket, Touch, TouchKey, gaps
-from services.metrics.store.arrays import literal
+from services.metrics.store.arrays import column, parameter, texts
 
 OPEN_ITEMS_LIMIT = 500
 """Of an account that never answers, the latest are kept in sight."""
@@ -19,6 +19,10 @@ _COLUMNS = (
     " f.contacts::text[] as contacts, f.question, f.answered_at, f.counted_class, f.two_way, f.roles, f.voided"
 )
 _CONTACTS = Fact._fields.index("contacts")
+_LOAD = (
+    f"select {_COLUMNS} from unnest({parameter(1, 'uuid')}, {parameter(2, 'uuid')})"  # noqa: S608 - constants
+    " as wanted (account_id, interaction_id) inner join fact as f using (account_id, interaction_id)"
+)
 Window = tuple[str, datetime, datetime]
 
 
@@ -32,10 +36,7 @@ async def load(connection: asyncpg.Connection, keys: Sequence[tuple[str, str]]) 
     """Return the stored rows of (account, interaction)."""
     # by primary key
     rows = await connection.fetch(
-        f"select {_COLUMNS} from unnest($1::uuid[], $2::uuid[]) as wanted (account_id, interaction_id)"  # noqa: S608 - constants
-        " inner join fact as f using (account_id, interaction_id)",
-        [account for account, _ in keys],
-        [interaction for _, interaction in keys],
+        _LOAD, texts([account for account, _ in keys]), texts([interaction for _, interaction in keys])
     )
     return {(row[0], row[1]): _fact(row) for row in rows}
 
@@ -80,9 +81,9 @@ async def load_refunds(connection: asyncpg.Connection, orders: Sequence[tuple[st
 async def save(connection: asyncpg.Connection, facts: Sequence[Fact]) -> None:
     """Insert or replace rows; their accounts are locked by the caller, who has compared versions."""
     columns: list[Sequence[Any]] = list(zip(*facts, strict=True))
-    columns[_CONTACTS] = [",".join(contacts) for contacts in columns[_CONTACTS]]
     # a string per row: arrays of arrays cannot be unnested by one level
-    await connection.execute(_SAVE, *map(literal, columns))
+    columns[_CONTACTS] = ["{" + ",".join(contacts) + "}" for contacts in columns[_CONTACTS]]
+    await connection.execute(_SAVE, *map(column, columns))
 
 
 _NAMES = Fact._fields
@@ -106,8 +107,8 @@ _TYPES = {
     "roles": "integer",
     "voided": "boolean",
 }
-_PLACES = ", ".join(f"${place}::text::{_TYPES.get(name, 'text')}[]" for place, name in enumerate(_NAMES, 1))
-_SELECTED = ", ".join("string_to_array(contacts, ',')::uuid[]" if name == "contacts" else name for name in _NAMES)
+_PLACES = ", ".join(parameter(place, _TYPES.get(name, "text")) for place, name in enumerate(_NAMES, 1))
+_SELECTED = ", ".join("contacts::uuid[]" if name == "contacts" else name for name in _NAMES)
 _SET = ", ".join(f"{name} = excluded.{name}" for name in _NAMES[2:])
 _SAVE = (
     f"insert into fact ({', '.join(_NAMES)}) select {_SELECTED} from unnest({_PLACES}) as saved ({', '.join(_NAMES)})"  # noqa: S608 - constants
@@ -206,14 +207,14 @@ async def rhythms(connection: asyncpg.Connection, as_of: Mapping[str, date]) -> 
     """Return per account the rhythm of its orders up to a day."""
     # order days from the buckets (bounded by the calendar, not by the number of orders), the last order by index
     rows = await connection.fetch(
-        "select w.account_id, d.orders, d.days, l.began_at, l.interaction_id"
-        " from unnest($1::uuid[], $2::date[]) as w (account_id, as_of)"
+        f"select w.account_id, d.orders, d.days, l.began_at, l.interaction_id"  # noqa: S608 - constants
+        f" from unnest({parameter(1, 'uuid')}, {parameter(2, 'date')}) as w (account_id, as_of)"
         " cross join lateral (select sum(b.counts[6])::bigint as orders, array_agg(b.day order by b.day) as days"
         " from bucket as b where b.account_id = w.account_id and b.day <= w.as_of and b.counts[6] > 0) as d"
         " cross join lateral (select f.began_at, f.interaction_id from fact as f where f.account_id = w.account_id"
         " and f.effects & 16 <> 0 and f.day <= w.as_of order by f.began_at desc, f.interaction_id desc limit 1) as l",
-        list(as_of),
-        list(as_of.values()),
+        texts(as_of),
+        column(as_of.values()),
     )
     found = dict.fromkeys(as_of, Rhythm())
     for account, orders, days, last_at, last_id in rows:

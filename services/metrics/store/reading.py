@@ -11,7 +11,7 @@ from services.metrics.domain.numbers import hours, ratio
 from services.metrics.domain.scope import EvidenceItem, Scope
 from services.metrics.domain.state import AccountState, Hours, opened_tickets, resolution_hours
 from services.metrics.domain.touches import latest
-from services.metrics.domain.windows import LENGTHS, WINDOWS, Bucket, summed
+from services.metrics.domain.windows import ADDITIVE, LENGTHS, WINDOWS, Bucket, padded, summed
 from services.metrics.store import facts as fact_store
 from services.metrics.store import states as state_store
 
@@ -82,7 +82,7 @@ async def roll_up(connection: asyncpg.Connection, scope: Scope, day: date) -> li
         day - _LONGEST,
         day,
     )
-    return [(row[0], Bucket(row[1], state_store.load_money(row[2]))) for row in rows]
+    return [(row[0], Bucket(padded(row[1], len(ADDITIVE)), state_store.load_money(row[2]))) for row in rows]
 
 
 async def scope_hours(connection: asyncpg.Connection, scope: Scope, day: date) -> list[Hours | None]:

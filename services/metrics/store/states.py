@@ -10,11 +10,32 @@ import orjson
 
 from services.metrics.domain.facts import RoleSpans
 from services.metrics.domain.state import AccountState, Item, Rhythm, Touch
-from services.metrics.domain.windows import LENGTHS, Bucket, Sums
+from services.metrics.domain.windows import ADDITIVE, LENGTHS, Bucket, Sums, padded
+from services.metrics.store.arrays import column, counts_text, parameter, texts
 
 _COLUMNS = (
     "s.account_id, s.version, s.account_version, s.as_of, s.due, s.future, s.since, s.counts, s.money::text as money,"
     " s.derived::text as derived, s.digest, a.currency, a.roles::text as roles"
+)
+_SAVED = {
+    "account_id": "uuid",
+    "version": "bigint",
+    "account_version": "bigint",
+    "as_of": "date",
+    "due": "date",
+    "future": "boolean",
+    "since": "date",
+    "counts": "text",
+    "money": "text",
+    "derived": "text",
+    "digest": "text",
+}
+_SAVE = (
+    "update account_state as s set version = n.version, account_version = n.account_version, as_of = n.as_of,"  # noqa: S608 - constants
+    " due = n.due, future = n.future, since = n.since, counts = n.counts::bigint[], money = n.money::json,"
+    " derived = n.derived::json, digest = n.digest::bytea from unnest("
+    + ", ".join(parameter(place, kind) for place, kind in enumerate(_SAVED.values(), 1))
+    + f") as n ({', '.join(_SAVED)}) where s.account_id = n.account_id"
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -82,8 +103,8 @@ async def _locked(connection: asyncpg.Connection, ordered: Sequence[str]) -> Seq
     # the account's lock; always taken in the order of ids
     return await connection.fetch(
         f"select {_COLUMNS} from account_state as s left join account as a using (account_id)"  # noqa: S608 - constants
-        " where s.account_id = any($1::uuid[]) order by s.account_id for update of s",
-        ordered,
+        f" where s.account_id = any({parameter(1, 'uuid')}) order by s.account_id for update of s",
+        texts(ordered),
     )
 
 
@@ -106,18 +127,8 @@ async def epoch(connection: asyncpg.Connection) -> int:
 
 async def save(connection: asyncpg.Connection, states: Iterable[AccountState]) -> None:
     """Write back states whose rows are locked."""
-    columns = [list(column) for column in zip(*(_values(state) for state in states), strict=True)]
     # one statement for all accounts of the transaction
-    await connection.execute(
-        "update account_state as s set version = n.version, account_version = n.account_version, as_of = n.as_of,"
-        " due = n.due, future = n.future, since = n.since, counts = n.counts::bigint[], money = n.money::json,"
-        " derived = n.derived::json, digest = n.digest"
-        " from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::date[], $5::date[], $6::boolean[], $7::date[],"
-        " $8::text[], $9::text[], $10::text[], $11::bytea[])"
-        " as n (account_id, version, account_version, as_of, due, future, since, counts, money, derived, digest)"
-        " where s.account_id = n.account_id",
-        *columns,
-    )
+    await connection.execute(_SAVE, *map(column, zip(*map(_values, states), strict=True)))
 
 
 async def load_buckets(
@@ -127,10 +138,11 @@ async def load_buckets(
     wanted = list(days)
     # by primary key
     rows = await connection.fetch(
-        "select b.account_id, b.day, b.counts, b.money::text as money"
-        " from unnest($1::uuid[], $2::date[]) as w (account_id, day) inner join bucket as b using (account_id, day)",
-        [account for account, _ in wanted],
-        [day for _, day in wanted],
+        "select b.account_id, b.day, b.counts, b.money::text as money"  # noqa: S608 - constants
+        f" from unnest({parameter(1, 'uuid')}, {parameter(2, 'date')}) as w (account_id, day)"
+        " inner join bucket as b using (account_id, day)",
+        texts([account for account, _ in wanted]),
+        column([day for _, day in wanted]),
     )
     return _by_account(rows)
 
@@ -153,7 +165,7 @@ async def load_bucket_ranges(
 def _by_account(rows: Iterable[asyncpg.Record]) -> dict[str, dict[date, Bucket]]:
     found: dict[str, dict[date, Bucket]] = {}
     for account, day, counts, money in rows:
-        found.setdefault(account, {})[day] = Bucket(counts, load_money(money))
+        found.setdefault(account, {})[day] = Bucket(padded(counts, len(ADDITIVE)), load_money(money))
     return found
 
 
@@ -161,13 +173,14 @@ async def save_buckets(connection: asyncpg.Connection, buckets: Sequence[tuple[s
     """Insert or replace buckets; their accounts are locked."""
     # counts as text: arrays of arrays cannot be unnested by one level
     await connection.execute(
-        "insert into bucket (account_id, day, counts, money) select account_id, day, counts::bigint[], money::json"
-        " from unnest($1::uuid[], $2::date[], $3::text[], $4::text[]) as n (account_id, day, counts, money)"
+        "insert into bucket (account_id, day, counts, money) select account_id, day, counts::bigint[], money::json"  # noqa: S608 - constants
+        f" from unnest({parameter(1, 'uuid')}, {parameter(2, 'date')}, {parameter(3, 'text')}, {parameter(4, 'text')})"
+        " as n (account_id, day, counts, money)"
         " on conflict (account_id, day) do update set counts = excluded.counts, money = excluded.money",
-        [account for account, _, _ in buckets],
-        [day for _, day, _ in buckets],
-        [array(bucket.counts) for _, _, bucket in buckets],
-        [dump_money(bucket.money) for _, _, bucket in buckets],
+        texts([account for account, _, _ in buckets]),
+        column([day for _, day, _ in buckets]),
+        texts([counts_text(bucket.counts) for _, _, bucket in buckets]),
+        column([dump_money(bucket.money) for _, _, bucket in buckets]),
     )
 
 
@@ -186,11 +199,6 @@ async def next_changes(connection: asyncpg.Connection, as_of: Mapping[str, date]
     return {row[0]: row[1] for row in rows}
 
 
-def array(counts: Sequence[int]) -> str:
-    """Return the text form of an array of whole numbers."""
-    return "{" + ",".join(map(str, counts)) + "}"
-
-
 def load_money(text: str | None) -> dict[str, Decimal]:
     """Read money by currency."""
     return {} if text is None else {currency: Decimal(amount) for currency, amount in orjson.loads(text).items()}
@@ -203,21 +211,14 @@ def dump_money(money: Mapping[str, Decimal]) -> str | None:
 
 
 def _state(row: asyncpg.Record, currency: str) -> AccountState:
-    sums = Sums(row["as_of"], row["counts"] or None, _load_sums(row["money"]))
-    state = AccountState(
-        row["account_id"],
-        sums,
-        row["version"],
-        row["account_version"],
-        row["due"],
-        row["future"],
-        row["since"],
-        digest=row["digest"],
-    )
-    state.currency = row["currency"] or currency
-    if row["roles"] is not None and row["roles"] != "{}":
-        state.roles = load_roles(row["roles"])
-    _load_derived(state, orjson.loads(row["derived"]))
+    account, version, account_version, as_of, due, future, since, counts, money, derived, digest, own, roles = row
+    sums = Sums(as_of, counts or None, _load_sums(money))
+    state = AccountState(account, sums, version, account_version, due, future, since, digest=digest)
+    state.currency = own or currency
+    if roles is not None and roles != "{}":
+        state.roles = load_roles(roles)
+    if derived != "{}":
+        _load_derived(state, orjson.loads(derived))
     return state
 
 
@@ -233,11 +234,17 @@ def load_roles(text: str) -> RoleSpans:
 
 
 def _load_sums(text: str | None) -> dict[str, list[Decimal]]:
-    return (
-        {}
-        if text is None
-        else {currency: [Decimal(amount) for amount in sums] for currency, sums in orjson.loads(text).items()}
-    )
+    return {} if text is None else {currency: _amounts(sums) for currency, sums in orjson.loads(text).items()}
+
+
+def _amounts(texts: Sequence[str]) -> list[Decimal]:
+    """Read sums; what is the same in several windows becomes the same object (see `Sums.include`)."""
+    amounts: list[Decimal] = []
+    before = None
+    for text in texts:
+        amounts.append(amounts[-1] if text == before else Decimal(text))
+        before = text
+    return amounts
 
 
 def _dump_sums(money: Mapping[str, list[Decimal]]) -> str | None:
@@ -255,10 +262,10 @@ def _values(state: AccountState) -> tuple[Any, ...]:
         state.due,
         state.future,
         state.since,
-        array(sums.counts),
+        counts_text(sums.counts),
         _dump_sums(sums.money),
         orjson.dumps(_dump_derived(state)).decode(),
-        state.digest,
+        None if state.digest is None else f"\\x{state.digest.hex()}",
     )
 
 
@@ -272,9 +279,9 @@ def _moment(micros: int) -> datetime:
 
 def _dump_derived(state: AccountState) -> dict[str, Any]:
     rhythm = state.rhythm
-    derived: dict[str, Any] = {
-        "t": [(*key, _micros(touch.at), touch.interaction_id) for key, touch in state.touches.items()]
-    }
+    derived: dict[str, Any] = {}
+    if state.touches:
+        derived["t"] = [(*key, _micros(touch.at), touch.interaction_id) for key, touch in state.touches.items()]
     if state.items:
         derived["i"] = [(*item[:3], _micros(item.since), *item[4:]) for item in state.items]
     if rhythm.orders:

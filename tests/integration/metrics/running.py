@@ -100,12 +100,14 @@ class Running:
                 await asyncio.sleep(0.05)
         return flow
 
-    async def ask(self, method: str, path: str, subject: str = "anna", roles: tuple[str, ...] = ()) -> httpx.Response:
+    async def ask(
+        self, method: str, path: str, subject: str = "anna", roles: tuple[str, ...] = (), **more: Any
+    ) -> httpx.Response:
         """Ask the API as somebody."""
         token = self.issuer.issue(subject, roles)
         base = f"http://127.0.0.1:{self.service.http_port}"
         async with httpx.AsyncClient(base_url=base, timeout=GENEROUS) as client:
-            return await client.request(method, path, headers={"Authorization": f"Bearer {token}"})
+            return await client.request(method, path, headers={"Authorization": f"Bearer {token}"}, **more)
 
     async def get(self, path: str, subject: str = "anna", roles: tuple[str, ...] = ()) -> httpx.Response:
         """Ask the API for something as somebody."""

@@ -45,3 +45,15 @@ async def test_a_late_answer_of_long_ago_closes_what_waited(desk: Desk) -> None:
     [state] = await desk.apply([mail(2, at("2025-11-20 09:00"), "out", people=[(MARIA, "to")])], later)
     assert state.open_items == ()
     assert {touch.touch_class for touch in state.last_touches if touch.sort == "outbound"} == {"support"}
+
+
+async def test_counts_of_a_version_that_knew_one_figure_less_are_read_as_if_a_zero_followed(desk: Desk) -> None:
+    now = at("2026-03-02 09:00")
+    await desk.apply([mail(1, at("2026-03-02 08:00")), order(2, at("2026-03-02 08:00"))], now)
+    # orders are the last figure of each array
+    await desk.pool.execute("update bucket set counts = trim_array(counts, 1)")
+    await desk.pool.execute("update account_state set counts = trim_array(counts, 9)")
+    [state] = await desk.apply([order(3, at("2026-03-02 08:30"))], now)
+    values = {value.kpi: str(value.value) for value in state.values if value.window == 7}
+    assert (values["touches_in"], values["orders"]) == ("1", "1")
+    assert await desk.pool.fetchval("select counts from bucket") == [0, 1, 0, 0, 0, 1]

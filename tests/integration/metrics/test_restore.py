@@ -13,7 +13,7 @@ from contracts.topics import ACCOUNTS, ACTIVITY
 from deploy.databases import DatabaseAccess
 from services.runtime.restoring import epoch_of, restored
 from tests.integration.metrics.running import GENEROUS, Running
-from tests.integration.metrics.test_rebuild import ACCOUNTS_OF, NOW, OPERATOR, history, people
+from tests.integration.metrics.story import ACCOUNTS_OF, NOW, OPERATOR, history, people
 
 
 async def _published_run(stage: Running) -> None:
