@@ -9,7 +9,7 @@ SOURCES := contracts services samples deploy tests
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status test check lint bench lock clean local dev schemas docs
+.PHONY: help demo up down status test check lint bench faults lock clean local dev schemas docs
 
 help:
 	@echo "make demo    play the sample company on real Kafka and PostgreSQL, and see what comes out"
@@ -18,6 +18,7 @@ help:
 	@echo "make check   lint, types, import rules and unit tests, within a minute"
 	@echo "make test    everything that CI runs"
 	@echo "make bench   the speed figures of docs/guarantees.md"
+	@echo "make faults  seeded histories while everything is broken; SEEDS=1-20 MINUTES=60, PLANTED=1 for planted bugs"
 
 local:
 	@$(PYTHON) deploy/bootstrap.py local
@@ -52,6 +53,13 @@ test: lint
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope
 
 # What the bench compares with has an environment of its own; where it cannot be had, the bench says so and goes on.
+# Seeds (a range, or how many) and minutes of the long run; PLANTED=1 plants known bugs instead, which must be caught.
+SEEDS ?= 20
+MINUTES ?= 60
+
+faults: dev
+	@$(BIN)/python -m tests.faults --seeds $(SEEDS) --minutes $(MINUTES) $(if $(PLANTED),--planted)
+
 bench: dev
 	@$(PYTHON) deploy/bootstrap.py bench || true
 	@$(BIN)/python -m tests.bench

@@ -83,7 +83,7 @@ def _plant(names: Sequence[str], seeds: Sequence[int]) -> int:
         for name in names:
             caught.append(hunt(BUGS[name], seeds, say))
             say(str(caught[-1]))
-    outcome.keep_caught(caught)
+            outcome.keep_caught(caught)
     outcome.show_caught(caught, Console())
     return 1 if any(one.seed is None for one in caught) else 0
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tests.faults.planted import Planted
 from tests.faults.rounds import Verdict, run
 
-_PATIENCE = 45.0
+_PATIENCE = 90.0
 
 
 @dataclass(frozen=True, slots=True)
