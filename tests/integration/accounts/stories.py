@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
@@ -137,8 +138,11 @@ class Office:
             return await connection.fetch(query, *arguments)
 
 
-async def consume(office: Office, fold: Fold, events: Sequence[Event], seed: int) -> None:
-    """One consumer: batches in order, each repeated until no fault of the infrastructure is in its way."""
+async def consume(office: Office, fold: Fold, events: Sequence[Event], seed: int, linger: float = 0) -> None:
+    """One consumer: batches in order, each repeated until no fault of the infrastructure is in its way.
+
+    It commits up to `linger` seconds after it has folded: what others do meanwhile is what locks are there for.
+    """
     chance = random.Random(seed)  # noqa: S311 - a test's dice
     waiting = list(events)
     while waiting:
@@ -148,6 +152,7 @@ async def consume(office: Office, fold: Fold, events: Sequence[Event], seed: int
             try:
                 async with transaction(office.pool) as connection:
                     await fold.apply(connection, [report(one) for one in batch])
+                    await asyncio.sleep(chance.random() * linger)
             except Exception as error:
                 if judge(error) is not Fault.TRANSIENT:
                     raise

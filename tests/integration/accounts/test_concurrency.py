@@ -11,9 +11,10 @@ from contracts.events import Event
 from services.accounts.handlers.fold import Fold
 from services.accounts.handlers.jobs import JobRunner
 from services.accounts.store import jobs
+from services.runtime.postgres import transaction
 from tests.integration.accounts.desk import Company
 from tests.integration.accounts.stories import Office, consume, forget_everything_said
-from tests.unit.accounts.events import at, mail, order, refund, ticket, withdrawn
+from tests.unit.accounts.events import at, mail, order, refund, report, ticket, withdrawn
 
 
 def history_of(seed: int) -> list[Event]:
@@ -76,3 +77,29 @@ async def test_two_consumers_and_an_editor_leave_what_one_alone_would_have_left(
     assert len(alone) > 60
     assert concurrent == alone
     assert await office.rows("select id from job") == []
+
+
+async def test_an_edit_of_an_identity_waits_for_batches_that_have_already_matched(
+    company: Company, office: Office, fold: Fold
+) -> None:
+    acme = await office.account("acme")
+    strange = mail("<1>", "who@acme.example", "anna@brightwell.example")
+
+    async def edit() -> None:
+        while True:
+            answer = await company.admin.post(f"/v1/accounts/{acme}/domains", json={"domain": "acme.example"})
+            assert answer.status_code in {201, 503}, answer.text
+            if answer.status_code == 201:
+                break
+        # Whoever is not seen by now is never looked at again.
+        await office.run_jobs()
+
+    async with transaction(office.pool) as connection:
+        await fold.apply(connection, [report(strange)])
+        editing = asyncio.create_task(edit())
+        while not editing.done():
+            waiting = await office.rows("select pid from pg_locks where locktype = 'advisory' and not granted")
+            if waiting:
+                break
+    await editing
+    assert set(await office.standing()) == {(acme, strange.interaction.id)}

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from contracts.accounts import Account
+from deploy.databases import DatabaseAccess
 from services.accounts.handlers.fold import Fold
 from services.accounts.handlers.jobs import JobRunner
 from services.accounts.store import jobs
 from services.runtime.postgres import transaction
-from tests.integration.accounts.desk import Company
+from tests.integration.accounts.desk import Company, opened
 from tests.integration.accounts.stories import Office, consume, forget_everything_said
 from tests.integration.accounts.test_concurrency import history_of
 from tests.unit.accounts.events import at, mail, order, person, refund, ticket
@@ -288,33 +290,45 @@ async def test_the_same_files_after_a_merge_change_nothing(
     assert (await _published(office))[world["old"]].merged_into is None
 
 
-async def _insist(company: Company, path: str, body: dict[str, Any]) -> None:
+async def _insist(company: Company, method: str, path: str, body: dict[str, Any] | None = None) -> int:
     while True:
-        answer = await company.admin.post(path, json=body)
-        assert answer.status_code in {201, 202, 409, 422, 503}, answer.text
+        answer = await company.admin.request(method, path, json=body)
+        assert answer.status_code in {201, 202, 204, 404, 409, 422, 503}, answer.text
         if answer.status_code != 503:
-            return
+            return answer.status_code
 
 
-async def _edit_at_random(company: Company, accounts: list[str], chance: random.Random) -> None:
-    for number in range(14):
+async def _edit_at_random(
+    company: Company, accounts: list[str], chance: random.Random, *consumers: asyncio.Task[None]
+) -> None:
+    """As long as somebody consumes: what the last edits concern is not repaired by later ones."""
+    number = 0
+    while not all(task.done() for task in consumers):
+        number += 1
+        await asyncio.sleep(chance.random() * 0.05)
         one, other = chance.sample(range(5), 2)
-        match number % 3:
+        domain = f"c{chance.randrange(4)}.example"
+        match number % 4:
             case 0:
-                await _insist(company, f"/v1/accounts/{accounts[one]}/merge", {"into": f"key:c{other}"})
-            case 1:
-                body = {"domain": f"c{one % 4}.example", "change": "correction"}
-                await _insist(company, f"/v1/accounts/{accounts[other]}/domains", body)
+                await _insist(company, "POST", f"/v1/accounts/{accounts[one]}/merge", {"into": f"key:c{other}"})
+            case 2:
+                await _insist(company, "POST", f"/v1/accounts/key:c{one}/unmerge")
+            case 3:
+                # Whosever it is: what comes from there matches nobody, and no account's lock keeps an edit away.
+                for account in accounts:
+                    if await _insist(company, "DELETE", f"/v1/accounts/{account}/domains/{domain}") == 204:
+                        break
             case _:
-                await _insist(company, f"/v1/accounts/key:c{one}/unmerge", {})
+                said = {"domain": domain, "change": "correction"}
+                await _insist(company, "POST", f"/v1/accounts/{accounts[other]}/domains", said)
 
 
-@pytest.mark.parametrize("seed", [2, 5, 11])
+@pytest.mark.parametrize("seed", [2, 5])
 async def test_any_interleaving_of_reports_edits_and_merges_ends_in_the_same_grouping(
-    company: Company, office: Office, fold: Fold, seed: int
+    access: DatabaseAccess, tmp_path: Path, office: Office, fold: Fold, seed: int
 ) -> None:
     chance = random.Random(seed)  # noqa: S311 - a test's dice
-    accounts = [await office.account(f"c{number}") for number in range(5)]
+    accounts = [await office.account(f"c{number}", domains=[f"c{number}.example"]) for number in range(5)]
     for number, account in enumerate(accounts[:4]):
         await office.contact(account, f"p{number}@c{number}.example")
     history = history_of(seed)
@@ -323,13 +337,19 @@ async def test_any_interleaving_of_reports_edits_and_merges_ends_in_the_same_gro
         halves[int(event.interaction.id[:2], 16) % 2].append(event)
     runners = [JobRunner(office.pool, fold, jobs) for _ in range(2)]
 
+    def wake() -> None:
+        for runner in runners:
+            runner.wake()
+
     for runner in runners:
         await runner.start()
-    await asyncio.gather(
-        consume(office, fold, halves[0], seed + 1),
-        consume(office, fold, halves[1], seed + 2),
-        _edit_at_random(company, accounts, chance),
-    )
+    async with opened(access, tmp_path, wake) as company:
+        consumers = [
+            asyncio.create_task(consume(office, fold, half, seed + number, linger=0.3))
+            for number, half in enumerate(halves)
+        ]
+        await _edit_at_random(company, accounts, chance, *consumers)
+        await asyncio.gather(*consumers)
     for runner in runners:
         await runner.stop()
     await office.run_jobs()
