@@ -132,13 +132,14 @@ async def last_touches(
     """Return the last touch of each (account, key) on or before a day, where there is one."""
     asked = [(account, sort, touch_class, bit, as_of) for account, (sort, touch_class, bit), as_of in wanted]
     columns = [list(column) for column in zip(*asked, strict=True)]
-    # backwards through the account's touches until one fits
+    # backwards through the account's touches until one fits, from where the day ends in any time zone
     rows = await connection.fetch(
         "select w.account_id, w.sort, w.touch_class, w.bit, f.at, f.interaction_id"
         " from unnest($1::uuid[], $2::text[], $3::text[], $4::integer[], $5::date[])"
         " as w (account_id, sort, touch_class, bit, as_of) cross join lateral ("
         " select t.at, t.interaction_id from fact as t where t.account_id = w.account_id and t.side is not null"
         " and t.sort is not null and t.counted_class = w.touch_class and t.day <= w.as_of"
+        " and t.at < (w.as_of + 2)::timestamp at time zone 'UTC'"
         " and (case when w.sort = 'two_way' then t.two_way else t.sort = w.sort end)"
         " and (w.bit is null or (t.roles >> w.bit) & 1 = 1)"
         " order by t.at desc, t.interaction_id desc limit 1) as f",

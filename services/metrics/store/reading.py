@@ -37,7 +37,10 @@ async def account_as_of(
 ) -> AccountState | None:
     """Return an account's state as of the end of `day`, with everything known now; None: not visible."""
     state = await state_store.read(connection, account_id, currency)
-    if state is None or state.sums.as_of == day:
+    if state is None:
+        return None
+    if state.sums.as_of <= day and (state.due is None or day < state.due):
+        state.sums.as_of = day  # nothing changes by itself before the account is due
         return state
     after, end = day - _LONGEST, days.end(day)
     buckets = (await state_store.load_bucket_ranges(connection, {account_id: after})).get(account_id, {})
@@ -48,7 +51,13 @@ async def account_as_of(
     past.opened = opened_tickets(tickets, day, EVIDENCE_IDS)
     past.rhythm = (await fact_store.rhythms(connection, {account_id: day}))[account_id]
     past.items = (await fact_store.open_items(connection, {account_id: end}))[account_id]
-    past.touches = latest(await fact_store.touches_of(connection, [account_id]), day)
+    if day <= state.sums.as_of:
+        # whatever was a last touch of its sort then has a successor among those of now, or is it
+        known = [(account_id, key, day) for key in state.touches]
+        found = await fact_store.last_touches(connection, known) if known else []
+        past.touches = {key: touch for _, key, touch in found}
+    else:
+        past.touches = latest(await fact_store.touches_of(connection, [account_id]), day)
     return past
 
 

@@ -3,15 +3,32 @@
 from collections.abc import AsyncIterator
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from contracts.accounts import Deputy, Team, TeamMember
+from contracts.kpis import AccountKpis
 from contracts.values import Dated
+from services.metrics.domain.fold import fold_account
 from services.runtime.postgres import create_pool
 from tests.integration.metrics.conftest import Desk, State
 from tests.integration.metrics.front import Front, values
-from tests.unit.metrics.builders import ACCOUNT, OTHER, account, at, mail, order, refund, ticket, uid, user, withdrawn
+from tests.unit.metrics.builders import (
+    ACCOUNT,
+    BERLIN,
+    OTHER,
+    account,
+    at,
+    mail,
+    order,
+    refund,
+    ticket,
+    uid,
+    user,
+    withdrawn,
+)
+from tests.unit.metrics.comparison import check
 
 NOW = at("2026-03-02 12:00")
 ANNA, BEN, CLEO, DORA, TEAM, ELSEWHERE = (uid(number) for number in range(501, 507))
@@ -120,6 +137,32 @@ async def test_past_days_are_told_with_everything_known_now(front: Front, desk: 
     today = (await front.ask(PATHS[0], "anna")).json()
     assert values(today)["net_revenue"] == ("158.00", "0.00")
     assert today["open_items"][0]["kind"] == "unanswered_mail"
+
+
+async def test_a_dormant_account_is_told_as_of_today_and_every_past_day(front: Front, desk: Desk) -> None:
+    states = [
+        mail(3, at("2026-03-02 09:00")),
+        mail(6, at("2026-02-20 09:00"), "out"),
+        mail(7, at("2026-02-10 09:00"), "out", touch_class="strategic"),
+        order(1, at("2026-02-27 10:00"), "100"),
+        order(2, at("2026-03-02 08:00"), "50"),
+        ticket(4, at("2026-02-28 23:30"), at("2026-03-01 01:30")),
+    ]
+    await desk.apply(states, NOW)
+    for shift in (-30, -15, -8, 0, 1, 3, 5, 9, 40):  # nobody slides it meanwhile
+        day = BERLIN.day(NOW) + timedelta(days=shift)
+        front.clock.moment = max(NOW, NOW + timedelta(days=shift))
+        shown = (await front.ask(f"{PATHS[0]}?as_of={day}", "boss", ("admin",))).json()
+        check(_state(shown), fold_account(states, day, BERLIN, "EUR"))
+
+
+def _state(shown: dict[str, Any]) -> AccountKpis:
+    """What the API shows of an account, as it would be published."""
+    values = [{name: part for name, part in one.items() if name not in {"unit", "evidence"}} for one in shown["values"]]
+    parts = ("account_id", "last_touches", "open_items", "order_rhythm", "tickets_norm_30d", "history_since")
+    said = {name: shown[name] for name in parts if name in shown}
+    head = {"version": 0, "account_version": 0, "as_of_day": shown["as_of"], "computed_at": NOW}
+    return AccountKpis.model_validate(head | said | {"values": values})
 
 
 async def test_evidence_lists_every_interaction_in_pages(front: Front, desk: Desk) -> None:
