@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
@@ -16,7 +15,6 @@ from contracts.envelope import format_instant
 from contracts.events import BY_TYPE
 from contracts.kpis import AccountKpis
 from contracts.topics import ACCOUNTS, ACTIVITY, ALERTS, KPIS
-from tests.faults.folding import Thing
 from tests.faults.found import Found, Readable, TopicRecord, look
 from tests.faults.history import Expected, ExpectedAttribution, ExpectedKpis, KpiKey, Violation
 
@@ -398,17 +396,3 @@ def _nothing(key: KpiKey) -> _Pair:
     """What a figure is that is not stated."""
     undefined = key[0].startswith("resolution") or key[0] == "repeat_purchase_rate"
     return (None, None) if undefined else (Decimal(0), Decimal(0))
-
-
-def describe(thing: Thing) -> str:
-    """For a person who looks into a violation."""
-    return json.dumps(
-        {
-            "id": thing.id,
-            "kind": thing.kind,
-            "native_id": thing.native_id,
-            "at": format_instant(thing.occurred_at),
-            "entries": [(format_instant(at), what) for at, what in thing.entries],
-            "parties": [party.model_dump(mode="json") for party in thing.parties],
-        }
-    )

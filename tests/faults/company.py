@@ -13,6 +13,7 @@ from tests.faults.history import Company, Contact, Customer, Person, Sizes
 
 OWN_DOMAIN = "meridian.example"
 HUB = "hub:meridian"
+DESK = "zendesk:meridian"
 BRANCH = "hub:branch"
 TIME_ZONE = "Europe/Berlin"
 CURRENCY = "EUR"
@@ -70,7 +71,7 @@ def _customer(random: Random, number: int, managers: Sequence[Person]) -> Custom
         created_at=datetime(2025, 1, 1, 8, tzinfo=UTC),
         key_since=EPOCH_DAY if named else None,
         domains=domains,
-        organisations=(f"{HUB}:org-{number}",) if number % 3 else (),
+        organisations=(f"{HUB}:org-{number}", f"{DESK}:8{number:03d}") if number % 3 else (),
     )
 
 
@@ -87,7 +88,7 @@ def _contacts(random: Random, customer: Customer) -> Iterable[Contact]:
             name=f"{first.title()} {last.title()}",
             addresses=(f"{first}.{last}.{native}@{domain}",),
             phones=(f"+4930{1000000 + number * 100 + place}",),
-            persons=(f"{HUB}:person-{native}",) if random.random() < 0.7 else (),
+            persons=(f"{HUB}:person-{native}", f"{DESK}:7{number:03d}{place}") if random.random() < 0.7 else (),
             roles=("decision_maker", "champion", "user")[place : place + 1],
         )
 
@@ -128,7 +129,7 @@ secret_files = ["branch.secret"]
 
 [sources.desk]
 provider = "zendesk"
-system = "zendesk:meridian"
+system = "{DESK}"
 secret_files = ["desk.secret"]
 
 [sources.erp]

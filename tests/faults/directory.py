@@ -10,10 +10,10 @@ from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from tests.faults.company import TIME_ZONE
-from tests.faults.history import (
+from tests.faults.history import Company
+from tests.faults.said import (
     AttributionSaid,
     ClassSaid,
-    Company,
     KeySaid,
     LinkSaid,
     Merged,

@@ -15,14 +15,14 @@ from contracts.envelope import Envelope, format_instant
 from contracts.events import BY_TYPE, Event
 from contracts.ids import derive_id, digest
 from contracts.values import Authority
-from tests.faults.company import INBOUND_SYSTEM, OWN_DOMAIN, PUBLISHER
+from tests.faults.company import BRANCH, DESK, HUB, INBOUND_SYSTEM, OWN_DOMAIN, PUBLISHER
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FREE_MAIL = frozenset({"gmail.com"})
 SECOND = timedelta(seconds=1)
 
-Route = Literal["hub", "branch", "inbound", "mail"]
-SYSTEMS: Mapping[str, str] = {"hub": "hub:meridian", "branch": "hub:branch", "inbound": INBOUND_SYSTEM}
+Route = Literal["hub", "branch", "inbound", "mail", "desk"]
+SYSTEMS: Mapping[str, str] = {"hub": HUB, "branch": BRANCH, "inbound": INBOUND_SYSTEM, "desk": DESK}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class Draft:
     mailbox_source: str = ""
     """Raw mail: the source whose mailbox saw it."""
     extra: Mapping[str, Any] | None = None
-    """Raw mail: what goes into headers and body."""
+    """Raw mail: what goes into headers and body. Zendesk: what the payload says beside the report's own fields."""
 
     @property
     def kind(self) -> str:
@@ -117,8 +117,12 @@ def mail_id(draft: Draft) -> str:
     return derive_id("mail", draft.subject, address, dated.astimezone(UTC).replace(microsecond=0).isoformat())
 
 
-def inbound_record(draft: Draft) -> tuple[bytes, tuple[tuple[str, bytes], ...]]:
-    """(value, headers) on `tenure.inbound`, structured mode."""
+def inbound_record(draft: Draft, *, binary: bool) -> tuple[bytes, tuple[tuple[str, bytes], ...]]:
+    """(value, headers) on `tenure.inbound` in either content mode; both say the same."""
+    if binary and draft.sequence is None:
+        attributes = {name: value for name, value in item_of(draft).items() if name != "data"}
+        headers = tuple((f"ce_{name}", str(value).encode()) for name, value in attributes.items())
+        return canonical(draft.data), (*headers, ("content-type", b"application/json"))
     return canonical(item_of(draft)), (("content-type", b"application/cloudevents+json; charset=utf-8"),)
 
 
@@ -188,6 +192,53 @@ def mail_event_of(draft: Draft, raw: bytes, source: str) -> Event:
             "report": draft.report,
             "revision": {"authority": Authority.LIVE, "order": micros(draft.at), "mapper": 1, "digest": digest(raw)},
             "source": source,
+            "occurred_at": draft.at,
+        }
+    )
+
+
+# ---------------------------------------------------------------------------------------------- Zendesk's webhooks
+
+_DESK_STATUS = {"open": "OPEN", "resolved": "SOLVED", "closed": "CLOSED"}
+
+
+def desk_body(draft: Draft) -> bytes:
+    """An event of a ticket as Zendesk sends it."""
+    data, extra = draft.data, draft.extra or {}
+    detail: dict[str, Any] = {"id": draft.subject}
+    if "opened_at" in extra:
+        requester, *organisation = data["parties"]
+        named = {each["kind"]: each["value"] for each in requester["identities"]}
+        detail |= {
+            "subject": data["title"],
+            "priority": data["priority"].upper(),
+            "status": _DESK_STATUS[data["status"]],
+            "created_at": extra["opened_at"],
+            "requester": {"id": named["person"].rpartition(":")[2], "email": named["address"]},
+            "is_public": True,
+        }
+        if organisation:
+            detail["organization_id"] = organisation[0]["identities"][0]["value"].rpartition(":")[2]
+    payload = {
+        "type": f"zen:event-type:ticket.{extra['event']}",
+        "id": draft.report,
+        "time": format_instant(draft.at),
+        "event": extra.get("change", {}),
+        "detail": detail,
+    }
+    return json.dumps(payload).encode()
+
+
+def desk_event_of(draft: Draft, body: bytes) -> Event:
+    """The report that Zendesk's event is."""
+    data = {name: value for name, value in draft.data.items() if name != "kind"}
+    return BY_TYPE[draft.type].model_validate(
+        {
+            **data,
+            "interaction": {"kind": "ticket", "system": DESK, "native_id": draft.subject},
+            "report": draft.report,
+            "revision": {"authority": Authority.LIVE, "order": micros(draft.at), "mapper": 1, "digest": digest(body)},
+            "source": "desk",
             "occurred_at": draft.at,
         }
     )

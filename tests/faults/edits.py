@@ -9,12 +9,10 @@ from random import Random
 from typing import Any
 from urllib.parse import quote
 
-from tests.faults.history import (
+from tests.faults.history import Company, Contact, Edit
+from tests.faults.said import (
     AttributionSaid,
     ClassSaid,
-    Company,
-    Contact,
-    Edit,
     KeySaid,
     LinkSaid,
     Merged,

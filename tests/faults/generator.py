@@ -13,6 +13,8 @@ from tests.faults.company import SECRET_FILES, draw_company, sources_toml, stran
 from tests.faults.drafts import (
     Draft,
     Route,
+    desk_body,
+    desk_event_of,
     event_of,
     inbound_record,
     interaction_record,
@@ -23,14 +25,24 @@ from tests.faults.drafts import (
 )
 from tests.faults.edits import Office
 from tests.faults.history import Action, Company, Delivery, Edit, History, Publication, Sizes, Step
-from tests.faults.poison import poison_inbound, poison_interactions, poison_internal, refused_requests
-from tests.faults.storylines import STORYLINES, Scene, lifecycle
+from tests.faults.poison import (
+    poison_inbound,
+    poison_interactions,
+    poison_internal,
+    refused_requests,
+    unacceptable,
+)
+from tests.faults.scene import Scene
+from tests.faults.storylines import STORYLINES, lifecycle
 
 BEGINS_AT = datetime(2026, 3, 2, 7, tzinfo=UTC)
 HISTORY_FROM = datetime(2025, 1, 20, tzinfo=UTC)
 AHEAD = timedelta(hours=20)
 """How far a report may lie in the future of the clock that receives it; a day is the limit."""
 REPEATED = 0.3
+"""Of all that is sent, what was sent before."""
+SPOILT = 0.15
+"""Of batches and imports, those that hold something unacceptable too."""
 REPORTS: dict[Sizes, int] = {"small": 300, "medium": 700, "large": 4000}
 _STEPS: dict[Sizes, int] = {"small": 6, "medium": 24, "large": 30}
 _IMPORTED = 0.45
@@ -89,7 +101,7 @@ class _Generation:
     def _drafts(self) -> Iterator[Draft]:
         stories, weights = zip(*STORYLINES, strict=True)
         count = number = 0
-        while count * (1 + REPEATED) < REPORTS[self.size]:
+        while count < REPORTS[self.size] * (1 - REPEATED):
             # Every family once, then as often as it weighs.
             story = stories[number] if number < len(stories) else self.random.choices(stories, weights)[0]
             number += 1
@@ -118,8 +130,8 @@ class _Generation:
             if self.random.random() >= 0.12 or "private" in draft.data:
                 continue
             data = {**draft.data, "title": f"Corrected {self.random.randint(1, 99)}"}
-            if draft.route == "mail":
-                if data.get("automatic") is None:
+            if draft.route in {"mail", "desk"}:
+                if data.get("automatic") is None and "reason" not in data:
                     yield draft.changed(data=data)
                 continue
             if "net" in data:
@@ -157,7 +169,7 @@ class _Generation:
             late = self.random.choice((0, 0, 0, 1, 1, 2, 5, 20))
             told_in = min(first + late, last)
             by_step[told_in].append(draft)
-            while self.random.random() < REPEATED / (1 + REPEATED):
+            while self.random.random() < REPEATED:
                 by_step[self.random.randint(told_in, last)].append(draft)
         for those in by_step:
             self.random.shuffle(those)
@@ -174,8 +186,10 @@ class _Generation:
         for draft in drafts:
             if draft.route == "mail":
                 yield self._mail(draft)
+            elif draft.route == "desk":
+                yield self._desk(draft)
             elif draft.route == "inbound":
-                value, headers = inbound_record(draft)
+                value, headers = inbound_record(draft, binary=self.random.random() < 0.5)
                 name = self._name("inbound")
                 event = event_of(draft, source="erp")
                 yield Publication(
@@ -203,6 +217,9 @@ class _Generation:
     def _events(self, source: str, drafts: Sequence[Draft]) -> Delivery:
         items = [item_of(draft) for draft in drafts]
         single = len(items) == 1
+        partly = not single and self.random.random() < SPOILT
+        if partly:
+            items.insert(self.random.randint(0, len(items)), unacceptable(self.random, items[0]))
         return Delivery(
             name=self._name(source),
             source=source,
@@ -212,10 +229,15 @@ class _Generation:
             signature="standard",
             secret_file=f"{source}.secret",
             events=tuple(event_of(draft, source=source) for draft in drafts),
+            partly=partly,
         )
 
     def _import(self, drafts: Sequence[Draft]) -> Delivery:
         lines = [json.dumps(item_of(draft, imported=True)).encode() for draft in drafts]
+        partly = self.random.random() < SPOILT
+        if partly:
+            wrong = unacceptable(self.random, item_of(drafts[0], imported=True))
+            lines.insert(self.random.randint(0, len(lines)), json.dumps(wrong).encode())
         return Delivery(
             name=self._name("import"),
             source="history",
@@ -224,6 +246,7 @@ class _Generation:
             body=b"\n".join(lines) + b"\n",
             signature="bearer",
             events=tuple(event_of(draft, source="history", imported=True) for draft in drafts),
+            partly=partly,
         )
 
     def _mail(self, draft: Draft) -> Delivery:
@@ -237,6 +260,19 @@ class _Generation:
             signature="standard",
             secret_file="mail.secret",
             events=(mail_event_of(draft, raw, draft.mailbox_source),),
+        )
+
+    def _desk(self, draft: Draft) -> Delivery:
+        body = desk_body(draft)
+        return Delivery(
+            name=self._name("desk"),
+            source="desk",
+            path="/v1/webhooks/desk",
+            media="application/json",
+            body=body,
+            signature="zendesk",
+            secret_file="desk.secret",
+            events=(desk_event_of(draft, body),),
         )
 
     def _from_a_newer_ingest(self, draft: Draft, at: datetime) -> Publication:
@@ -275,8 +311,20 @@ class _Generation:
             yield self._unmapped()
 
     def _unmapped(self) -> Delivery:
-        """A mail of nobody: authentic, and nothing can be said about it."""
+        """A mail of nobody, or a ticket without a number: authentic, and nothing can be said about it."""
         name = self._name("unmapped")
+        if self.random.random() < 0.5:
+            payload = {"type": "zen:event-type:ticket.created", "token": f"{self.seed}-{name}", "detail": {}}
+            return Delivery(
+                name=name,
+                source="desk",
+                path="/v1/webhooks/desk",
+                media="application/json",
+                body=json.dumps(payload).encode(),
+                signature="zendesk",
+                secret_file="desk.secret",
+                unmapped=True,
+            )
         body = f"Subject: nobody wrote this\r\nX-Token: {self.seed}-{name}\r\n\r\nhello\r\n".encode()
         return Delivery(
             name=name,

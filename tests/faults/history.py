@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from contracts.events import Event
+from tests.faults.said import Statement
 
 Sizes = Literal["small", "medium", "large"]
 
@@ -102,6 +103,8 @@ class Delivery:
     """What it reports, exactly as it must reach the ledger (where nothing greater was reported)."""
     refused: int | None = None
     """The status with which the door must refuse it; None: it must be taken."""
+    partly: bool = False
+    """Beside what it reports it holds something that the door must refuse, and nothing else."""
     unmapped: bool = False
     """Authentic, but nobody can map it: a dead letter of accounts."""
 
@@ -135,7 +138,7 @@ class Edit:
     done_when: tuple[int, ...] = ()
     """Statuses which, when the call is repeated after an indeterminate answer, say that the first one did it."""
     not_yet: tuple[int, ...] = ()
-    """Statuses that say that what the edit is about has not been processed so far: it is asked again."""
+    """Statuses that say that what the edit is about has not come so far: it is asked again."""
 
 
 Action = Delivery | Publication | Edit
@@ -168,88 +171,6 @@ class History:
         """How many reports are sent, repetitions included."""
         return sum(len(action.events) for step in self.steps for action in step.actions if not isinstance(action, Edit))
 
-
-# ---------------------------------------------------------------------------------------------- what edits mean
-
-
-@dataclass(frozen=True, slots=True)
-class LinkSaid:
-    """From `since` (None: always) until before `until`, an identity names what `account` or `contact` says.
-
-    `how` is `assign` (free days only), `correction` (nobody else ever), `move` (from `since` on), `end` (from `since`
-    on nobody) or `erase` (never was the holder's).
-    """
-
-    kind: str
-    value: str
-    account: str | None
-    contact: str | None
-    how: Literal["assign", "correction", "move", "end", "erase"]
-    since: date | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ServingSaid:
-    """A contact is at an account: at first, from a day on (`move`), or always (`correction`)."""
-
-    contact: str
-    account: str
-    how: Literal["new", "move", "correction"]
-    since: date | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class OwnerSaid:
-    """An account's owner from a day on."""
-
-    account: str
-    owner: str
-    since: date
-
-
-@dataclass(frozen=True, slots=True)
-class KeySaid:
-    """An account is named key, or no longer, from a day on."""
-
-    account: str
-    named: bool
-    since: date
-
-
-@dataclass(frozen=True, slots=True)
-class ClassSaid:
-    """An account's class."""
-
-    account: str
-    account_class: Literal["A", "B", "C"]
-
-
-@dataclass(frozen=True, slots=True)
-class AttributionSaid:
-    """By hand: the interaction concerns these accounts (empty: nobody's); None: as the rules say."""
-
-    interaction: str
-    accounts: tuple[str, ...] | None
-
-
-@dataclass(frozen=True, slots=True)
-class TouchClassSaid:
-    """By hand: a touch is of this class."""
-
-    interaction: str
-    touch_class: str
-
-
-@dataclass(frozen=True, slots=True)
-class Merged:
-    """Two accounts are one from now on, in all of their past; `undone`: they are two again."""
-
-    account: str
-    into: str
-    undone: bool = False
-
-
-Statement = LinkSaid | ServingSaid | OwnerSaid | KeySaid | ClassSaid | AttributionSaid | TouchClassSaid | Merged
 
 # ---------------------------------------------------------------------------------------------- what was told
 
@@ -392,7 +313,7 @@ class Violation:
 
     seed: int
     invariant: str
-    """A short name: conservation, once, attribution, unmatched, kpi, order, deliveries …"""
+    """A short name, such as conservation or kpi."""
     subject: str
     expected: str
     found: str

@@ -6,6 +6,7 @@ What is not answered, or answered with 5xx, is indeterminate: it is sent again, 
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import time
 import uuid
@@ -126,10 +127,8 @@ class Player:
         while True:
             status, text = self._attempt(delivery)
             self.told.answers[str(status)] = self.told.answers.get(str(status), 0) + 1
-            if status == HTTPStatus.MULTI_STATUS:
-                raise PlayFault(f"{delivery.name}: some reports were refused: {text[:800]}")
             if delivery.refused is None and HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-                self._check_taken(delivery, text)
+                self._check_taken(delivery, status, text)
                 self.told.deliveries.append(delivery)
                 return
             if delivery.refused is not None and status == delivery.refused:
@@ -142,10 +141,14 @@ class Player:
                 raise PlayFault(f"{delivery.path} does not answer definitely ({status}: {text[:300]}).")
             time.sleep(_PAUSE)
 
-    def _check_taken(self, delivery: Delivery, text: str) -> None:
-        """An import answers 200 also where lines were refused; a delivery is taken whole or the history is wrong."""
-        if '"rejected":[{' in text.replace(" ", ""):
-            raise PlayFault(f"{delivery.name}: lines were refused: {text[:800]}")
+    @staticmethod
+    def _check_taken(delivery: Delivery, status: int, text: str) -> None:
+        """A batch or an import may be taken in part: what reports was, and one thing that must be refused was not."""
+        answer = json.loads(text) if text else {}
+        accepted, rejected = answer.get("accepted"), answer.get("rejected") or 0
+        refused = rejected if isinstance(rejected, int) else len(rejected)
+        if refused != delivery.partly or accepted not in {None, len(delivery.events)}:
+            raise PlayFault(f"{delivery.name}: answered {status}, which is not what was sent: {text[:800]}")
 
     def _attempt(self, delivery: Delivery) -> tuple[int, str]:
         keep = self.stage.mailboxes.get(delivery.source)

@@ -118,14 +118,26 @@ def _publication(
     )
 
 
+def unacceptable(random: Random, item: dict[str, Any]) -> dict[str, Any]:
+    """A CloudEvent like `item` that no door takes."""
+    return random.choice(
+        (
+            {**item, "type": "tenure.weather.changed.v1"},
+            {**item, "type": item["type"].replace(".v1", ".v7")},
+            {**item, "time": "2031-01-01T00:00:00Z"},
+            {**item, "data": {**item["data"], "colour": "blue"}},
+            {**item, "specversion": "0.3"},
+        )
+    )
+
+
 def refused_requests(random: Random, name: str, item: dict[str, Any]) -> Delivery:
     """A request that the door of events must refuse, with the status."""
     choices: list[tuple[int, bytes, bool]] = [
         (400, b'{"specversion": "1.0", ', False),
         (401, json.dumps(item).encode(), True),
-        (422, json.dumps({**item, "type": "tenure.weather.changed.v1"}).encode(), False),
-        (422, json.dumps({**item, "time": "2031-01-01T00:00:00Z"}).encode(), False),
-        (422, json.dumps({**item, "data": {**item["data"], "colour": "blue"}}).encode(), False),
+        (413, json.dumps({**item, "padding": "x" * (1 << 20)}).encode(), False),
+        *((422, json.dumps(unacceptable(random, item)).encode(), False) for _ in range(4)),
     ]
     status, body, forged = random.choice(choices)
     return Delivery(

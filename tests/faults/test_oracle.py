@@ -21,15 +21,12 @@ from tests.faults.history import (
     Expected,
     ExpectedAlert,
     History,
-    LinkSaid,
-    Merged,
     Person,
-    ServingSaid,
-    Statement,
     Step,
     Told,
 )
 from tests.faults.oracle import expect
+from tests.faults.said import LinkSaid, Merged, ServingSaid, Statement
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)  # a Wednesday
 ANNA = "anna@meridian.example"
