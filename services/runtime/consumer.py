@@ -85,6 +85,7 @@ class BatchConsumer(Generic[T]):
         self._broker_fault: str | None = None
         self._missing: dict[str, int] = {}
         self._abandoned: str | None = None
+        self._unsettled = False
 
     async def start(self) -> None:
         """Begin; returns at once, also while the broker or the database is away."""
@@ -203,6 +204,7 @@ class BatchConsumer(Generic[T]):
                 self._subscription = subscription
                 # Joining waits for an assignment, for as long as the group's coordinator takes.
                 if await _unless(self._stopping, subscription.start()):
+                    self._abandoned = None
                     _log.info("consumer started", group=self._group, topics=list(self._names.values()))
                     await _first_of(self._stopping, self._failed)
             except Exception as error:  # noqa: BLE001 - a task that dies in silence helps nobody
@@ -227,7 +229,9 @@ class BatchConsumer(Generic[T]):
             _log.warning(
                 "leaving the consumer group failed; the broker will notice by itself", error=type(error).__name__
             )
-            self._abandoned = self._abandoned or "the broker was not told that the consumer left its group"
+            self._abandoned = "the broker was not told that the consumer left its group"
+        if self._unsettled:
+            self._abandoned = "the running batch was given back: it took too long"
         self._subscription = None
         self._placed = None
         self._metrics.running.set(0)
@@ -237,14 +241,13 @@ class BatchConsumer(Generic[T]):
         names = self._names
         records = [Record(names[r.topic], r.partition, r.offset, r.key, r.value, r.headers) for r in batch]
         ends = {(names[tp.topic], tp.partition): end for tp, end in self._ends.items()}
+        # Stays so when it is cancelled.
+        self._unsettled = True
         try:
             outcome = await self._processor.process(records, ends, self._saved)
         except Ours as ours:
             self._give_back()
             self._stop_for(str(ours))
-            raise
-        except asyncio.CancelledError:
-            self._abandoned = "the running batch was given back: it took too long"
             raise
         except Exception as error:
             self._give_back()
@@ -253,6 +256,7 @@ class BatchConsumer(Generic[T]):
             # Nothing that a record can cause gets here, so whatever it is, trying again is all there is to do.
             await self.wait_out(error)
             raise
+        self._unsettled = False
         self._saved |= outcome.positions
         self._in_flight = {}
         self._progress_at = time.monotonic()
@@ -263,6 +267,7 @@ class BatchConsumer(Generic[T]):
             self._after_commit()
 
     def _give_back(self) -> None:
+        self._unsettled = False
         subscription = self._subscription
         if subscription is not None and subscription.consumer is not None:
             subscription.consumer.seek_all({tp: offset for tp, offset in self._in_flight.items() if self.is_placed(tp)})

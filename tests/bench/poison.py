@@ -40,7 +40,7 @@ from tests.bench.figures import expect
 from tests.databases import clone_database
 
 BATCH = 5000
-_ROUNDS = 2
+_ROUNDS = 1
 _BAD = (0, 1, 50)
 _PARTITIONS = 24
 Kind = Literal["code", "database"]
@@ -68,12 +68,10 @@ class Failing(InteractionsHandler):
                 raise ValueError("cannot digest this")
 
 
-def records(first: int) -> list[Record]:
-    """Orders from number `first` on, over all partitions."""
-    count = first + BATCH
-    written = company.orders(count, accounts=2000, conversations=6000)
+def records(orders: Sequence[company.Order]) -> list[Record]:
+    """Orders over all partitions."""
     made = []
-    for order in list(written)[first:]:
+    for order in orders:
         sent = company.record_of(order)
         made.append(
             Record(INTERACTIONS.name, order.number % _PARTITIONS, order.number, sent.key, sent.value, sent.headers)
@@ -85,7 +83,6 @@ async def measure(dsn: str) -> None:
     """Prints a table: seconds a batch, how much more than a clean one, calls of the handler."""
     worker = (await clone_database(dsn, "accounts")).worker
     pool = await create_pool(worker, name="accounts", max_size=1)
-    backend = psutil.Process(await pool.fetchval("select pg_backend_pid()"))
     settings = RuntimeSettings(kafka_bootstrap="none:1", database_url=worker)
     handler = Failing(Fold(InteractionTables, ZoneInfo(ZONE)))
     processor = BatchProcessor(
@@ -102,14 +99,16 @@ async def measure(dsn: str) -> None:
     taken: dict[tuple[Kind, int], list[tuple[float, float]]] = {}
     calls: dict[tuple[Kind, int], int] = {}
     first = 0
+    orders = list(company.orders((_ROUNDS + 1) * 2 * len(_BAD) * BATCH, accounts=2000, conversations=6000))
     kinds: tuple[Kind, ...] = ("code", "database")
     for number in range(_ROUNDS + 1):
         for kind in kinds:
             for bad in _BAD:
-                batch = records(first)
+                batch = records(orders[first : first + BATCH])
                 handler.kind, handler.calls = kind, 0
                 handler.bad = frozenset(first + place * BATCH // bad + 37 for place in range(bad))
                 ends = {(INTERACTIONS.name, partition): first + BATCH for partition in range(_PARTITIONS)}
+                backend = psutil.Process(await pool.fetchval("select pg_backend_pid()"))
                 began, spent_before = time.perf_counter(), _spent(backend)
                 outcome = await processor.process(batch, ends)
                 # The first round warms up.

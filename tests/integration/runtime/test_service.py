@@ -167,7 +167,7 @@ async def _busy(one: Rig) -> bool:
     return bool(
         await one.pool.fetchval(
             "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'probe'"
-            " and state = 'idle in transaction'"
+            " and state = 'idle in transaction' and query like 'insert into effect%'"
         )
     )
 
