@@ -16,9 +16,13 @@ from tests.faults.proxy import FAIR, Proxy, Weather
 async def proxy() -> AsyncIterator[Proxy]:
     """Before a server that answers each line with the same line."""
 
+    serving: set[asyncio.Task[None] | None] = set()
+
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while line := await reader.readline():
-            writer.write(line)
+        serving.add(asyncio.current_task())
+        with contextlib.suppress(ConnectionResetError):
+            while line := await reader.readline():
+                writer.write(line)
         writer.close()
 
     server = await asyncio.start_server(echo, "127.0.0.1", 0)
@@ -27,6 +31,7 @@ async def proxy() -> AsyncIterator[Proxy]:
     yield before
     before.close()
     server.close()
+    await asyncio.gather(*(task for task in serving if task is not None))
 
 
 async def connect(proxy: Proxy) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
