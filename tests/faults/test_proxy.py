@@ -15,7 +15,6 @@ from tests.faults.proxy import FAIR, Proxy, Weather
 @pytest.fixture
 async def proxy() -> AsyncIterator[Proxy]:
     """Before a server that answers each line with the same line."""
-
     serving: set[asyncio.Task[None] | None] = set()
 
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
