@@ -233,14 +233,17 @@ async def listing(
     limit: int,
     after: tuple[Any, str] | None,
 ) -> list[Alert]:
-    """Return alerts that the caller may see, the latest change first; `after` is where the page before ended."""
+    """Return alerts that the caller may see, the latest change first; `after` is where the page before ended.
+
+    A merged account's id also names the account that stayed.
+    """
     # Row-level security narrows it to the caller's accounts.
     rows = await connection.fetch(
         f"""
             select {_COLUMNS}
             from alert
             where ($1::text is null or state = $1 or ($1 = 'unresolved' and state <> 'resolved'))
-                and ($2::uuid is null or account_id = $2) and ($3::text is null or rule = $3)
+                and ($2::uuid is null or account_id in ($2, surviving_account($2))) and ($3::text is null or rule = $3)
                 and ($4::timestamptz is null or (changed_at, alert_id) < ($4, $5::uuid))
             order by changed_at desc, alert_id desc
             limit $6

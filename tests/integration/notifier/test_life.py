@@ -280,3 +280,15 @@ async def test_two_replicas_share_the_work_and_say_everything_once(house: House)
     assert {event.TYPE for event in events} == {"tenure.alert.opened.v1"}
     identities = [mail["Message-ID"] for mail in house.mailbox.messages]
     assert len(identities) == len(set(identities))
+
+
+async def test_alerts_of_a_merged_account_resolve_and_its_id_names_the_one_that_stayed(house: House) -> None:
+    gone = account(account_id=derive_id("test", "twin"), version=1)
+    await house.say(team(), anna(), lena(), account(), gone, touched(days_ago=15))
+    await house.say(touched(days_ago=15, version=1).model_copy(update={"account_id": gone.account_id}))
+    assert await house.steps() == ["opened", "opened"]
+    alias = {"merged_into": account().account_id, "owners": (), "version": 2}
+    await house.say(gone.model_copy(update=alias))
+    assert sorted(await house.steps()) == ["opened", "opened", "resolved"]
+    listed = (await house.call("GET", f"/v1/alerts?account={gone.account_id}")).json()["items"]
+    assert [one["account_id"] for one in listed] == [account().account_id]
