@@ -66,6 +66,19 @@ def read(model: type[M], value: bytes) -> M | None:
     return cast("M", found)
 
 
+def made(model: type[M], fields: Mapping[str, Any]) -> M | None:
+    """Return the stand-in with these fields, given as JSON types or as the values themselves.
+
+    None where `model` has to judge, which is whenever they are not acceptable: unknown fields count as that, too.
+    """
+    try:
+        found = msgspec.convert(fields, _STRUCTS[model])
+        written = _write(found)
+    except (msgspec.MsgspecError, ValueError, TypeError, RecursionError):
+        return None
+    return None if _NUL in written else cast("M", found)
+
+
 def stand_in(model: M) -> M:
     """Return the stand-in of a valid model."""
     return cast("M", _DECODERS[type(model)].decode(encode_model(model)))
@@ -170,6 +183,7 @@ def _struct_of(model: type[Model]) -> type[msgspec.Struct]:
         kw_only=True,
         gc=False,
         omit_defaults=True,
+        forbid_unknown_fields=True,
         rename=rename or None,
         tag_field="kind" if tag is not None else None,
         tag=tag,

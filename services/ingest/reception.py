@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
-from contracts.codec import encode, event_envelope
-from contracts.envelope import Envelope
+from contracts import standins
+from contracts.codec import encode
+from contracts.envelope import CONTENT_TYPE, Envelope, format_instant
 from contracts.events import UNMAPPED_TYPE, Event
-from contracts.ids import derive_id, digest
+from contracts.ids import derive_id, digest, event_id
 from services.ingest.domain.identities import Directory
 from services.ingest.domain.mapping import Origin
 from services.ingest.publisher import Outgoing, Publisher, TooLarge, Unavailable
@@ -17,6 +19,42 @@ from services.runtime.clock import Clock
 from services.runtime.telemetry import Telemetry
 
 _LONGEST_KEPT_HEADER = 256
+
+
+class Accepted(NamedTuple):
+    """The ids of an event and of what it is about."""
+
+    event: str
+    interaction: str
+
+
+class _Writer:
+    """Writes the records of one delivery; what they have in common is written once.
+
+    The headers are those of `contracts.codec.event_envelope`.
+    """
+
+    def __init__(self, at: datetime, traceparent: str | None) -> None:
+        self._common: list[tuple[str, bytes]] = [
+            ("ce_recordedtime", format_instant(at).encode()),
+            ("content-type", CONTENT_TYPE.encode()),
+        ]
+        if traceparent:
+            self._common.append(("ce_traceparent", traceparent.encode()))
+
+    def __call__(self, event: Event, ids: Accepted) -> Outgoing:
+        key = ids.interaction.encode()
+        headers = [
+            ("ce_specversion", b"1.0"),
+            ("ce_id", ids.event.encode()),
+            ("ce_source", f"/sources/{event.source}".encode()),
+            ("ce_type", event.TYPE.encode()),
+            ("ce_subject", key),
+            ("ce_time", format_instant(event.occurred_at).encode()),
+            *self._common,
+        ]
+        value = standins.encode(event) if standins.is_stand_in(event) else encode(event)
+        return Outgoing(key, value, headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +71,21 @@ class Reception:
         """Return what mappings need to know about `source`; `now` is the system's clock."""
         return Origin(source.name, source.system, self.directory, now or self.clock.now())
 
-    async def accept(self, source: str, events: Sequence[Event], at: datetime, traceparent: str | None) -> None:
-        """Return once every event is acknowledged; `at` becomes their `recordedtime`."""
-        records = []
+    async def accept(
+        self, source: str, events: Sequence[Event], at: datetime, traceparent: str | None
+    ) -> Sequence[Accepted]:
+        """Return the ids of the events once every one is acknowledged; `at` becomes their `recordedtime`."""
+        write = _Writer(at, traceparent)
+        records, ids = [], []
         for event in events:
-            envelope = event_envelope(event, at, traceparent)
-            records.append(Outgoing(event.interaction.id.encode(), encode(event), envelope.headers()))
+            interaction = event.interaction.id
+            accepted = Accepted(event_id(interaction, event.TYPE, event.report), interaction)
+            records.append(write(event, accepted))
+            ids.append(accepted)
         await self.publisher.publish(records)
         self.telemetry.metrics.accepted(source, "accepted", len(events))
         self.statistics.delivered(source, at, accepted=len(events))
+        return ids
 
     async def keep_raw(
         self,

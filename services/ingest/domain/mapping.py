@@ -62,12 +62,16 @@ class Origin:
 
     def revision(self, order: int, content: bytes, authority: int | None = None) -> Revision:
         """Return the revision of a report with these source bytes. `order` is the provider's own."""
-        return Revision(
-            authority=self.authority if authority is None else authority,
-            order=order,
-            mapper=MAPPER,
-            digest=digest(content),
-        )
+        return Revision(**self.revision_fields(order, content, authority))
+
+    def revision_fields(self, order: int, content: bytes, authority: int | None = None) -> dict[str, Any]:
+        """Return the same, not validated yet."""
+        return {
+            "authority": self.authority if authority is None else authority,
+            "order": order,
+            "mapper": MAPPER,
+            "digest": digest(content),
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,19 +79,20 @@ class Events:
                 results.append({"index": position, "status": "rejected", "errors": [_plain(error) for error in errors]})
             else:
                 events.append(event)
-                results.append(
-                    {"index": position, "status": "accepted", "id": event.id, "interaction": event.interaction.id}
-                )
+                results.append({"index": position, "status": "accepted"})
         rejected = len(items) - len(events)
         if rejected:
             self._reception.refused(source.name, "not_valid", rejected)
         if not events:
             raise invalid(wrong[:100])
         try:
-            await self._reception.accept(source.name, events, origin.received_at, traceparent)
+            ids = iter(await self._reception.accept(source.name, events, origin.received_at, traceparent))
         except (Unavailable, TooLarge) as error:
             self._reception.undelivered(source.name, error, len(events))
             raise refusal(error) from None
+        for result in results:
+            if result["status"] == "accepted":
+                result["id"], result["interaction"] = next(ids)
         content = {"accepted": len(events), "rejected": rejected, "results": results}
         return Answer(content, 207 if rejected else 202)
 

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
+from contracts import standins
 from contracts.events import BY_TYPE, Event
 from contracts.values import EARLIEST, LATEST, Kind
 from services.ingest.domain.identities import Directory, normalise_address
@@ -69,7 +70,7 @@ class Reader:
                 **data,
                 "interaction": {"kind": kind, "system": system, "native_id": subject},
                 "report": report,
-                "revision": self.origin.revision(micros(moment) if order is None else order, content),
+                "revision": self.origin.revision_fields(micros(moment) if order is None else order, content),
                 "source": self.origin.source,
                 "occurred_at": moment,
             },
@@ -208,7 +209,8 @@ def _party(party: Any, path: str, directory: Directory) -> Any:
     for position, identity in enumerate(party["identities"]):
         normal = _identity(identity, f"{path}.identities.{position}", directory)
         identities.append(normal)
-        if isinstance(normal, dict) and normal.get("kind") == "address":
+        # What is no text is the model's to refuse.
+        if isinstance(normal, dict) and normal.get("kind") == "address" and isinstance(normal.get("value"), str):
             own = own or directory.is_own(normal["value"])
             domain = {"kind": "domain", "value": directory.company_of(normal["value"])}
             if domain["value"] and domain not in party["identities"]:
@@ -263,6 +265,9 @@ def _mail_key(subject: str, data: Mapping[str, Any], moment: datetime) -> str:
 
 
 def _validate(model: type[Event], fields: dict[str, Any]) -> Event:
+    quick = standins.made(model, fields)
+    if quick is not None:
+        return quick
     try:
         return model.model_validate(fields, extra="forbid")
     except ValidationError as error:

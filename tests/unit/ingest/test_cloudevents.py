@@ -13,6 +13,7 @@ from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 
 from contracts.events import EmailReceived, InteractionWithdrawn, OrderPlaced
+from contracts.standins import model_of
 from contracts.values import Authority
 from services.ingest.domain.mapping import Invalid
 from services.ingest.sources.cloudevents import Reader
@@ -45,7 +46,7 @@ def with_data(**fields: Any) -> dict[str, Any]:
 
 def test_attributes_become_interaction_report_order_and_moment() -> None:
     event = READER.read(changed(sequence="42"))
-    assert isinstance(event, OrderPlaced)
+    assert event.TYPE == OrderPlaced.TYPE
     assert event.interaction.native_id == "4711"
     assert event.interaction.system == "erp:brightwell"
     assert event.report == "4711-1"
@@ -143,9 +144,17 @@ def test_all_wrong_fields_are_said_at_once() -> None:
     assert {error.field for error in refused.value.errors} == {"data.net.amount", "data.net.currency", "data.colour"}
 
 
+@pytest.mark.parametrize("value", [None, 7, {}, ["bob@acme.example"]])
+def test_an_address_that_is_no_text_is_named(value: object) -> None:
+    with pytest.raises(Invalid) as refused:
+        READER.read(with_data(parties=[{"role": "customer", "identities": [{"kind": "address", "value": value}]}]))
+    assert "data.parties.0.identities.0.value" in {error.field for error in refused.value.errors}
+
+
 def test_a_withdrawal_names_its_kind() -> None:
     event = READER.read(changed(type="tenure.interaction.withdrawn.v1", data={"kind": "order", "reason": "by mistake"}))
-    assert isinstance(event, InteractionWithdrawn)
+    withdrawn = model_of(event)
+    assert isinstance(withdrawn, InteractionWithdrawn)
     assert event.interaction == READER.read(PLACED).interaction
 
 
@@ -185,6 +194,8 @@ def test_a_mail_of_history_is_the_one_that_the_mailbox_brings() -> None:
             },
         )
     )
+    assert history.TYPE == EmailReceived.TYPE
+    history = model_of(history)
     assert isinstance(history, EmailReceived)
     assert history.interaction == live.interaction
 
