@@ -181,16 +181,22 @@ def rebalance_storm(strike: Strike) -> None:
 
 
 def receivers(strike: Strike) -> None:
-    """Mail server and web hooks fail, forget to answer, are slow or dead."""
-    moods = [Mood.FAILING, Mood.FORGETFUL, Mood.SLOW, Mood.DEAD]
+    """Mail server and web hooks fail, forget to answer, are slow or dead, until after the load."""
+    ground = strike.ground
+    moods = [Mood.FAILING, Mood.DEAD, strike.chance.choice((Mood.FORGETFUL, Mood.SLOW))]
     strike.chance.shuffle(moods)
-    for mood in moods if strike.thorough else moods[:2]:
-        strike.ground.sinks.mood = mood
-        strike.wait(0.5, 2.0)
-        if strike.chance.random() < 0.5:
-            strike.ground.kill("notifier")
-            strike.ground.start("notifier")
-    strike.wait(0.5, 1.0)
+    began, turn = time.monotonic(), 0
+    # silences are told when everybody has come past them: not before the load is over
+    while strike.loaded() and time.monotonic() - began < strike.at_most(20.0):
+        ground.sinks.mood = moods[turn % len(moods)]
+        turn += 1
+        strike.wait(1.0, 3.0)
+        if strike.chance.random() < 0.3:
+            ground.kill("notifier")
+            ground.start("notifier")
+    for mood in moods[:2]:
+        ground.sinks.mood = mood
+        strike.wait(2.0, 4.0)
 
 
 FAULTS: dict[str, Fault] = {
