@@ -1,7 +1,7 @@
 """`python -m tests.bench.memory`: how much memory a consumer takes that is far behind, and ingest under a flood.
 
-*behind*: a consumer meets a backlog of many small records, then one of few large ones, more bytes than it may ever
-hold. *flood*: ingest while hundreds of connections send bodies of almost 1 MiB at once, most of them slowly. Real Kafka
+*behind*: a consumer meets a backlog of many small records and one of few large ones, then four times as much of each.
+*flood*: ingest while hundreds of connections send bodies of almost 1 MiB at once, most of them slowly. Real Kafka
 and PostgreSQL; resident memory as the operating system counts it, sampled ten times a second.
 """
 
@@ -36,8 +36,8 @@ from tests.bench.company import LAST_MOMENT
 from tests.bench.ground import Ground, prepared
 from tests.bench.stream import Outgoing, produce
 
-SMALL = (200_000, 600)
-LARGE = (1500, 400_000)
+BEHIND = ((100_000, 600), (400_000, 600), (600, 400_000), (2400, 400_000))
+"""(records, bytes of each): four times the backlog must not take more memory."""
 _CONNECTIONS = 600
 _BODY = b"x" * 1_000_000
 _FLOOD_SECONDS = 20.0
@@ -214,7 +214,7 @@ def _environment(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 async def _measure(ground: Ground, directory: Path) -> None:
-    for count, size in (SMALL, LARGE):
+    for count, size in BEHIND:
         _say(await behind(ground, count, size))
     _say(await flood(ground, directory))
 
