@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +14,7 @@ from rich.console import Console
 
 from deploy.local.instance import instance_directory
 from deploy.local.processes import LocalFault
-from tests.bench import accounts, chain, doors, growth, metrics, peers, relay, report, rules
+from tests.bench import accounts, chain, doors, growth, metrics, page, peers, relay, report, rules
 from tests.bench.figures import CheckFailed, Measured, Plan, Step
 from tests.bench.ground import Ground, prepared
 
@@ -38,6 +40,10 @@ def main(  # noqa: PLR0917 - options of a command
     seconds: Annotated[int, typer.Option(min=1, help="How long each step of an open loop lasts.")] = Plan.seconds,
     history: Annotated[int, typer.Option(min=1000, help="Events of history up to which growth goes.")] = Plan.history,
     crowd: Annotated[int, typer.Option(min=100, help="Accounts up to which growth goes.")] = Plan.crowd,
+    *,
+    write_docs: Annotated[
+        bool, typer.Option("--write-docs", help="Run nothing: write the last run's figures into docs/performance.md.")
+    ] = False,
 ) -> None:
     """Measures Tenure against baselines on this machine. Ratios can be compared between machines, rates cannot."""
     unknown = sorted(set(only or ()) - set(BENCHES))
@@ -45,6 +51,14 @@ def main(  # noqa: PLR0917 - options of a command
         raise typer.BadParameter(f"there is no {', '.join(unknown)}; there are {', '.join(BENCHES)}")
     plan = Plan(records=records, rounds=rounds, seconds=seconds, history=history, crowd=crowd)
     directory = instance_directory("bench")
+    kept = directory.with_name("bench.json")
+    if write_docs:
+        run = json.loads(kept.read_text())
+        if run["parts"] != list(BENCHES):
+            raise SystemExit("The last run measured a part only; run `make bench` as a whole first.")
+        page.PAGE.write_text(page.rewritten(page.PAGE.read_text(), run))
+        return
+    load = os.getloadavg()[0]
     measured: list[Measured] = []
     failures: dict[str, str] = {}
     began = time.monotonic()
@@ -62,9 +76,10 @@ def main(  # noqa: PLR0917 - options of a command
         raise SystemExit(f"The bench cannot run. {fault}") from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
-    report.keep(directory.with_name("bench.json"), plan, measured, failures)
+    took = time.monotonic() - began
+    report.keep(kept, plan, report.Conditions(list(only or BENCHES), load, took), measured, failures)
     report.show(Console(), measured, failures)
-    sys.stderr.write(f"{time.monotonic() - began:.0f} s; every number of this run is in .tenure/bench.json\n")
+    sys.stderr.write(f"{took:.0f} s; every number of this run is in .tenure/bench.json\n")
     raise SystemExit(1 if failures else 0)
 
 

@@ -115,3 +115,17 @@ def expect(what: str, found: object, wanted: object) -> None:
     """Raises CheckFailed when the end state is not what the input demands."""
     if found != wanted:
         raise CheckFailed(f"{what}: {found} instead of {wanted}")
+
+
+def show_mark(mark: float | None, unit: str) -> str:
+    """How a mark is written: at least so much, or at most."""
+    return "-" if mark is None else f"{'≥' if unit == 'ratio' else '≤'} {show_number(mark, unit)}"
+
+
+def show_number(value: float, unit: str) -> str:
+    """How a value is written."""
+    if unit == "ms":
+        return f"{value:.1f} ms"
+    if unit == "times":
+        return f"{value:.2f}x"
+    return f"{value:.0f}x" if value >= 10 else f"{value:.2f}"

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.status import Status
 from rich.table import Table
 
-from tests.bench.figures import Measured, Plan
+from tests.bench.figures import Measured, Plan, show_mark, show_number
+from tests.bench.page import growth_rows
 
 _STYLES = {
     "goal reached": "green",
@@ -57,43 +60,72 @@ def show(console: Console, measured: Sequence[Measured], failures: Mapping[str, 
     else:
         for one in measured:
             console.print(_line(one), markup=False, highlight=False, soft_wrap=True)
+    _show_growth(console, measured)
     short = [one.figure.name for one in measured if one.verdict == "falls short"]
     if short:
         console.print(f"Falls short of what was promised first: {', '.join(short)}.", soft_wrap=True)
     for one in measured:
-        if one.note and console.is_terminal:
+        if one.note and one.figure.unit != "times" and console.is_terminal:
             console.print(f"{one.figure.name}: {one.note}", markup=False, highlight=False, soft_wrap=True)
     for name, failure in failures.items():
         console.print(f"WRONG: {name}: {failure}", markup=False, highlight=False, soft_wrap=True)
 
 
-def keep(path: Path, plan: Plan, measured: Sequence[Measured], failures: Mapping[str, str]) -> None:
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What a run was made of and under. `load`: the machine's when it began; `seconds`: how long it took."""
+
+    parts: Sequence[str]
+    load: float
+    seconds: float
+
+
+def keep(
+    path: Path, plan: Plan, conditions: Conditions, measured: Sequence[Measured], failures: Mapping[str, str]
+) -> None:
     """Writes everything down as JSON, this machine's own rates included."""
     document = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
-        "records": plan.records,
-        "rounds": plan.rounds,
-        "figures": [
-            {
-                "figure": one.figure.name,
-                "workload": one.figure.workload,
-                "baseline": one.figure.baseline,
-                "value": one.value if one.samples else None,
-                "unit": one.figure.unit,
-                "samples": one.samples,
-                "first": one.figure.first,
-                "goal": one.figure.goal,
-                "verdict": one.verdict,
-                "note": one.note,
-                "per_second_on_this_machine": dict(one.rates),
-            }
-            for one in measured
-        ],
+        "cores": os.cpu_count(),
+        "parts": list(conditions.parts),
+        "load_before": conditions.load,
+        "took_seconds": conditions.seconds,
+        **asdict(plan),
+        "figures": [_described(one) for one in measured],
         "wrong": dict(failures),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+def _described(one: Measured) -> dict[str, Any]:
+    return {
+        "figure": one.figure.name,
+        "workload": one.figure.workload,
+        "baseline": one.figure.baseline,
+        "value": one.value if one.samples else None,
+        "unit": one.figure.unit,
+        "samples": one.samples,
+        "first": one.figure.first,
+        "goal": one.figure.goal,
+        "verdict": one.verdict,
+        "note": one.note,
+        "per_second_on_this_machine": dict(one.rates),
+    }
+
+
+def _show_growth(console: Console, measured: Sequence[Measured]) -> None:
+    rows = list(growth_rows([_described(one) for one in measured]))
+    if not rows:
+        return
+    table = Table(title="Growth")
+    table.add_column("figure")
+    for name in ("at", "cost", "of the first"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
 
 
 def _table(console: Console, measured: Sequence[Measured]) -> None:
@@ -126,18 +158,6 @@ def _line(one: Measured) -> str:
 def _numbers(one: Measured) -> tuple[str, str, str, str]:
     unit = one.figure.unit
     if not one.samples:
-        return "-", "-", _mark(one.figure.first, unit), _mark(one.figure.goal, unit)
-    spread = f"{_number(min(one.samples), unit)} … {_number(max(one.samples), unit)}"
-    return _number(one.value, unit), spread, _mark(one.figure.first, unit), _mark(one.figure.goal, unit)
-
-
-def _mark(mark: float | None, unit: str) -> str:
-    return "-" if mark is None else f"{'≥' if unit == 'ratio' else '≤'} {_number(mark, unit)}"
-
-
-def _number(value: float, unit: str) -> str:
-    if unit == "ms":
-        return f"{value:.1f} ms"
-    if unit == "times":
-        return f"{value:.2f}x"
-    return f"{value:.0f}x" if value >= 10 else f"{value:.2f}"
+        return "-", "-", show_mark(one.figure.first, unit), show_mark(one.figure.goal, unit)
+    spread = f"{show_number(min(one.samples), unit)} … {show_number(max(one.samples), unit)}"
+    return show_number(one.value, unit), spread, show_mark(one.figure.first, unit), show_mark(one.figure.goal, unit)
