@@ -1,7 +1,6 @@
 """Polls mailboxes: what is new goes to the broker, then the cursor moves. A pass that breaks is simply repeated."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -148,9 +147,11 @@ class MailboxPoller:
                 await self._reception.keep_raw(source.name, mail.raw, why, at=at, traceparent=trace.traceparent)
 
     async def _note(self, source: Source, status: str) -> None:
-        with contextlib.suppress(OSError, *_DATABASE_FAULTS):
+        try:
             async with acquire(self._pool) as connection:
                 await store.save_pass(connection, source.name, None, status)
+        except Exception as error:  # noqa: BLE001 - it is said again after the next pass; polling must not end with it
+            _log.warning("a mailbox's status waits for the database", source=source.name, error=type(error).__name__)
 
 
 def _next(chunks: Iterator[Fetched]) -> Fetched | None:

@@ -73,12 +73,17 @@ def notice_silence(connection: asyncpg.Connection) -> None:
     """Let the network tell us within half a minute that the server has vanished without a word."""
     # asyncpg has no setting for it. A Unix socket has none of these options and needs none.
     peer = connection._transport.get_extra_info("socket")  # type: ignore[attr-defined]  # noqa: SLF001 - see above
-    if peer.family in {socket.AF_INET, socket.AF_INET6}:
-        peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10)
-        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
-        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
-        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 25_000)
+    try:
+        if peer.family in {socket.AF_INET, socket.AF_INET6}:
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10)
+            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
+            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 25_000)
+    except (ValueError, AttributeError) as closed:
+        # uvloop's word for a socket that was closed meanwhile: nobody would take that for a lost connection
+        message = "the connection ended as soon as it was made"
+        raise ConnectionError(message) from closed
 
 
 async def register_codecs(connection: asyncpg.Connection) -> None:
