@@ -13,6 +13,7 @@ import asyncpg
 from contracts.codec import encode, event_envelope
 from contracts.envelope import Unreadable
 from contracts.events import Event
+from contracts.standins import model_of
 from contracts.topics import INTERACTIONS
 from services.ingest import strict_json
 from services.ingest.domain.mapping import Invalid, ReadCloudEvent
@@ -44,7 +45,8 @@ class InboundHandler:
         # Everybody who publishes has a namespace: nobody can speak of another's orders.
         origin = replace(origin, system=f"inbound:{publisher}")
         try:
-            event = self._read(item, origin, frozenset())
+            # A full model: these are few, and what stands in for one cannot be written as it is.
+            event = model_of(self._read(item, origin, frozenset()))
         except Invalid as bad:
             reason = "unknown_type" if bad.errors[0].field == "type" else "bad_data"
             raise Unreadable(reason, "; ".join(f"{e.field}: {e.message}; {e.remedy}" for e in bad.errors)) from None
