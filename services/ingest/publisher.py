@@ -24,7 +24,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from services.ingest.failpoints import IngestFailpoint
 from services.ingest.settings import IngestSettings
 from services.runtime.failpoints import InjectedFault, reach
-from services.runtime.publishing import partition_of
+from services.runtime.publishing import key_hash
 
 _BATCH_BYTES = 1_000_000
 _PAUSE_SECONDS = 0.5
@@ -202,7 +202,7 @@ class Publisher:
         while self._queue:
             caller = self._queue.popleft()
             for record in caller.records:
-                partition = partition_of(record.key, count)
+                partition = key_hash(record.key) % count
                 lane = self._lanes.get(partition)
                 if lane is None:
                     lane = self._lanes[partition] = _Lane(deque())
