@@ -34,6 +34,8 @@ _LEASE_KEY = 0x54454E555245
 _POLL_SECONDS = 1.0
 _SLOW_SECONDS = 3.0
 _ROUND_BYTES = 16 * 1024 * 1024
+_SEPARATOR = "\x1e"
+"""Of texts that go to the database in one piece: no name, id or JSON document has it."""
 _log = structlog.get_logger(__name__)
 
 
@@ -119,17 +121,40 @@ def _text(key: bytes | None) -> str | None:
         return None
 
 
-async def _insert(connection: asyncpg.Connection, *columns: Sequence[Any]) -> None:
+async def _insert(  # noqa: PLR0917 - the columns, in their order
+    connection: asyncpg.Connection,
+    topics: Sequence[str],
+    keys: Sequence[str],
+    types: Sequence[str],
+    payloads: Sequence[bytes | None],
+    headers: Sequence[str],
+    moments: Sequence[datetime],
+) -> None:
     # One statement for the whole transaction; `ordinality` makes ids follow the order given. Equal notifications of
-    # one transaction are delivered once, when it commits.
+    # one transaction are delivered once, when it commits. Texts travel in one piece per column, because asyncpg looks
+    # at every element of an array several times.
     await connection.execute(
         "with appended as (insert into outbox (aggregatetype, aggregateid, type, payload, headers, recordedtime)"
         " select topic, record_key, type, payload, headers::json, recordedtime"
-        " from unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::timestamptz[])"
+        " from unnest(string_to_array($1, E'\\x1e'), string_to_array($2, E'\\x1e'), string_to_array($3, E'\\x1e'),"
+        " $4::bytea[], string_to_array($5, E'\\x1e'), string_to_array($6, E'\\x1e')::timestamptz[])"
         " with ordinality as message (topic, record_key, type, payload, headers, recordedtime, place) order by place)"
         " select pg_notify('tenure_outbox', '')",
-        *columns,
+        _in_one(topics),
+        _in_one(keys),
+        _in_one(types),
+        payloads,
+        _in_one(headers),
+        _in_one(list(map(str, moments))),
     )
+
+
+def _in_one(texts: Sequence[str]) -> str:
+    joined = _SEPARATOR.join(texts)
+    if joined.count(_SEPARATOR) != len(texts) - 1 or not joined:
+        message = "a topic, key, type or header holds the control character 30, or nothing"
+        raise ValueError(message)
+    return joined
 
 
 async def backlog(connection: asyncpg.Connection) -> Backlog:
