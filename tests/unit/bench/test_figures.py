@@ -41,6 +41,24 @@ def test_less_is_better_of_a_time(value: float, verdict: str) -> None:
     assert Measured(TIME, (value,), {}).verdict == verdict
 
 
+@pytest.mark.parametrize(
+    ("value", "verdict"), [(1.2, "goal reached"), (2.0, "first mark reached"), (2.1, "falls short")]
+)
+def test_less_is_better_of_how_much_a_cost_grows(value: float, verdict: str) -> None:
+    growth = Figure("history", "history grows", "little history", first=2.0, goal=1.2, unit="times")
+    assert Measured(growth, (value,), {}).verdict == verdict
+
+
+def test_a_goal_without_a_first_mark_is_reached_or_not() -> None:
+    fast = Figure("alert-1000-p50", "the median", "an open loop", goal=250.0, unit="ms")
+    assert Measured(fast, (250.0,), {}).verdict == "goal reached"
+    assert Measured(fast, (250.1,), {}).verdict == "goal not reached"
+
+
+def test_what_could_not_be_measured_says_why_and_has_no_verdict_of_speed() -> None:
+    assert Measured(RATIO, (), {}, "it cannot be had for this Python").verdict == "not measured"
+
+
 def test_an_end_state_that_differs_is_said_with_both_numbers() -> None:
     with pytest.raises(CheckFailed, match="rows in the ledger: 0 instead of 400"):
         expect("rows in the ledger", 0, 400)
