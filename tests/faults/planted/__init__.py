@@ -20,8 +20,8 @@ class Planted:
     services: tuple[str, ...]
     plant: Callable[[], None]
     faults: tuple[str, ...]
-    fast: bool = False
-    """Comes to light without a pause past a time-out, at once: part of `make test`."""
+    seen_as: tuple[str, ...]
+    """The invariants that it breaks; whatever else is found does not count as having caught it."""
 
     @property
     def launches(self) -> dict[str, Launch]:

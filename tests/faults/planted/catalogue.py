@@ -15,6 +15,7 @@ BUGS: dict[str, Planted] = {
             _CONSUMERS,
             loop.commit_offsets_first,
             ("failpoints", "kill-postgres", "kill-service", "kill-during-commit"),
+            ("conservation",),
         ),
         Planted(
             "no-version-check",
@@ -22,7 +23,7 @@ BUGS: dict[str, Planted] = {
             ("metrics",),
             states.take_any_version,
             ("redelivery",),
-            fast=True,
+            ("kpi", "open items"),
         ),
         Planted(
             "outbox-by-xid",
@@ -30,6 +31,7 @@ BUGS: dict[str, Planted] = {
             ("accounts",),
             outlets.order_by_transaction,
             ("blocked-outbox",),
+            ("order",),
         ),
         Planted(
             "fold-unlocked",
@@ -37,6 +39,7 @@ BUGS: dict[str, Planted] = {
             ("accounts",),
             states.draw_without_lock,
             ("crowd",),
+            ("order", "publication"),
         ),
         Planted(
             "edit-unlocked",
@@ -44,6 +47,7 @@ BUGS: dict[str, Planted] = {
             ("accounts",),
             states.edit_without_lock,
             ("crowd",),
+            ("attribution", "unmatched"),
         ),
         Planted(
             "withdrawal-ignored",
@@ -51,7 +55,7 @@ BUGS: dict[str, Planted] = {
             ("metrics",),
             states.ignore_withdrawals,
             ("calm",),
-            fast=True,
+            ("kpi", "open items"),
         ),
         Planted(
             "global-slide",
@@ -59,6 +63,7 @@ BUGS: dict[str, Planted] = {
             ("metrics",),
             states.slide_all_at_once,
             ("calm", "crowd"),
+            ("kpi",),
         ),
         Planted(
             "publish-first",
@@ -66,6 +71,7 @@ BUGS: dict[str, Planted] = {
             ("accounts",),
             outlets.publish_before_commit,
             ("kill-during-commit", "failpoints", "postgres-unreachable"),
+            ("publication", "order"),
         ),
         Planted(
             "zombie-relay",
@@ -73,6 +79,7 @@ BUGS: dict[str, Planted] = {
             ("accounts",),
             outlets.leave_unfenced,
             ("zombie",),
+            ("order",),
         ),
         Planted(
             "swallowed-exception",
@@ -80,7 +87,7 @@ BUGS: dict[str, Planted] = {
             _CONSUMERS,
             loop.swallow_exceptions,
             ("calm",),
-            fast=True,
+            ("dead letters",),
         ),
         Planted(
             "marked-before-sent",
@@ -88,6 +95,7 @@ BUGS: dict[str, Planted] = {
             ("notifier",),
             outlets.mark_before_sending,
             ("receivers",),
+            ("deliveries",),
         ),
         Planted(
             "horizon-not-asked",
@@ -95,6 +103,7 @@ BUGS: dict[str, Planted] = {
             ("notifier",),
             states.ask_no_horizon,
             ("left-behind",),
+            ("silence",),
         ),
     )
 }

@@ -42,10 +42,14 @@ def hunt(bug: Planted, seeds: Sequence[int], say: Callable[[str], None] = lambda
         played = run(seed, bug.faults, thorough=False, wrapped=bug.launches, patience=_PATIENCE, report=report)
         rounds += len(played.verdicts)
         last = played.verdicts[-1]
-        if last.violations:
-            first = last.violations[0]
-            by = f"{first.invariant}: expected {first.expected}, found {first.found}"[:160]
+        seen = next((one for one in last.violations if one.invariant in bug.seen_as), None)
+        if seen is not None:
+            by = f"{seen.invariant}: {seen.subject}: expected {seen.expected}, found {seen.found}"[:200]
             return Caught(bug, seed, last.step, last.fault, by, rounds)
-        if last.trouble:
-            return Caught(bug, seed, last.step, last.fault, last.trouble[:160], rounds)
+        if not last.good:
+            say(
+                f"{bug.name}: not by {', '.join(bug.seen_as)}: {last.trouble} {'; '.join(map(str, last.violations))}"[
+                    :600
+                ]
+            )
     return Caught(bug, None, 0, "", "", rounds)
