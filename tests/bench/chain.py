@@ -7,7 +7,6 @@ from when the request was due until the alert can be read on `tenure.alerts`.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 import urllib.request
@@ -17,13 +16,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import asyncpg
 import orjson
-from aiokafka import AIOKafkaConsumer
 
-from contracts.alerts import AlertOpened
 from contracts.envelope import format_instant
 from contracts.topics import ALERTS, INTERACTIONS, KPIS
 from deploy.local.system import System, SystemPlan, start_system
@@ -32,6 +29,7 @@ from tests.bench.copying import copy_raw
 from tests.bench.doors import CONNECTIONS, SOURCES, cloud_event, fresh_secret, sign_each
 from tests.bench.figures import CheckFailed, Figure, Measured, Plan, Step, alternate, compare, expect
 from tests.bench.ground import Ground, blocking
+from tests.bench.listening import Listening
 from tests.bench.load import steady
 from tests.bench.stream import produce, read_all
 
@@ -59,7 +57,7 @@ def measure(ground: Ground, plan: Plan, step: Step) -> list[Measured]:
     """The open loop at both rates, then the closed loop against A."""
     events = {rate: rate * plan.seconds for rate in (_SLOW, _FAST, *_SEARCH)}
     probes = (plan.rounds * (events[_SLOW] + events[_FAST]) + sum(events[rate] for rate in _SEARCH)) // _PROBE_EVERY
-    with _stage(ground, probes, step) as stage:
+    with _stage(ground, plan, probes, step) as stage:
         slow = [_open_loop(stage, _SLOW, events[_SLOW], step) for _ in range(plan.rounds)]
         fast: list[dict[str, float]] = []
         while len(fast) < plan.rounds and all(_kept_up(one) for one in fast):
@@ -150,15 +148,19 @@ class _Stage:
 
 
 @contextmanager
-def _stage(ground: Ground, probes: int, step: Step) -> Iterator[_Stage]:
+def _stage(ground: Ground, plan: Plan, probes: int, step: Step) -> Iterator[_Stage]:
     """A whole system with accounts, some for the load and one for each probe."""
     step("starting the whole system")
     directory = ground.instance.directory / "system"
     secret = fresh_secret()
-    plan = SystemPlan(
-        sources_toml=SOURCES, secrets={"bench.secret": secret}, ephemeral=True, partitions=ground.partitions
+    wanted = SystemPlan(
+        sources_toml=SOURCES,
+        secrets={"bench.secret": secret},
+        ephemeral=True,
+        partitions=ground.partitions,
+        environment={"metrics": {"BATCH_SIZE": str(rebuilding.batch(plan))}},
     )
-    with start_system(directory, plan) as system:
+    with start_system(directory, wanted) as system:
         stage = _Stage(system, secret, directory / "accounts.json")
         step(f"making {_LOADED + probes} accounts")
         rule = {"thresholds": {"warn_from": 1}, "note": "every first ticket is to raise an alert here"}
@@ -247,7 +249,7 @@ async def open_loop(
         for number in range(count // _PROBE_EVERY)
     }
     requests = list(sign_each(secret, _events(first, count, first_probe)))
-    async with _listening(bootstrap, topic, probes) as ear:
+    async with Listening(bootstrap, topic, probes) as ear:
         run = await steady(port, requests, per_second, CONNECTIONS)
         await ear.until_quiet(len(probes))
     refused = run.answers.statuses.total() - run.answers.statuses[202]
@@ -300,47 +302,6 @@ def _ticket(account: int, opened: datetime) -> dict[str, Any]:
             "priority": "high",
         },
     }
-
-
-class _listening:  # noqa: N801 - read as a verb where it is used
-    """Notes when the first alert of each of `accounts` can be read."""
-
-    def __init__(self, bootstrap: str, topic: str, accounts: dict[str, int]) -> None:
-        self._consumer = AIOKafkaConsumer(
-            topic, bootstrap_servers=bootstrap, isolation_level="read_committed", auto_offset_reset="latest"
-        )
-        self._accounts = accounts
-        self.heard: dict[str, float] = {}
-        self.times: Counter[str] = Counter()
-
-    async def __aenter__(self) -> Self:
-        await self._consumer.start()
-        await self._consumer.seek_to_end()
-        for partition in self._consumer.assignment():
-            await self._consumer.position(partition)
-        self._task = asyncio.create_task(self._listen())
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-        await self._consumer.stop()
-
-    async def _listen(self) -> None:
-        async for record in self._consumer:
-            now = time.perf_counter()
-            account = record.key.decode()
-            if account in self._accounts and ("ce_type", AlertOpened.TYPE.encode()) in record.headers:
-                self.heard.setdefault(account, now)
-                self.times[account] += 1
-
-    async def until_quiet(self, wanted: int) -> None:
-        """Returns when all alerts have come, or none has for a long while."""
-        progress, heard = time.monotonic(), -1
-        while len(self.heard) < wanted and time.monotonic() - progress < _PATIENCE / 6:
-            if len(self.heard) > heard:
-                progress, heard = time.monotonic(), len(self.heard)
-            await asyncio.sleep(0.05)
 
 
 # the closed loop

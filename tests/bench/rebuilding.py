@@ -36,7 +36,7 @@ class Stage(Protocol):
 
 def measure(plan: Plan, stage: Stage, send: Callable[[int], object], step: Step) -> Measured:
     """`send` imports so many orders. One round: a rebuild is long, and does nothing but its work."""
-    records = plan.share(2, at_least=1000)
+    records = _records(plan)
     step("metrics catches up")
     live = _catch_up(stage, records, send)
     step("metrics is rebuilt")
@@ -49,6 +49,15 @@ def measure(plan: Plan, stage: Stage, send: Callable[[int], object], step: Step)
     expect("interactions rebuilt", report["interactions"], facts)
     expect("accounts whose figures differ", report["different_accounts"], 0)
     return compare(REBUILD, [rebuilt], [live])
+
+
+def _records(plan: Plan) -> int:
+    return plan.share(2, at_least=1000)
+
+
+def batch(plan: Plan) -> int:
+    """The greatest batch of metrics: of few records there must be several, or there is no pace."""
+    return min(plan.batch, _records(plan) // 4)
 
 
 def _catch_up(stage: Stage, records: int, send: Callable[[int], object]) -> float:
