@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from contracts.events import Event
+from contracts.values import Kind
 from services.accounts.domain.conversations import Member, Summary, components, summarise
 from services.accounts.domain.ports import StoredAttribution, StoredReport
 from services.accounts.domain.reading import Reading, attribute, canonical, digest_of, shared_body, withdrawn_from
@@ -149,13 +150,14 @@ def sayings(
 ) -> list[Saying]:
     """Return what is to be said about one interaction: new states, and tombstones for accounts whose it no longer is.
 
-    An account that never heard of an interaction is not told of its withdrawal. `again`: what was said already, too.
+    An account that never heard of an interaction is not told of its withdrawal, but for orders: their refunds count
+    nowhere, whatever came first. `again`: what was said already, too.
     """
     shared = shared_body(reading, state, summary)
     said = []
     for claim in reading.claims:
         known = last.get(claim.account_id)
-        if known is None and not reading.interaction.present:
+        if known is None and not reading.interaction.present and reading.interaction.kind is not Kind.ORDER:
             continue
         said.append((claim.account_id, attribute(reading, shared, summary, claim)))
     current = set(reading.accounts)

@@ -61,7 +61,8 @@ async def test_a_refund_that_comes_before_its_order_follows_it_as_soon_as_it_is_
 async def test_a_withdrawal_leaves_a_tombstone_and_one_that_comes_first_says_nothing(office: Office) -> None:
     acme = await office.account("acme")
     await office.contact(acme, "maria@acme.example")
-    first, second = order("1", "maria@acme.example"), order("2", "maria@acme.example")
+    first = order("1", "maria@acme.example")
+    second = ticket("opened", "2", "maria@acme.example")
     await office.receive(first)
     await office.receive(withdrawn(first))
     await office.receive(withdrawn(second))

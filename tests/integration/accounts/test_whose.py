@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from tests.integration.accounts.desk import Company
 from tests.integration.accounts.stories import Office
-from tests.unit.accounts.events import at, mail, order, person, refund, report, ticket
+from tests.unit.accounts.events import at, mail, order, person, refund, report, ticket, withdrawn
 
 
 async def test_unmatched_mail_is_listed_and_attributed_once_a_domain_says_whose_it_is(
@@ -357,3 +359,18 @@ async def test_an_interaction_is_shown_whatever_a_newer_reporter_stated_beside_w
     [stated] = [one["stated"] for one in shown.json()["reports"]]
     assert stated["mailbox"] == "anna@brightwell.example"
     assert "mood" not in stated
+
+
+@pytest.mark.parametrize("withdrawn_first", [True, False])
+async def test_a_withdrawn_order_is_told_of_whatever_came_first_because_its_refunds_count_with_it(
+    office: Office, *, withdrawn_first: bool
+) -> None:
+    acme = await office.account("acme", domains=["acme.example"])
+    placed = order("9", "maria@acme.example")
+    told = [placed, withdrawn(placed)]
+    for one in reversed(told) if withdrawn_first else told:
+        await office.receive(one)
+    await office.receive(refund("r1", "9"))
+    known = await office.known()
+    assert known[acme, placed.interaction.id].present is False
+    assert known[acme, refund("r1", "9").interaction.id].present is True
