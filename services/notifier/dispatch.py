@@ -2,8 +2,9 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import asyncpg
@@ -157,23 +158,24 @@ class Dispatcher:
                 await self._deliveries.withdraw(connection, job, OVER)
             self._count(job, "withdrawn")
             return
+        began = time.monotonic()
         try:
             attempt = await self._channels[job.destination.kind].deliver(job)
         except Exception as error:  # noqa: BLE001 - a message that cannot be made must end up visible, not retried unseen
             _log.error("a channel failed", delivery=job.delivery_id, exc_info=error)
             attempt = Attempt(delivered=False, outcome=f"our own fault: {type(error).__name__}")
         reach(NotifierFailpoint.DELIVERY_SENT)
-        again = None if attempt.delivered else self._again(job, attempt)
+        again = None if attempt.delivered else self._again(job, attempt, timedelta(seconds=time.monotonic() - began))
         async with transaction(self._pool) as connection:
             await self._deliveries.settle(connection, job, attempt, again)
         reach(NotifierFailpoint.DELIVERY_SETTLED)
         self._count(job, "delivered" if attempt.delivered else "failed" if again else "dead")
 
-    def _again(self, job: Job, attempt: Attempt) -> datetime | None:
+    def _again(self, job: Job, attempt: Attempt, lasted: timedelta) -> datetime | None:
         again = next_attempt(
             job.attempts + 1,
             job.first_tried_at,
-            datetime.now(UTC),
+            job.leased_at + lasted,
             first=self._first_retry,
             luck=random.random(),  # noqa: S311 - jitter, no secret
             leave_alone=attempt.leave_alone,

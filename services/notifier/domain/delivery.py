@@ -64,6 +64,8 @@ class Job:
     """How often it was tried before."""
     first_tried_at: datetime
     """Real time; the 72 hours count from here."""
+    leased_at: datetime
+    """The database's time: clocks of processes may be wrong by days, and times are compared with its own."""
     lease: str
     """Drawn for this attempt: who comes back after the lease ran out changes nothing that somebody else does now."""
     zone: ZoneInfo

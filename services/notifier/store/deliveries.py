@@ -219,8 +219,8 @@ async def _jobs(connection: asyncpg.Connection, delivery_ids: Sequence[str], zon
     # Everything that a message needs: the steps as published, account names, the reader's time zone.
     rows = await connection.fetch(
         f"""
-            select d.delivery_id, d.attempts, d.first_tried_at, d.leased_by, s.kind as step, s.document,
-                x.kind = 'mail' and a.state = 'resolved' as obsolete,
+            select d.delivery_id, d.attempts, d.first_tried_at, now() as leased_at, d.leased_by,
+                s.kind as step, s.document, x.kind = 'mail' and a.state = 'resolved' as obsolete,
                 w.account ->> 'name' as account_name, u.document::text as reader, {_DESTINATION}
             from delivery d
             join destination x using (destination_id)
@@ -255,6 +255,7 @@ def _job(rows: Sequence[asyncpg.Record], zone: ZoneInfo) -> Job:
         else (),
         attempts=first["attempts"],
         first_tried_at=first["first_tried_at"],
+        leased_at=first["leased_at"],
         lease=first["leased_by"],
         zone=zone_of(reader.working_hours if reader else None, zone),
     )

@@ -39,7 +39,7 @@ BUGS: dict[str, Planted] = {
             ("accounts",),
             states.draw_without_lock,
             ("crowd",),
-            ("order", "publication"),
+            ("order", "publication", "conservation"),
         ),
         Planted(
             "edit-unlocked",

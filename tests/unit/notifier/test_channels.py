@@ -78,7 +78,7 @@ def event(**changed: object) -> AlertEvent:
 
 def job(*events: AlertEvent, to: Destination = ANNA, account_name: str = "Northwind Labs") -> Job:
     notices = tuple(Notice("opened", one, account_name) for one in events or (event(),))
-    return Job(derive_id("delivery"), to, notices, 0, NOON, derive_id("lease"), ZoneInfo("Europe/Berlin"))
+    return Job(derive_id("delivery"), to, notices, 0, NOON, NOON, derive_id("lease"), ZoneInfo("Europe/Berlin"))
 
 
 def text_of(message: EmailMessage, kind: str = "plain") -> str:
