@@ -19,6 +19,7 @@ from contracts.alerts import (
 )
 from contracts.envelope import Envelope, Unreadable
 from contracts.events import BY_TYPE, Event
+from contracts.ids import event_id
 from contracts.kpis import AccountKpis
 from contracts.values import Model
 
@@ -80,7 +81,7 @@ def decode(envelope: Envelope, value: bytes | None, types: Mapping[str, type[Mod
     except ValueError as error:
         raise Unreadable("bad_data", str(error)) from None
     if isinstance(decoded, Event):
-        _check_identity(envelope, decoded)
+        check_identity(envelope, decoded)
     return decoded
 
 
@@ -95,13 +96,14 @@ def _refuse_constants(value: bytes) -> None:
         json.loads(value, parse_constant=refuse)
 
 
-def _check_identity(envelope: Envelope, event: Event) -> None:
-    """The attributes say again what the data says; where they disagree, neither can be trusted."""
-    if envelope.subject != event.interaction.id:
+def check_identity(envelope: Envelope, event: Event) -> None:
+    """Raise `Unreadable` unless the attributes say again what the data says: neither could be trusted then."""
+    interaction = event.interaction.id
+    if envelope.subject != interaction:
         raise Unreadable(
             "wrong_id", "ce_subject is not the id of data.interaction; derive it from kind, system, native_id"
         )
-    if envelope.id != event.id:
+    if envelope.id != event_id(interaction, event.TYPE, event.report):
         raise Unreadable("wrong_id", "ce_id is not the id of the report; derive it from interaction, type, report")
 
 

@@ -3,8 +3,10 @@
 An id is a UUIDv8 (RFC 9562) over BLAKE2b of its parts, written in the canonical lower-case form of 36 characters.
 """
 
+import time
 from functools import lru_cache
 from hashlib import blake2b
+from os import urandom
 
 # The two bits of the variant, in the first of four hexadecimal digits.
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
@@ -48,6 +50,12 @@ def event_id(interaction: str, event_kind: str, report: str) -> str:
     `report` is what makes the report distinct: its native event id, else a digest of the source's own bytes.
     """
     return _uuid8(_EVENT + _part(interaction) + _cached_part(event_kind) + _part(report))
+
+
+def new_id() -> str:
+    """Return a new UUIDv7, a quarter of what the package that makes them takes: milliseconds, then chance."""
+    when, chance = f"{time.time_ns() // 1_000_000:012x}", urandom(10).hex()
+    return f"{when[:8]}-{when[8:]}-7{chance[:3]}-{_VARIANT[chance[3]]}{chance[4:7]}-{chance[7:19]}"
 
 
 def digest(content: bytes) -> str:

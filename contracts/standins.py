@@ -26,8 +26,11 @@ from pydantic.fields import FieldInfo
 
 from contracts import details, values
 from contracts.activity import Attribution
+from contracts.codec import check_identity
+from contracts.codec import decode as decode_model
 from contracts.codec import encode as encode_model
 from contracts.currencies import CURRENCIES
+from contracts.envelope import Envelope
 from contracts.events import BY_TYPE, Event
 from contracts.interactions import Interaction
 from contracts.values import EARLIEST, LATEST, Entry, InteractionKey, Kind, Model, Revision
@@ -55,7 +58,9 @@ def encode_sorted(value: object) -> bytes:
 
 def read(model: type[M], value: bytes) -> M | None:
     """Return the stand-in that `value` says, or None where `model` has to judge."""
-    decoder = _DECODERS[model]
+    decoder = _DECODERS.get(model)
+    if decoder is None:
+        return None
     try:
         found = decoder.decode(value)
     except (msgspec.MsgspecError, ValueError, RecursionError):
@@ -77,6 +82,17 @@ def made(model: type[M], fields: Mapping[str, Any]) -> M | None:
     except (msgspec.MsgspecError, ValueError, TypeError, RecursionError):
         return None
     return None if _NUL in written else cast("M", found)
+
+
+def decode(envelope: Envelope, value: bytes | None, types: Mapping[str, type[M]]) -> M:
+    """Return a record's stand-in, or, where it is unusual, its model; raise `Unreadable` as `codec.decode` does."""
+    model = types.get(envelope.type)
+    found = None if model is None or value is None else read(model, value)
+    if found is None:
+        return cast("M", decode_model(envelope, value, types))
+    if envelope.type in BY_TYPE:
+        check_identity(envelope, cast("Event", found))
+    return found
 
 
 def stand_in(model: M) -> M:

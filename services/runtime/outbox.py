@@ -11,7 +11,9 @@ from datetime import datetime
 from typing import Any
 
 import asyncpg
+import orjson
 import structlog
+from msgspec import Struct
 
 from contracts.envelope import Envelope
 from contracts.topics import Topic
@@ -39,8 +41,7 @@ _SEPARATOR = "\x1e"
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class OutboxMessage:
+class OutboxMessage(Struct, frozen=True, gc=False):
     """One record to be published to `topic` under `key`. `value` None is a tombstone."""
 
     topic: Topic
@@ -78,7 +79,7 @@ async def append(
     """
     if not messages:
         return
-    headers = [dump_headers(message.envelope.headers()) for message in messages]
+    headers = [orjson.dumps(message.envelope.texts()).decode() for message in messages]
     for message, encoded in zip(messages, headers, strict=True):
         size = len(message.value or b"") + len(message.key) + len(encoded)
         if size > limit:

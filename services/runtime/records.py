@@ -1,19 +1,19 @@
 """What the consumer loop hands to a handler, and what it asks of one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Generic, Protocol, Self, TypeVar
 
 import asyncpg
+from msgspec import Struct
+from msgspec.structs import replace
 
 from contracts.envelope import Envelope
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True, gc=False):
     """One broker record, raw. `topic` is the logical name (no prefix of the deployment); `value` None a tombstone."""
 
     topic: str
@@ -24,8 +24,7 @@ class Record:
     headers: Sequence[tuple[str, bytes]]
 
 
-@dataclass(frozen=True, slots=True)
-class Received(Generic[T]):
+class Received(Struct, Generic[T], frozen=True, gc=False):
     """A record that could be read: the event and its envelope.
 
     Copy `envelope.traceparent` and `envelope.recordedtime` to the envelopes of what the event causes.

@@ -1,29 +1,33 @@
 """Conversations: interactions that refer to one another, found by references only, never by subject or people."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+
+from msgspec import Struct
 
 from contracts.interactions import Interaction
 from contracts.values import Kind
 
+_NONE: Mapping[str, Any] = MappingProxyType({})
 _OWN_REFERENCE = {Kind.TICKET: "ticket", Kind.CALL: "call"}
 
 
 def references_of(interaction: Interaction) -> list[str]:
     """Return what an interaction refers to, sorted, as "kind:value"; a ticket and a call refer to themselves."""
-    references = {f"{reference.kind}:{reference.value}" for reference in interaction.references}
-    own = _OWN_REFERENCE.get(interaction.kind)
+    references = [f"{reference.kind}:{reference.value}" for reference in interaction.references]
+    key = interaction.key
+    own = _OWN_REFERENCE.get(key.kind)
     if own is not None:
-        references.add(f"{own}:{interaction.key.system}:{interaction.key.native_id}")
+        references.append(f"{own}:{key.system}:{key.native_id}")
     parent = interaction.parent
     if parent is not None and parent.kind is Kind.TICKET:
-        references.add(f"ticket:{parent.system}:{parent.native_id}")
-    return sorted(references)
+        references.append(f"ticket:{parent.system}:{parent.native_id}")
+    return references if len(references) < 2 else sorted(set(references))  # noqa: PLR2004 - nothing to put in order
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(Struct, frozen=True, gc=False):
     """What one interaction means to its conversation."""
 
     id: str
@@ -36,21 +40,22 @@ class Member:
     accounts: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(Struct, frozen=True, gc=False):
     """What a conversation means to its members. Two that are equal read every member alike."""
 
     head: str
     """Its first interaction, by time then id: the conversation's id for the world."""
-    tickets: Mapping[str, str] = field(default_factory=dict)
+    tickets: Mapping[str, str] = _NONE
     """By account the first ticket of that account."""
-    requests: Mapping[str, datetime] = field(default_factory=dict)
+    requests: Mapping[str, datetime] = _NONE
     """By account the moment of the first call for help."""
 
 
 def summarise(members: Iterable[Member]) -> Summary:
     """Fold the members of one conversation, in whatever order."""
-    ordered = sorted(members, key=lambda member: (member.occurred_at, member.id))
+    ordered = list(members)
+    if len(ordered) > 1:
+        ordered.sort(key=lambda member: (member.occurred_at, member.id))
     tickets: dict[str, str] = {}
     requests: dict[str, datetime] = {}
     for member in ordered:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from msgspec import Struct
+
 from contracts.events import Event
 from contracts.values import Kind
 from services.accounts.domain.conversations import Member, Summary, components, summarise
@@ -20,23 +22,29 @@ class Report:
     body: bytes
     recorded_at: datetime
     traceparent: str | None
+    interaction_id: str
+    event_id: str
 
 
 def collapse(reports: Iterable[Report]) -> dict[str, dict[str, Report]]:
     """Return by interaction and event id the greatest revision among `reports`."""
     collapsed: dict[str, dict[str, Report]] = {}
     for report in reports:
-        event = report.event
-        of_interaction = collapsed.setdefault(event.interaction.id, {})
-        known = of_interaction.get(event.id)
-        if known is None or known.event.revision.sort_key < event.revision.sort_key:
-            of_interaction[event.id] = report
+        of_interaction = collapsed.get(report.interaction_id)
+        if of_interaction is None:
+            collapsed[report.interaction_id] = {report.event_id: report}
+            continue
+        known = of_interaction.get(report.event_id)
+        if known is None or known.event.revision.sort_key < report.event.revision.sort_key:
+            of_interaction[report.event_id] = report
     return collapsed
 
 
-def news(fresh: Mapping[str, Report], stored: Iterable[StoredReport]) -> dict[str, Report]:
+def news(fresh: Mapping[str, Report], stored: Iterable[StoredReport]) -> Mapping[str, Report]:
     """Return those of one interaction's reports that say more than the ledger; the others are duplicates."""
     known = {report.event_id: report.revision for report in stored}
+    if not known:
+        return fresh
     return {
         event_id: report
         for event_id, report in fresh.items()
@@ -70,6 +78,10 @@ def regroup(
     `members` is everything stored in any conversation that is concerned, `conversation_of_reference` where the touched
     ones' references are, `new_id` a conversation id to be used for a group that has none, by interaction.
     """
+    conversation_of, summaries = _alone(touched, members, conversation_of_reference, new_id)
+    if len(conversation_of) == len(touched) and not members:
+        return Regrouping(conversation_of, summaries, {}, {})
+    touched = {id_: member for id_, member in touched.items() if id_ not in conversation_of}
     before = {member.id: (conversation, member) for conversation, member in members}
     stored: dict[str, list[Member]] = {}
     for conversation, member in members:
@@ -77,8 +89,6 @@ def regroup(
     old_summaries = {conversation: summarise(those) for conversation, those in stored.items()}
     present = {member.id: member for _, member in members} | dict(touched)
     taken: set[str] = set()
-    conversation_of: dict[str, str] = {}
-    summaries: dict[str, Summary] = {}
     moved_references: dict[str, str] = {}
     moved_members: dict[str, str] = {}
     again: set[str] = set()
@@ -113,6 +123,34 @@ def regroup(
     return Regrouping(conversation_of, summaries, moved_references, moved_members, sorted(again))
 
 
+def _alone(
+    touched: Mapping[str, Member],
+    members: Sequence[tuple[str, Member]],
+    conversation_of_reference: Mapping[str, str],
+    new_id: Mapping[str, str],
+) -> tuple[dict[str, str], dict[str, Summary]]:
+    """Return conversation and summary of those that begin one: nobody else has their references, or ever had."""
+    stored = {member.id for _, member in members}
+    named: dict[str, str] = {}
+    shared: set[str] = set()
+    for id_, member in touched.items():
+        for name in member.references:
+            if named.setdefault(name, id_) != id_:
+                shared.add(name)
+    conversation_of: dict[str, str] = {}
+    summaries: dict[str, Summary] = {}
+    for id_, member in touched.items():
+        conversation = new_id[id_]
+        for name in member.references:
+            if name in shared or conversation_of_reference.get(name) != conversation:
+                break
+        else:
+            if member.references and id_ not in stored:
+                conversation_of[id_] = conversation
+                summaries[id_] = summarise([member])
+    return conversation_of, summaries
+
+
 def _first(group: Sequence[Member]) -> str:
     return group[0].id if len(group) == 1 else min(member.id for member in group)
 
@@ -127,8 +165,7 @@ def _free(
     return new_id[min(in_hand)] if in_hand else _first(group)
 
 
-@dataclass(frozen=True, slots=True)
-class Saying:
+class Saying(Struct, frozen=True, gc=False):
     """One attribution that differs from the last: what is to be said to an account, versions apart."""
 
     reading: Reading
@@ -141,31 +178,26 @@ class Saying:
 
 
 def sayings(
-    reading: Reading,
-    state: Mapping[str, Any],
-    summary: Summary,
-    last: Mapping[str, StoredAttribution],
-    *,
-    again: bool = False,
+    reading: Reading, summary: Summary, last: Mapping[str, StoredAttribution], *, again: bool = False
 ) -> list[Saying]:
     """Return what is to be said about one interaction: new states, and tombstones for accounts whose it no longer is.
 
     An account that never heard of an interaction is not told of its withdrawal, but for orders: their refunds count
     nowhere, whatever came first. `again`: what was said already, too.
     """
-    shared = shared_body(reading, state, summary)
-    said = []
-    for claim in reading.claims:
-        known = last.get(claim.account_id)
-        if known is None and not reading.interaction.present and reading.interaction.kind is not Kind.ORDER:
-            continue
-        said.append((claim.account_id, attribute(reading, shared, summary, claim)))
-    current = set(reading.accounts)
-    said += [
-        (account, withdrawn_from(shared, account, known.reason))
-        for account, known in last.items()
-        if account not in current and (known.present or again)
+    shared = shared_body(reading, summary)
+    told = reading.interaction.present or reading.interaction.key.kind is Kind.ORDER
+    said = [
+        (claim.account_id, attribute(reading, shared, summary, claim))
+        for claim in reading.claims
+        if told or claim.account_id in last
     ]
+    if last:
+        said += [
+            (account, withdrawn_from(shared, account, known.reason))
+            for account, known in last.items()
+            if account not in reading.accounts and (known.present or again)
+        ]
     differing = []
     for account, body in said:
         content = canonical(body)
@@ -173,7 +205,7 @@ def sayings(
         known = last.get(account)
         if known is None or known.digest != digest:
             # Nothing in a tombstone matters but that it is one: what has changed about the interaction is no news.
-            gone = known is not None and account not in current and not known.present
+            gone = known is not None and account not in reading.accounts and not known.present
             differing.append(Saying(reading, account, content, digest, body, known=gone))
         elif again:
             differing.append(Saying(reading, account, content, digest, body, known=True))

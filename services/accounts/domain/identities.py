@@ -49,11 +49,17 @@ def identity_key(kind: str, value: str) -> str:
     return f"{kind}:{value}"
 
 
+_MEANS_NOTHING_ELSE = frozenset({"organisation", "person", "phone"})
+
+
 def party_keys(party: Party) -> list[tuple[IdentityKind, str]]:
     """Return (kind, key) of each identity of a party, the company domain of its addresses included."""
     keys: list[tuple[IdentityKind, str]] = []
     for identity in party.identities:
         kind, value = identity.kind, identity.value
+        if kind in _MEANS_NOTHING_ELSE:
+            keys.append((kind, f"{kind}:{value}"))
+            continue
         if kind == "domain":
             domain = company_domain(value)
             if domain is None:
@@ -87,7 +93,7 @@ def interaction_keys(parties: Iterable[Keyed]) -> list[str]:
             keys.update([f"{OURS}{key}" for kind, key in known_as if kind == "address"])
         else:
             keys.update([key for _, key in known_as])
-    return sorted(keys)
+    return sorted(keys) if len(keys) > 1 else list(keys)
 
 
 def normalise(kind: str, value: str, *, region: str | None = None) -> str:

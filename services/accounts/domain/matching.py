@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
+from msgspec import Struct
+
 from contracts.activity import Reason
 from contracts.values import Kind, Party
 from services.accounts.domain.identities import IdentityKind, Keyed
@@ -25,8 +27,7 @@ _ROLE_ORDER = {
 _LAST_ROLE = len(_ROLE_ORDER)
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(Struct, frozen=True, gc=False):
     """An identity names an account or a contact from `since` (None: always) until before `until` (None: still)."""
 
     account_id: str | None
@@ -64,7 +65,7 @@ class Directory:
     def link(self, key: str, day: date) -> Link | None:
         """Return what `key` names on `day`; there is at most one."""
         for link in self.links.get(key, ()):
-            if link.holds_on(day):
+            if (link.since is None or link.since <= day) and (link.until is None or day < link.until):
                 return link
         return None
 
@@ -82,8 +83,7 @@ class Directory:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Matched:
+class Matched(Struct, frozen=True, gc=False):
     """What is known of one party of theirs."""
 
     party: Party
@@ -93,8 +93,7 @@ class Matched:
     strength: int
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Struct, frozen=True, gc=False):
     """An account that an interaction concerns, and who of it took part in which roles."""
 
     account_id: str
@@ -155,7 +154,7 @@ def whose(
         return [_claim(account, party.reason, matched, day, directory) for account, party in sorted(strongest.items())]
     if not found:
         return []
-    best = min(found, key=_by_strength)
+    best = found[0] if len(found) == 1 else min(found, key=_by_strength)
     return [_claim(best.account_id, best.reason, matched, day, directory)]
 
 
@@ -167,8 +166,8 @@ def _claim(
     account: str | None, reason: Reason | None, matched: Sequence[Matched], day: date, directory: Directory
 ) -> Claim:
     assert account is not None and reason is not None  # noqa: S101, PT018 - both are known of whoever was found
-    contacts = set()
-    roles = set()
+    contacts: set[tuple[str, str]] = set()
+    roles: set[str] = set()
     for party in matched:
         theirs = party.account_id == account
         if not theirs and party.contact_id is not None:
@@ -180,4 +179,4 @@ def _claim(
     if not roles:
         # Named by hand or by the parent, and nobody is known: whoever took part stands for the account.
         roles = {party.party.role for party in matched}
-    return Claim(account, reason, tuple(sorted(contacts)), frozenset(roles))
+    return Claim(account, reason, tuple(sorted(contacts)) if contacts else (), frozenset(roles))

@@ -4,9 +4,10 @@ Every method works inside the transaction that the tables were opened for, with 
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
+
+from msgspec import Struct
 
 from contracts.envelope import Envelope
 from contracts.values import RevisionOrder
@@ -15,8 +16,7 @@ from services.accounts.domain.matching import Directory
 from services.accounts.domain.reading import Hand, Reading, Rules
 
 
-@dataclass(frozen=True, slots=True)
-class StoredInteraction:
+class StoredInteraction(Struct, frozen=True, gc=False):
     """An interaction as it was left; `known` False: only a place kept for a parent that nobody has reported yet."""
 
     id: str
@@ -28,8 +28,7 @@ class StoredInteraction:
     hand: Hand
 
 
-@dataclass(frozen=True, slots=True)
-class StoredReport:
+class StoredReport(Struct, frozen=True, gc=False):
     """One event of the ledger; `body` is its JSON."""
 
     event_id: str
@@ -39,8 +38,7 @@ class StoredReport:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerRow:
+class LedgerRow(Struct, frozen=True, gc=False):
     """One event to be kept. Times are aware."""
 
     event_id: str
@@ -54,8 +52,7 @@ class LedgerRow:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class InteractionRow:
+class InteractionRow(Struct, frozen=True, gc=False):
     """An interaction to be left as it is now; `state` is its JSON without text."""
 
     reading: Reading
@@ -63,8 +60,7 @@ class InteractionRow:
     state: str
 
 
-@dataclass(frozen=True, slots=True)
-class StoredAttribution:
+class StoredAttribution(Struct, frozen=True, gc=False):
     """What was last said about an interaction to an account."""
 
     digest: bytes
@@ -72,8 +68,7 @@ class StoredAttribution:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class AttributionRow:
+class AttributionRow(Struct, frozen=True, gc=False):
     """What is said now; `content` are the canonical bytes without versions."""
 
     interaction_id: str
@@ -88,8 +83,7 @@ class AttributionRow:
     occurred_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Versions:
+class Versions(Struct, frozen=True, gc=False):
     """The last version drawn for an account, and the one under which the account itself was last published."""
 
     last: int

@@ -10,9 +10,10 @@ from datetime import date, tzinfo
 from hashlib import blake2b
 from typing import Any
 
-import orjson
+from msgspec import Struct
 
 from contracts.interactions import Interaction
+from contracts.standins import encode_sorted
 from contracts.values import Kind, TouchClass
 from services.accounts.domain.conversations import Member, Summary, references_of
 from services.accounts.domain.identities import Keyed, interaction_keys
@@ -53,8 +54,7 @@ class Rules:
     """By contact: (role, since, until before)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Struct, frozen=True, gc=False):
     """What an interaction is by itself."""
 
     interaction: Interaction
@@ -110,11 +110,12 @@ def read(  # noqa: PLR0917 - what it depends on, nothing more
 
     `parties` are its own, with their keys; `parents` the accounts of its parent (None or empty: not known).
     """
+    kind = interaction.key.kind
     day = interaction.occurred_at.astimezone(zone).date()
-    matched = match(parties, interaction.kind, day, directory)
-    claims = whose(interaction.kind, matched, day, directory, by_hand=hand.accounts, parents=parents)
+    matched = match(parties, kind, day, directory)
+    claims = whose(kind, matched, day, directory, by_hand=hand.accounts, parents=parents)
     touch_class = hand.touch_class
-    if touch_class is None and interaction.kind in TOUCHES:
+    if touch_class is None and kind in TOUCHES:
         touch_class = class_by_rule(interaction, rules.touch, _sender_roles(matched, rules, day))
     return Reading(
         interaction=interaction,
@@ -133,14 +134,14 @@ def read(  # noqa: PLR0917 - what it depends on, nothing more
 
 
 def _users(interaction: Interaction, directory: Directory) -> tuple[str, ...]:
-    users = {
+    users = [
         directory.users[key]
         for party in interaction.parties
         if party.ours
         for identity in party.identities
         if (key := f"{identity.kind}:{identity.value}") in directory.users
-    }
-    return tuple(sorted(users))
+    ]
+    return tuple(sorted(set(users))) if users else ()
 
 
 def _sender_roles(matched: Sequence[Matched], rules: Rules, day: date) -> list[str]:
@@ -153,36 +154,34 @@ def _sender_roles(matched: Sequence[Matched], rules: Rules, day: date) -> list[s
     ]
 
 
-def shared_body(reading: Reading, state: Mapping[str, Any], summary: Summary) -> dict[str, Any]:
-    """Return the members of an attribution that are the same for every account.
-
-    `state` is the interaction as JSON types (`contracts.values.json_safe`).
-    """
+def shared_body(reading: Reading, summary: Summary) -> dict[str, Any]:
+    """Return the members of an attribution that are the same for every account."""
     interaction = reading.interaction
     body: dict[str, Any] = {
         "interaction_id": interaction.id,
-        "kind": state["key"]["kind"],
-        "occurred_at": state["occurred_at"],
+        "kind": interaction.key.kind,
+        "occurred_at": interaction.occurred_at,
         "imported": interaction.imported,
-        "sources": state["sources"],
+        "sources": interaction.sources,
         "reply_expected": reading.reply_expected,
         "users": reading.users,
         "conversation_id": summary.head,
-        "entries": state["entries"],
-        "detail": state["detail"],
+        "entries": interaction.entries,
+        "detail": interaction.detail,
     }
-    direction, automatic = direction_of(interaction), automatic_of(interaction)
-    if direction is not None:
-        body["direction"] = direction
-    if automatic is not None:
-        body["automatic"] = automatic
+    if interaction.key.kind in TOUCHES:
+        direction, automatic = direction_of(interaction), automatic_of(interaction)
+        if direction is not None:
+            body["direction"] = direction
+        if automatic is not None:
+            body["automatic"] = automatic
     if interaction.parent is not None:
         body["parent_id"] = interaction.parent.id
     return body
 
 
 def attribute(reading: Reading, shared: Mapping[str, Any], summary: Summary, claim: Claim) -> dict[str, Any]:
-    """Return an attribution as JSON types, all but its two versions."""
+    """Return an attribution's members, all but its two versions."""
     interaction = reading.interaction
     account = claim.account_id
     body = {
@@ -218,7 +217,7 @@ def withdrawn_from(body: Mapping[str, Any], account_id: str, reason: str) -> dic
 
 def canonical(body: Mapping[str, Any]) -> bytes:
     """Return the bytes of an attribution without versions: equal attributions have equal bytes."""
-    return orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+    return encode_sorted(body)
 
 
 def digest_of(content: bytes) -> bytes:
@@ -227,5 +226,7 @@ def digest_of(content: bytes) -> bytes:
 
 
 def with_versions(content: bytes, version: int, account_version: int) -> bytes:
-    """Return the record's value: `content` with the two versions put in."""
-    return b'%b,"version":%d,"account_version":%d}' % (content[:-1], version, account_version)
+    """Return the record's value: `content` with the two versions in their places, in the order of names."""
+    # After the account's id, which comes first, and at the very end.
+    place = content.index(b'",') + 2
+    return b'%b"account_version":%d,%b,"version":%d}' % (content[:place], account_version, content[place:-1], version)

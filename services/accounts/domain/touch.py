@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from contracts.details import CallDetail, ChatDetail, CommentDetail, MailDetail
 from contracts.interactions import Interaction
 from contracts.values import Automatic, Direction, Kind, TouchClass
 
@@ -28,7 +27,7 @@ class TouchRule:
 def direction_of(interaction: Interaction) -> Direction | None:
     """Return in, out or internal; None for kinds that have no direction."""
     detail = interaction.detail
-    if isinstance(detail, MailDetail | CallDetail | ChatDetail | CommentDetail):
+    if detail.kind == "mail" or detail.kind == "call" or detail.kind == "chat" or detail.kind == "comment":  # noqa: PLR1714 - narrows the type
         return detail.direction
     return None
 
@@ -36,7 +35,7 @@ def direction_of(interaction: Interaction) -> Direction | None:
 def automatic_of(interaction: Interaction) -> Automatic | None:
     """Return why nobody wrote it by hand; None: a person did."""
     detail = interaction.detail
-    return detail.automatic if isinstance(detail, MailDetail | CommentDetail) else None
+    return detail.automatic if detail.kind == "mail" or detail.kind == "comment" else None  # noqa: PLR1714 - narrows the type
 
 
 def class_by_rule(
@@ -60,11 +59,11 @@ def _fits(rule: TouchRule, interaction: Interaction, sender_roles: Iterable[str]
                 words.search(part) is not None for part in (interaction.title, written(interaction.text)) if part
             )
         case "label":
-            return isinstance(detail, MailDetail) and _any_of(rule.patterns, detail.labels)
+            return detail.kind == "mail" and _any_of(rule.patterns, detail.labels)
         case "mailbox":
-            return isinstance(detail, MailDetail) and _any_of(rule.patterns, detail.mailboxes)
+            return detail.kind == "mail" and _any_of(rule.patterns, detail.mailboxes)
         case "call_tag":
-            return isinstance(detail, CallDetail) and _any_of(rule.patterns, detail.tags)
+            return detail.kind == "call" and _any_of(rule.patterns, detail.tags)
         case "sender_role":
             return _any_of(rule.patterns, sender_roles)
         case "address":
@@ -137,10 +136,13 @@ def only_thanks(text: str | None) -> bool:
     return all(word in names for word in unknown) and len(unknown) <= 3  # noqa: PLR2004 - greeting and signature
 
 
+_WRITTEN = frozenset({"mail", "chat", "comment"})
+
+
 def reply_expected(interaction: Interaction, *, by_hand: bool | None) -> bool:
     """Say whether an answer is owed: not to machines, newsletters and invitations, nor to a mere thank you."""
     if by_hand is not None:
         return by_hand
-    if automatic_of(interaction) is not None:
-        return False
-    return not (interaction.kind in {Kind.MAIL, Kind.CHAT, Kind.COMMENT} and only_thanks(interaction.text))
+    if interaction.detail.kind not in _WRITTEN:
+        return True
+    return automatic_of(interaction) is None and not only_thanks(interaction.text)

@@ -5,9 +5,9 @@ from datetime import datetime
 
 import asyncpg
 
-from contracts.codec import decode
 from contracts.envelope import Envelope, Unreadable
 from contracts.events import BY_TYPE, UNMAPPED_TYPE, Event
+from contracts.standins import decode
 from services.accounts.domain.decide import Report
 from services.accounts.handlers.fold import Fold
 from services.runtime.consumer import Received, Record
@@ -28,16 +28,22 @@ class InteractionsHandler:
                 "the source is authentic, but what it sent cannot be mapped to an event; mend the mapping and"
                 " fetch again, or drop it",
             )
-        event = decode(envelope, record.value, BY_TYPE)
-        assert isinstance(event, Event)  # noqa: S101 - BY_TYPE holds nothing else
-        return Received(record, event, envelope)
+        return Received(record, decode(envelope, record.value, BY_TYPE), envelope)
 
     async def handle(self, connection: asyncpg.Connection, batch: Sequence[Received[Event]], now: datetime) -> None:  # noqa: ARG002 - nothing here depends on the present
         """Apply a batch inside the open transaction."""
         await self._fold.apply(
             connection,
             [
-                Report(one.event, one.record.value or b"", one.envelope.recordedtime, one.envelope.traceparent)
+                # The ids are those of the data: `decode` has compared them.
+                Report(
+                    one.event,
+                    one.record.value or b"",
+                    one.envelope.recordedtime,
+                    one.envelope.traceparent,
+                    one.envelope.subject,
+                    one.envelope.id,
+                )
                 for one in batch
             ],
         )

@@ -7,31 +7,36 @@ identities, interactions (sorted), conversations (sorted), accounts (sorted).
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
+from types import MappingProxyType
 from typing import Any
 
 import asyncpg
-import orjson
-from uuid6 import uuid7
+from msgspec import Struct
 
 from contracts.activity import Attribution
 from contracts.envelope import Envelope
 from contracts.events import BY_TYPE, Event
+from contracts.ids import new_id
 from contracts.interactions import Interaction, assemble
+from contracts.standins import encode, is_stand_in, model_of, stand_in
+from contracts.standins import read as read_report
 from services.accounts.domain.conversations import Summary
 from services.accounts.domain.decide import Regrouping, Report, Saying, collapse, news, regroup, sayings
-from services.accounts.domain.identities import with_keys
-from services.accounts.domain.matching import ROOTS
+from services.accounts.domain.identities import Keyed, with_keys
+from services.accounts.domain.matching import ROOTS, Directory
 from services.accounts.domain.ports import (
     AttributionRow,
     InteractionRow,
     LedgerRow,
+    StoredAttribution,
     StoredInteraction,
     StoredReport,
     Tables,
 )
-from services.accounts.domain.reading import NOBODY_DECIDED, Reading, parent_of, read, with_versions
+from services.accounts.domain.reading import NOBODY_DECIDED, Reading, Rules, parent_of, read, with_versions
+from services.runtime.overlap import in_turns, meanwhile
 
-_CONTENT = frozenset({"title", "text"})
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,16 @@ class _Work:
     new_reports: list[Report] = field(default_factory=list)
     causes: dict[str, tuple[datetime, str | None]] = field(default_factory=dict)
     """By interaction: recordedtime and trace of what made it be read."""
+
+
+class _Known(Struct, frozen=True):
+    """What a transaction reads interactions by: their parties with keys, who is known, rules, accounts of parents."""
+
+    parties: Mapping[str, Sequence[Keyed]]
+    directory: Directory
+    rules: Rules
+    claimed: Mapping[str, tuple[str, ...]]
+    survivors: Mapping[str, str]
 
 
 class Fold:
@@ -86,25 +101,16 @@ class Fold:
         work = await self._assemble(tables, fresh, again)
         if not work.interactions:
             return 0
-        readings = await self._read(tables, work)
+        known = await self._load(tables, work)
+        async with meanwhile(tables.save_reports([_ledger_row(report) for report in work.new_reports])):
+            readings = await self._read(work, known)
         grouping = await self._converse(tables, work, readings)
-        states = {id_: _state(interaction) for id_, interaction in work.interactions.items()}
-        known = [id_ for id_ in readings if _known(work, id_)]
-        last = await tables.load_attributions(known) if known else {}
-        said = [
-            saying
-            for id_, reading in readings.items()
-            for saying in sayings(
-                reading,
-                states[id_],
-                grouping.summaries.get(id_) or Summary(id_),
-                last.get(id_, {}),
-                again=repetition is not None,
-            )
-        ]
-        await self._save(tables, work, readings, states, grouping)
+        stored = [id_ for id_ in readings if _known(work, id_)]
+        last = await tables.load_attributions(stored) if stored else {}
+        async with meanwhile(self._save(tables, work, readings, grouping)):
+            said = await self._say(readings, grouping, last, again=repetition is not None)
         await self._read_others_again(tables, work, readings, grouping)
-        await self._publish(tables, work, said, repetition)
+        await self._publish(tables, work, readings, said, repetition)
         return len(said)
 
     async def _assemble(
@@ -127,15 +133,16 @@ class Fold:
                 continue
             work.new_reports.extend(new.values())
             if new:
-                work.causes[id_] = min((report.recorded_at, report.traceparent) for report in new.values())
+                first = min(new.values(), key=lambda report: (report.recorded_at, report.traceparent or ""))
+                work.causes[id_] = (first.recorded_at, first.traceparent)
             else:
                 work.causes[id_] = (again[id_], None)
             earlier = [_event(report) for report in kept if report.event_id not in new]
-            work.interactions[id_] = assemble([*earlier, *(report.event for report in new.values())])
+            work.interactions[id_] = _assembled([*earlier, *[report.event for report in new.values()]])
         return work
 
-    async def _read(self, tables: Tables, work: _Work) -> dict[str, Reading]:
-        """Say of each interaction what it is by itself: what others depend on first."""
+    async def _load(self, tables: Tables, work: _Work) -> _Known:
+        """Load what interactions are read by."""
         parties = {id_: with_keys(interaction.parties) for id_, interaction in work.interactions.items()}
         keys = {key for keyed in parties.values() for party, known_as in keyed if not party.ours for _, key in known_as}
         directory = await tables.load_directory(keys)
@@ -150,46 +157,66 @@ class Fold:
             claimed |= await tables.load_claimed(missing)
         named = {account for id_ in parties for account in _by_hand(work, id_)}
         survivors = await tables.load_survivors(named) if named else {}
+        return _Known(parties, directory, rules, claimed, survivors)
+
+    async def _read(self, work: _Work, known: _Known) -> dict[str, Reading]:
+        """Say of each interaction what it is by itself: what others depend on first."""
+        claimed = dict(known.claimed)
         readings: dict[str, Reading] = {}
-        for id_, interaction in sorted(work.interactions.items(), key=lambda item: item[1].kind not in ROOTS):
-            row = work.stored.get(id_)
-            hand = row.hand.through(survivors) if row is not None else NOBODY_DECIDED
-            parent = parent_of(interaction)
-            readings[id_] = read(
-                interaction, parties[id_], hand, directory, rules, claimed.get(parent) if parent else None, self._zone
-            )
-            claimed[id_] = readings[id_].accounts
+        async for some in in_turns(sorted(work.interactions.values(), key=lambda one: one.key.kind not in ROOTS)):
+            for interaction in some:
+                id_ = interaction.id
+                row = work.stored.get(id_)
+                hand = row.hand.through(known.survivors) if row is not None else NOBODY_DECIDED
+                parent = parent_of(interaction)
+                parents = claimed.get(parent) if parent else None
+                reading = read(interaction, known.parties[id_], hand, known.directory, known.rules, parents, self._zone)
+                readings[id_] = reading
+                claimed[id_] = reading.accounts
         return readings
+
+    async def _say(
+        self,
+        readings: Mapping[str, Reading],
+        grouping: Regrouping,
+        last: Mapping[str, Mapping[str, StoredAttribution]],
+        *,
+        again: bool,
+    ) -> list[Saying]:
+        """Return what differs from what was said last; `again`: everything."""
+        said: list[Saying] = []
+        async for some in in_turns(list(readings.items())):
+            for id_, reading in some:
+                summary = grouping.summaries.get(id_) or Summary(id_)
+                said += sayings(reading, summary, last.get(id_, _NOTHING), again=again)
+        return said
 
     async def _converse(self, tables: Tables, work: _Work, readings: Mapping[str, Reading]) -> Regrouping:
         """Put interactions that refer to something, or did, into their conversations."""
         touched = {id_: reading for id_, reading in readings.items() if reading.references or _conversation(work, id_)}
         if not touched:
             return Regrouping({}, {}, {}, {})
-        new_id = {id_: _conversation(work, id_) or str(uuid7()) for id_ in touched}
-        proposed = {name: new_id[id_] for id_, reading in touched.items() for name in reading.references}
+        own = {id_: _conversation(work, id_) or new_id() for id_ in touched}
+        proposed = {name: own[id_] for id_, reading in touched.items() for name in reading.references}
         of_reference = await tables.claim_references(proposed) if proposed else {}
         # What was made just now has no members and is known to nobody: only conversations of others need their lock.
-        made = {conversation for id_, conversation in new_id.items() if conversation != _conversation(work, id_)}
-        concerned = sorted({*of_reference.values(), *new_id.values()} - made)
+        made = {conversation for id_, conversation in own.items() if conversation != _conversation(work, id_)}
+        concerned = sorted({*of_reference.values(), *own.values()} - made)
         members = []
         if concerned:
             await tables.lock_conversations(concerned)
             members = await tables.load_members(concerned)
-        return regroup({id_: reading.member for id_, reading in touched.items()}, members, of_reference, new_id)
+        return regroup({id_: reading.member for id_, reading in touched.items()}, members, of_reference, own)
 
     async def _save(
         self,
         tables: Tables,
         work: _Work,
         readings: Mapping[str, Reading],
-        states: Mapping[str, Mapping[str, object]],
         grouping: Regrouping,
     ) -> None:
-        if work.new_reports:
-            await tables.save_reports([_ledger_row(report) for report in work.new_reports])
         rows = [
-            InteractionRow(reading, grouping.conversation_of.get(id_), _without_content(states[id_]))
+            InteractionRow(reading, grouping.conversation_of.get(id_), _shown(reading.interaction))
             for id_, reading in readings.items()
         ]
         added = [row for row in rows if row.reading.interaction.id not in work.stored]
@@ -201,9 +228,6 @@ class Fold:
             await tables.move_references(grouping.moved_references)
         if grouping.moved_members:
             await tables.move_members(grouping.moved_members)
-        gone, new = _party_changes(work, readings)
-        if gone or new:
-            await tables.change_parties(gone, new)
 
     async def _read_others_again(
         self, tables: Tables, work: _Work, readings: Mapping[str, Reading], grouping: Regrouping
@@ -221,10 +245,17 @@ class Fold:
             await tables.add_job("parents", moved, earliest)
 
     async def _publish(
-        self, tables: Tables, work: _Work, said: Sequence[Saying], repetition: Repetition | None
+        self,
+        tables: Tables,
+        work: _Work,
+        readings: Mapping[str, Reading],
+        said: Sequence[Saying],
+        repetition: Repetition | None,
     ) -> None:
-        """Draw versions under the accounts' locks, remember and publish what is said."""
+        """Draw versions under the accounts' locks, remember and publish what is said; keep the parties' index."""
+        gone, new = _party_changes(work, readings)
         if not said:
+            await tables.change_parties(gone, new)
             return
         kept: Mapping[tuple[str, str], int] = {}
         if repetition is not None and not repetition.fresh_versions:
@@ -238,16 +269,18 @@ class Fold:
         nexts = {account: drawn.last - counts[account] for account, drawn in versions.items()}
         run_id = None if repetition is None else repetition.run_id
         rows, messages = [], []
-        for saying in said:
-            account = saying.account_id
-            if saying.known and kept:
-                version = kept[saying.reading.interaction.id, account]
-            else:
-                nexts[account] += 1
-                version = nexts[account]
-                rows.append(_attribution_row(saying, version))
-            cause = work.causes[saying.reading.interaction.id]
-            messages.append(_message(saying, version, versions[account].state, cause, run_id))
+        async with meanwhile(tables.change_parties(gone, new)):
+            async for some in in_turns(said):
+                for saying in some:
+                    account = saying.account_id
+                    if saying.known and kept:
+                        version = kept[saying.reading.interaction.id, account]
+                    else:
+                        nexts[account] += 1
+                        version = nexts[account]
+                        rows.append(_attribution_row(saying, version))
+                    cause = work.causes[saying.reading.interaction.id]
+                    messages.append(_message(saying, version, versions[account].state, cause, run_id))
         if rows:
             await tables.save_attributions(rows)
         await tables.publish(messages)
@@ -271,28 +304,38 @@ def _conversation(work: _Work, id_: str) -> str | None:
 def _parents(fresh: Mapping[str, Mapping[str, Report]]) -> set[str]:
     """Return the roots that fresh reports name as parents."""
     return {
-        report.event.parent.id
+        parent.id
         for reports in fresh.values()
         for report in reports.values()
-        if report.event.parent is not None
-        and report.event.parent.kind in ROOTS
+        if (parent := report.event.parent) is not None
+        and parent.kind in ROOTS
         and report.event.interaction.kind not in ROOTS
     }
 
 
 def _event(report: StoredReport) -> Event:
     """The ledger holds what was decoded once, so it decodes again."""
-    return BY_TYPE[report.event_type].model_validate_json(report.body)
+    model = BY_TYPE[report.event_type]
+    return read_report(model, report.body) or model.model_validate_json(report.body)
 
 
-def _state(interaction: Interaction) -> dict[str, Any]:
-    """JSON types by way of JSON: faster than asking pydantic for them."""
-    state: dict[str, Any] = orjson.loads(interaction.model_dump_json(exclude_none=True))
-    return state
+def _assembled(reports: Sequence[Event]) -> Interaction:
+    """Assemble stand-ins, or, where one of the reports was unusual, models; the result is a stand-in."""
+    if all(map(is_stand_in, reports)):
+        return assemble(reports)
+    return stand_in(assemble([model_of(report) for report in reports]))
 
 
-def _without_content(state: Mapping[str, object]) -> str:
-    return orjson.dumps({name: value for name, value in state.items() if name not in _CONTENT}).decode()
+def _shown(interaction: Interaction) -> str:
+    """What the API shows of an interaction beside its columns. Everything else can be had from the ledger."""
+    return encode(
+        {
+            "parties": interaction.parties,
+            "detail": interaction.detail,
+            "sources": interaction.sources,
+            "imported": interaction.imported,
+        }
+    ).decode()
 
 
 def _party_changes(work: _Work, readings: Mapping[str, Reading]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
@@ -312,8 +355,8 @@ def _party_changes(work: _Work, readings: Mapping[str, Reading]) -> tuple[list[t
 def _ledger_row(report: Report) -> LedgerRow:
     event = report.event
     return LedgerRow(
-        event_id=event.id,
-        interaction_id=event.interaction.id,
+        event_id=report.event_id,
+        interaction_id=report.interaction_id,
         event_type=event.TYPE,
         occurred_at=event.occurred_at,
         revision=event.revision.sort_key,

@@ -8,7 +8,7 @@ import asyncpg
 from services.accounts.domain.matching import Directory, Link, Serving
 from services.accounts.domain.reading import Rules
 from services.accounts.domain.touch import TouchRule
-from services.accounts.store import arrays
+from services.runtime import arrays
 
 
 async def load(connection: asyncpg.Connection, keys: Collection[str]) -> Directory:

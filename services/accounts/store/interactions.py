@@ -20,7 +20,8 @@ from services.accounts.domain.ports import (
     Versions,
 )
 from services.accounts.domain.reading import Hand, Rules
-from services.accounts.store import arrays, directory, jobs
+from services.accounts.store import directory, jobs
+from services.runtime import arrays
 from services.runtime.outbox import OutboxMessage, append
 
 IDENTITY_LOCK = 0x6964656E74697479  # "identity"
@@ -194,16 +195,21 @@ class InteractionTables:
 
     async def save_reports(self, rows: Sequence[LedgerRow]) -> None:
         """Keep events; of one event the greatest revision stays."""
+        if not rows:
+            return
         # The comparison stands here once more, so that no path into the ledger can replace a greater revision.
         await self._connection.execute(
             "insert into ledger (event_id, interaction_id, event_type, occurred_at, authority, revision_order,"
             " mapper, digest, source, imported, recordedtime, body) select event_id, interaction_id, event_type,"
-            " occurred_at, authority, revision_order, mapper, digest, source, imported, recordedtime, body from"
-            " unnest($1::text::uuid[], $2::text::uuid[], $3::text::text[], $4::text::timestamptz[],"
-            " $5::text::smallint[], $6::text::bigint[], $7::text::integer[], $8::text::text[], $9::text::text[],"
-            " $10::text::boolean[], $11::text::timestamptz[], $12::bytea[]) as new (event_id, interaction_id,"
-            " event_type, occurred_at, authority, revision_order, mapper, digest, source, imported, recordedtime,"
-            " body) on conflict (event_id) do update set occurred_at = excluded.occurred_at, authority ="
+            " occurred_at, authority, revision_order, mapper, digest, source, imported, recordedtime,"
+            " substring($12::bytea from place for size) from (select unnest($1::text::uuid[]) as event_id,"
+            " unnest($2::text::uuid[]) as interaction_id, unnest($3::text::text[]) as event_type,"
+            " unnest($4::text::timestamptz[]) as occurred_at, unnest($5::text::smallint[]) as authority,"
+            " unnest($6::text::bigint[]) as revision_order, unnest($7::text::integer[]) as mapper,"
+            " unnest($8::text::text[]) as digest, unnest($9::text::text[]) as source,"
+            " unnest($10::text::boolean[]) as imported, unnest($11::text::timestamptz[]) as recordedtime,"
+            " unnest($13::text::integer[]) as place, unnest($14::text::integer[]) as size) as new"
+            " on conflict (event_id) do update set occurred_at = excluded.occurred_at, authority ="
             " excluded.authority, revision_order = excluded.revision_order, mapper = excluded.mapper, digest ="
             " excluded.digest, source = excluded.source, imported = excluded.imported, recordedtime ="
             " excluded.recordedtime, body = excluded.body"
@@ -220,7 +226,7 @@ class InteractionTables:
             arrays.texts([row.source for row in rows]),
             arrays.flags([row.imported for row in rows]),
             arrays.moments([row.recorded_at for row in rows]),
-            [row.body for row in rows],
+            *arrays.pieces([row.body for row in rows]),
         )
 
     async def insert_interactions(self, rows: Sequence[InteractionRow]) -> None:
@@ -278,24 +284,27 @@ class InteractionTables:
         # The account is locked, so a lower version cannot overtake.
         await self._connection.execute(
             "insert into attribution (interaction_id, account_id, version, digest, present, reason, touch_class,"
-            " conversation_id, contacts, occurred_at) select interaction_id, account_id, version, digest, present,"
-            " reason, touch_class, conversation_id, contacts::uuid[], occurred_at from unnest($1::text::uuid[],"
-            " $2::text::uuid[], $3::text::bigint[], $4::bytea[], $5::text::boolean[], $6::text::text[],"
-            " $7::text::text[], $8::text::uuid[], $9::text::text[], $10::text::timestamptz[]) as new"
-            " (interaction_id, account_id, version, digest, present, reason, touch_class, conversation_id,"
-            " contacts, occurred_at) on conflict (interaction_id, account_id) do update set version ="
+            " conversation_id, contacts, occurred_at) select interaction_id, account_id, version,"
+            " substring($4::bytea from place for size), present, reason, touch_class, conversation_id,"
+            " contacts::uuid[], occurred_at from (select unnest($1::text::uuid[]) as interaction_id,"
+            " unnest($2::text::uuid[]) as account_id, unnest($3::text::bigint[]) as version,"
+            " unnest($5::text::integer[]) as place, unnest($6::text::integer[]) as size,"
+            " unnest($7::text::boolean[]) as present, unnest($8::text::text[]) as reason,"
+            " unnest($9::text::text[]) as touch_class, unnest($10::text::uuid[]) as conversation_id,"
+            " unnest($11::text::text[]) as contacts, unnest($12::text::timestamptz[]) as occurred_at) as new"
+            " on conflict (interaction_id, account_id) do update set version ="
             " excluded.version, digest = excluded.digest, present = excluded.present, reason = excluded.reason,"
             " touch_class = excluded.touch_class, conversation_id = excluded.conversation_id, contacts ="
             " excluded.contacts, occurred_at = excluded.occurred_at where attribution.version < excluded.version",
             arrays.ids([row.interaction_id for row in rows]),
             arrays.ids([row.account_id for row in rows]),
             arrays.numbers([row.version for row in rows]),
-            [row.digest for row in rows],
+            *arrays.pieces([row.digest for row in rows]),
             arrays.flags([row.present for row in rows]),
             arrays.ids([row.reason for row in rows]),
             arrays.ids([row.touch_class for row in rows]),
             arrays.ids([row.conversation_id for row in rows]),
-            arrays.texts([arrays.ids(row.contacts) for row in rows]),
+            arrays.texts([arrays.ids(row.contacts) if row.contacts else "{}" for row in rows]),
             arrays.moments([row.occurred_at for row in rows]),
         )
 
@@ -328,10 +337,12 @@ async def draw_versions(connection: asyncpg.Connection, counts: Mapping[str, int
 
 
 _INTERACTIONS = (
-    "unnest($1::text::uuid[], $2::text::text[], $3::text::timestamptz[], $4::text::boolean[], $5::text::uuid[],"
-    " $6::text::uuid[], $7::text::text[], $8::text::text[], $9::text::text[], $10::text::text[],"
-    " $11::text::boolean[], $12::text::boolean[], $13::text::text[]) as new (id, kind, occurred_at, present,"
-    " parent_id, conversation_id, refs, identities, users, claimed, support_request, unmatched, state)"
+    "(select unnest($1::text::uuid[]) as id, unnest($2::text::text[]) as kind,"
+    " unnest($3::text::timestamptz[]) as occurred_at, unnest($4::text::boolean[]) as present,"
+    " unnest($5::text::uuid[]) as parent_id, unnest($6::text::uuid[]) as conversation_id,"
+    " unnest($7::text::text[]) as refs, unnest($8::text::text[]) as identities, unnest($9::text::text[]) as users,"
+    " unnest($10::text::text[]) as claimed, unnest($11::text::boolean[]) as support_request,"
+    " unnest($12::text::boolean[]) as unmatched, unnest($13::text::text[]) as state) as new"
 )
 
 
@@ -345,10 +356,10 @@ def _interaction_columns(rows: Sequence[InteractionRow]) -> list[str]:
         arrays.flags([interaction.present for interaction in interactions]),
         arrays.ids([reading.parent_id for reading in readings]),
         arrays.ids([row.conversation_id for row in rows]),
-        arrays.texts([arrays.texts(reading.references) for reading in readings]),
-        arrays.texts([arrays.texts(reading.keys) for reading in readings]),
-        arrays.texts([arrays.ids(reading.users) for reading in readings]),
-        arrays.texts([arrays.ids(reading.accounts) for reading in readings]),
+        arrays.texts([arrays.texts(reading.references) if reading.references else "{}" for reading in readings]),
+        arrays.texts([arrays.texts(reading.keys) if reading.keys else "{}" for reading in readings]),
+        arrays.texts([arrays.ids(reading.users) if reading.users else "{}" for reading in readings]),
+        arrays.texts([arrays.ids(reading.accounts) if reading.accounts else "{}" for reading in readings]),
         arrays.flags([reading.support_request for reading in readings]),
         arrays.flags([reading.unmatched for reading in readings]),
         arrays.texts([row.state for row in rows]),

@@ -113,7 +113,7 @@ def withdrawn(of: Event, *, order: int = 100) -> Event:
 
 def report(of: Event, recorded_at: datetime | None = None) -> Report:
     """An event as the fold gets it."""
-    return Report(of, encode(of), recorded_at or of.occurred_at, None)
+    return Report(of, encode(of), recorded_at or of.occurred_at, None, of.interaction.id, of.id)
 
 
 def record(of: Event, offset: int = 0) -> Record:
