@@ -18,31 +18,30 @@ from services.runtime.postgres import transaction
 from tests.faults.planted import put
 
 
-class _Rewriting:
-    """A connection that asks another question than it was told to."""
+class _Reordering:
+    """A connection that gives outbox rows in the order in which their transactions began."""
 
-    def __init__(self, connection: asyncpg.Connection, query: str) -> None:
+    def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
-        self._query = query
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connection, name)
 
-    async def fetch(self, _query: str, *arguments: Any) -> list[asyncpg.Record]:
-        """The rows of the other question."""
-        return await self._connection.fetch(self._query, *arguments)
+    async def fetch(self, query: str, *arguments: Any) -> list[asyncpg.Record]:
+        """The same rows, otherwise."""
+        rows = await self._connection.fetch(query, *arguments)
+        ids = [row["id"] for row in rows]
+        written = "select id, xmin::text::bigint as began from outbox where id = any($1::bigint[])"
+        began = {row["id"]: row["began"] for row in await self._connection.fetch(written, ids)}
+        return sorted(rows, key=lambda row: (began.get(row["id"], 0), row["id"]))
 
 
 def order_by_transaction() -> None:
     """The relay reads rows by the id of the transaction that wrote them."""
     usual = outbox.Relay._round  # noqa: SLF001
-    query = (
-        "select id, aggregatetype, aggregateid, payload, headers from outbox"
-        " where $2::bigint > 0 order by xmin::text::bigint, id limit $1"
-    )
 
     async def read_round(self: Any, connection: Any, publisher: Any) -> int:
-        return await usual(self, _Rewriting(connection, query), publisher)  # type: ignore[arg-type]
+        return await usual(self, _Reordering(connection), publisher)  # type: ignore[arg-type]
 
     put(outbox.Relay, "_round", read_round)
 
