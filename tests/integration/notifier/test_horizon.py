@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -110,9 +111,9 @@ async def test_rules_sleep_until_the_history_is_complete_and_then_speak_in_one_m
     await house.drained()
     assert await house.steps() == []
     house.step(NOON + timedelta(minutes=5))
-    for one in asleep:
-        awake = {"history_complete_at": NOON + timedelta(minutes=1), "version": 2}
-        await house.say(one.model_copy(update=awake))
+    awake = {"history_complete_at": NOON + timedelta(minutes=1), "version": 2}
+    # At once: a folded message waits for more, but not for ever.
+    await asyncio.gather(*(house.say(one.model_copy(update=awake)) for one in asleep))
     assert await house.steps() == ["opened"] * 4
     (mail,) = house.mailbox.messages
     assert mail["Subject"] == "4 alerts on 4 accounts"
