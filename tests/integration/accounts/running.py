@@ -99,12 +99,13 @@ class Running:
         """Ask the API of a replica as an admin; an edit that had to wait too long is made again."""
         token = self.issuer.issue("root", ["admin", "operator"])
         base = f"http://127.0.0.1:{self.services[replica].http_port}"
-        async with httpx.AsyncClient(base_url=base, timeout=GENEROUS) as client:
+        async with httpx.AsyncClient(base_url=base, timeout=GENEROUS) as client, asyncio.timeout(GENEROUS):
             while True:
                 headers = {"Authorization": f"Bearer {token}"}
                 try:
                     answer = await client.request(method, path, json=body, headers=headers)
                 except httpx.ConnectError:  # it has only just been started
+                    await asyncio.sleep(0.05)
                     continue
                 if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
                     return answer
