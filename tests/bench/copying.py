@@ -17,7 +17,9 @@ _FETCH_WAIT_MS = 1000
 def copy_raw(ground: Ground, topic: str, records: int, batch: int, database: str) -> float:
     """Records a second. `database` is a connection string to an empty database, which is left empty again."""
     ground.settle()
-    arguments = {"bootstrap": ground.kafka, "topic": topic, "records": records, "batch": batch, "database": database}
+    # Of few records there must be several batches, or there is no pace.
+    several = min(batch, max(1, records // 4))
+    arguments = {"bootstrap": ground.kafka, "topic": topic, "records": records, "batch": several, "database": database}
     return float(ground.apart("tests.bench.copying:job", **arguments)["per_second"])
 
 
