@@ -154,7 +154,8 @@ async def consume(office: Office, fold: Fold, events: Sequence[Event], seed: int
                     await fold.apply(connection, [report(one) for one in batch])
                     await asyncio.sleep(chance.random() * linger)
             except Exception as error:
-                if judge(error) is not Fault.TRANSIENT:
+                # A pool that is closed belongs to a test that is over.
+                if judge(error) is not Fault.TRANSIENT or isinstance(error, asyncpg.InterfaceError):
                     raise
                 continue
             break
