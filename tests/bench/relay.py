@@ -9,7 +9,6 @@ from typing import Any
 
 import asyncpg
 
-from contracts.codec import encode
 from contracts.topics import ACTIVITY
 from services.runtime.outbox import OutboxMessage, Relay, append
 from services.runtime.settings import RuntimeSettings
@@ -63,9 +62,9 @@ async def fill(*, database: str, records: int, accounts: int, conversations: int
     try:
         waiting: list[OutboxMessage] = []
         for order in company.orders(records, accounts=accounts, conversations=conversations):
-            state = company.attribution_of(order)
-            envelope = company.attribution_envelope(order, state)
-            waiting.append(OutboxMessage(ACTIVITY, state.account_id, envelope, encode(state)))
+            record = company.attribution_record(order)
+            envelope = company.attribution_envelope(order, company.attribution_of(order))
+            waiting.append(OutboxMessage(ACTIVITY, record.key.decode(), envelope, record.value))
             if len(waiting) == _FILL_AT_ONCE:
                 await _append(connection, waiting)
         await _append(connection, waiting)
@@ -115,4 +114,4 @@ def _check(found: Sequence[tuple[bytes, bytes]], wanted: Sequence[Any]) -> None:
     for record in wanted:
         in_turn = by_key[record.key]
         if in_turn.pop(0) != record.value:
-            raise CheckFailed("the relay did not publish the records of an account in their order")
+            raise CheckFailed("the relay did not publish the records of an account as they were, in their order")

@@ -135,7 +135,7 @@ class Proxy:
         try:
             await self._clear.wait()
             from_server, server = await asyncio.open_connection("127.0.0.1", self.target)
-        except OSError:
+        except (OSError, asyncio.CancelledError):
             client.transport.abort()
             return
         link = _Link(client, server)

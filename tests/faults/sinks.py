@@ -66,6 +66,7 @@ class Sinks:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="sinks")
         self._thread.start()
+        self._transports: set[asyncio.WriteTransport] = set()
         self._hook_server = self._do(asyncio.start_server(self._hook, "127.0.0.1", 0))
         self._mail_server = self._do(self._listen_for_mail())
         self.hook_port = self._hook_server.sockets[0].getsockname()[1]
@@ -86,6 +87,8 @@ class Sinks:
             for task in others:
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)
+            for transport in self._transports:
+                transport.abort()
 
         self._do(end())
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -101,7 +104,12 @@ class Sinks:
             lambda: _Mailroom(self, enable_SMTPUTF8=True, hostname="sink.invalid"), "127.0.0.1", 0
         )
 
+    def opened(self, transport: asyncio.WriteTransport) -> None:
+        """Remember a connection, so that none is left when the receivers close."""
+        self._transports = {each for each in self._transports if not each.is_closing()} | {transport}
+
     async def _hook(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.opened(writer.transport)
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             while head := await reader.readuntil(b"\r\n\r\n"):
                 lines = head.decode("latin-1").split("\r\n")[1:]
@@ -129,6 +137,12 @@ class _Mailroom(SMTP):
     def __init__(self, sinks: Sinks, **options: Any) -> None:
         super().__init__(self, **options)
         self._sinks = sinks
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called when somebody connects."""
+        super().connection_made(transport)
+        if isinstance(transport, asyncio.WriteTransport):
+            self._sinks.opened(transport)
 
     async def handle_DATA(self, server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
         """Called with a whole mail."""

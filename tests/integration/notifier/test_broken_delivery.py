@@ -57,7 +57,8 @@ async def test_a_replica_that_is_killed_leaves_its_deliveries_to_another_under_t
     assert await asyncio.wait_for(killed.wait(), 60) == -signal.SIGKILL
     await house.start()
     told = await delivered(house, 2)
-    assert await house.steps() == ["opened"]
+    # A kill may leave its record to be published again: the same step of the same alert, never another.
+    assert len({(step.alert_id, step.version) for step in await house.said()}) == 1
     assert {delivery["delivery_id"] for delivery in told if delivery["kind"] == "webhook"} == set(keys)
     identities = [mail["Message-ID"] for mail in house.mailbox.messages]
     assert len(set(identities)) == 1
