@@ -132,6 +132,10 @@ class System:
         """Where a part writes its log."""
         return self.instance.logs / f"{part}.log"
 
+    def pid(self, part: str) -> int:
+        """The process of a part that was started."""
+        return self._records[part].pid
+
     def check(self) -> None:
         """Raises LocalFault, with the end of its log, when a part that was started does not run any more."""
         for part, record in self._records.items():

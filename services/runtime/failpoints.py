@@ -56,7 +56,8 @@ def arm(service: str, directory: Path) -> None:
     """From now on write down what is reached and obey `<directory>/<service>.json`, read anew whenever it changes.
 
     The file holds ``{"<place>": {"action": "kill" | "stop" | "stall" | "fail", "on": 1, "seconds": 1.0}}``: what to do
-    when the place is reached for the `on`-th time since the file was written, once. "kill" and "stop" are SIGKILL and
+    when the place is reached for the `on`-th time since the file was written, once; with a `pid` only in that process,
+    because the replicas of a service read one file. "kill" and "stop" are SIGKILL and
     SIGSTOP to ourselves, "stall" blocks the whole process for `seconds`, "fail" raises `InjectedFault`.
     """
     global _reached  # noqa: PLW0603 - one process, one set of places
@@ -85,6 +86,8 @@ class _Orders:
         self._counts[point] = self._counts.get(point, 0) + 1
         order = self._orders.get(point)
         if order is None or self._counts[point] != order.get("on", 1):
+            return
+        if order.get("pid", os.getpid()) != os.getpid():
             return
         action = order["action"]
         os.write(self._log, f"{self._name} {os.getpid()} {point} {action}\n".encode())

@@ -128,10 +128,15 @@ class Ground:
             self._paused.discard(part)
             self.system.resume(part)
 
-    def order(self, service: str, place: str, action: str, *, on: int = 1, seconds: float = 1.0) -> None:
-        """Tell a service what to do at a failpoint, once; replaces earlier orders."""
+    def order(
+        self, service: str, place: str, action: str, *, on: int = 1, seconds: float = 1.0, only: str | None = None
+    ) -> None:
+        """Tell a service, or `only` one replica of it, what to do at a failpoint, once; replaces earlier orders."""
+        what: dict[str, object] = {"action": action, "on": on, "seconds": seconds}
+        if only is not None:
+            what["pid"] = self.system.pid(only)
         draft = self.failpoints / f"{service}.draft"
-        draft.write_text(json.dumps({place: {"action": action, "on": on, "seconds": seconds}}))
+        draft.write_text(json.dumps({place: what}))
         draft.rename(self.failpoints / f"{service}.json")
 
     def withdraw_orders(self) -> None:

@@ -39,7 +39,7 @@ BUGS: dict[str, Planted] = {
             ("accounts",),
             states.draw_without_lock,
             ("crowd",),
-            ("order", "publication", "conservation"),
+            ("order", "publication"),
         ),
         Planted(
             "edit-unlocked",

@@ -64,7 +64,7 @@ def draw_without_lock() -> None:
 
     async def draw(connection: asyncpg.Connection, counts: Mapping[str, int]) -> dict[str, Any]:
         rows = await connection.fetch(
-            "select id, version, state_version from account where id = any($1::uuid[])", counts
+            "select id, version, state_version from account where id = any($1::uuid[])", list(counts)
         )
         await asyncio.sleep(0.05)
         drawn = {}

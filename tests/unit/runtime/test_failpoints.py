@@ -57,6 +57,15 @@ def test_a_new_order_counts_from_the_beginning(armed: Path) -> None:
         reach(PLACE)
 
 
+def test_an_order_for_another_replica_is_not_ours(armed: Path) -> None:
+    order(armed, action="fail", pid=os.getpid() + 1)
+    reach(PLACE)
+
+    order(armed, action="fail", pid=os.getpid())
+    with pytest.raises(InjectedFault):
+        reach(PLACE)
+
+
 def test_disarmed_nothing_is_written(armed: Path) -> None:
     failpoints.disarm()
 
