@@ -7,29 +7,61 @@ the event loop look after the connection every few milliseconds: a large stateme
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
 T = TypeVar("T")
 
 _AT_ONCE = 250
 
 
+class Ahead:
+    """Sends statements of one connection, at most one at a time, and returns without waiting for their end.
+
+    Use it as a context: at its end all have ended. A statement's error comes with the next call, or at the end. The
+    block must not use the same connection otherwise. When it fails, what still runs is cancelled.
+    """
+
+    def __init__(self) -> None:
+        self._running: asyncio.Task[Any] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Begin."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Wait for the last one. After an error in the block its own outcome no longer matters."""
+        if error is None:
+            await self._finish()
+        elif self._running is not None:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+
+    async def send(self, statement: Coroutine[Any, Any, object]) -> None:
+        """Wait until the one before has ended, then let `statement` begin."""
+        try:
+            await self._finish()
+        except BaseException:
+            statement.close()
+            raise
+        self._running = asyncio.create_task(statement)
+        # It begins when the loop runs; until its first wait it is on its way.
+        await asyncio.sleep(0)
+
+    async def _finish(self) -> None:
+        running, self._running = self._running, None
+        if running is not None:
+            await running
+
+
 @asynccontextmanager
 async def meanwhile(statement: Coroutine[Any, Any, object]) -> AsyncIterator[None]:
-    """Run `statement` while the block computes; both have ended when the block is left, and either may raise.
-
-    The block must not use the same connection. When it fails, the statement is cancelled first.
-    """
-    running = asyncio.ensure_future(statement)
-    try:
-        # The statement begins when the loop runs; until its first wait it is on its way.
-        await asyncio.sleep(0)
+    """Run one `statement` while the block computes: `Ahead` for a single one."""
+    async with Ahead() as ahead:
+        await ahead.send(statement)
         yield
-    except BaseException:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-        raise
-    await running
 
 
 async def in_turns(items: Sequence[T], at_once: int = _AT_ONCE) -> AsyncIterator[Sequence[T]]:

@@ -20,8 +20,8 @@ from services.metrics.domain.state import AccountState, opened_tickets, resoluti
 from services.metrics.domain.touches import latest
 from services.metrics.domain.windows import LENGTHS, Bucket, edges, summed
 from services.metrics.handlers.tables import Tables
-from services.runtime.ahead import Ahead
 from services.runtime.outbox import OutboxMessage, append
+from services.runtime.overlap import Ahead
 
 _EPOCH_SHIFT = 40
 _LONG_SLEEP = 30
