@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import orjson
 import psycopg2
@@ -73,7 +74,8 @@ def quixstreams(*, bootstrap: str, topic: str, records: int, database: str) -> l
     with tempfile.TemporaryDirectory() as directory:
         application = Application(
             broker_address=bootstrap,
-            consumer_group=f"{topic}-quixstreams",
+            # A group of its own for every round: one that has read the topic before would get nothing.
+            consumer_group=f"{topic}-quixstreams-{uuid4()}",
             auto_offset_reset="earliest",
             commit_every=_CHECKPOINT,
             state_dir=directory,
