@@ -111,8 +111,9 @@ def router(desk: Desk) -> APIRouter:  # noqa: C901 - one closure for each endpoi
             if body.name is not None:
                 await edit.tables.save_contact(found, None, body.name, edit.now)
             after = await _servings(edit, before, body)
-            if after != before:
-                await edit.tables.set_servings(found, after)
+            corrected = _corrected(body, after)
+            if after != before or corrected is not None:
+                await edit.tables.set_servings(found, after, corrected=corrected)
                 edit.keys.update(await edit.tables.keys_of_contact(found))
             edit.accounts.update(serving.account_id for serving in (*before, *after))
             await edit.note(
@@ -150,6 +151,12 @@ async def _servings(edit: Edit, before: list[Serving], body: ContactPatch) -> li
     raise wrong(
         "change", "does not say what happened", "send move with since (from then on), or correction (it always was so)"
     )
+
+
+def _corrected(body: ContactPatch, after: list[Serving]) -> str | None:
+    """The account of which was said that it always was the contact's."""
+    corrects = body.account is not None and body.change == "correction" and not body.also
+    return after[0].account_id if corrects else None
 
 
 def _dates(before: list[Serving], body: ContactPatch) -> list[Serving]:

@@ -235,8 +235,8 @@ class Edits(People, Merges, Protocol):
         """Return where a contact is and was."""
         ...
 
-    async def set_servings(self, contact_id: str, servings: Sequence[Serving]) -> None:
-        """Replace where a contact is and was."""
+    async def set_servings(self, contact_id: str, servings: Sequence[Serving], *, corrected: str | None = None) -> None:
+        """Replace where a contact is and was; `corrected`: the account that it always was at, whatever merges say."""
         ...
 
 

@@ -265,8 +265,11 @@ class EditTables(PeopleTables, MergeTables):
         )
         return [Serving(row["account_id"], row["since"], row["until"], row["is_primary"]) for row in rows]
 
-    async def set_servings(self, contact_id: str, servings: Sequence[Serving]) -> None:
-        """Replace where a contact is and was; what a merge brought and is still there goes back with it one day."""
+    async def set_servings(self, contact_id: str, servings: Sequence[Serving], *, corrected: str | None = None) -> None:
+        """Replace where a contact is and was; what a merge brought and is still there goes back with it one day.
+
+        Not so at `corrected`: somebody said of that account that it always was the contact's.
+        """
         gone = await self._connection.fetch(
             "delete from contact_account where contact_id = $1 returning account_id, since, until, origin_id",
             contact_id,
@@ -278,7 +281,11 @@ class EditTables(PeopleTables, MergeTables):
         ]
         rows = []
         for one in servings:
-            of_origin = [(old, of) for old, of in origins if old.account_id == one.account_id and lies_within(one, old)]
+            of_origin = [
+                (old, of)
+                for old, of in origins
+                if old.account_id == one.account_id != corrected and lies_within(one, old)
+            ]
             if of_origin:
                 origins.remove(of_origin[0])
             rows.append(

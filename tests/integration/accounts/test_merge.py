@@ -199,6 +199,19 @@ async def test_what_a_person_decided_follows_the_account_both_ways(
     assert set(await office.standing()) == both
 
 
+async def test_a_contact_corrected_to_the_account_that_stayed_stays_with_it(
+    company: Company, office: Office, world: dict[str, str]
+) -> None:
+    await office.receive(mail("<1>", "otto@old.example", "anna@brightwell.example", when=at(days=-9)))
+    await _merge(company, "key:old", "key:acme")
+    said = {"account": "key:old", "change": "correction"}
+    answer = await company.admin.patch(f"/v1/contacts/{world['otto']}", json=said)
+    assert answer.status_code == 200, answer.text
+    await _unmerge(company, "key:old")
+    await office.run_jobs()
+    assert {account for account, _ in await office.standing()} == {world["acme"]}
+
+
 async def test_merges_of_merges_are_followed_and_each_can_be_undone_by_itself(
     company: Company, office: Office, world: dict[str, str]
 ) -> None:
