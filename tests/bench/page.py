@@ -48,7 +48,8 @@ def _figures(run: Mapping[str, Any]) -> Iterator[str]:
         yield ""
         yield from (f"- `{one['figure']}`: {one['note']}." for one in notes)
     for name, failure in run["wrong"].items():
-        yield f"- **Wrong:** `{name}`: {failure}"
+        # Where its log lies is for who ran it; the page is for everybody.
+        yield f"- **Wrong:** `{name}`: {failure.partition(' Its log')[0]}"
 
 
 def _growth(run: Mapping[str, Any]) -> Iterator[str]:
