@@ -20,6 +20,7 @@ from services.accounts.app import build
 from services.accounts.settings import AccountsSettings
 from services.runtime.auth import Issuer
 from services.runtime.service import Service
+from tests import flowing
 from tests.unit.accounts.events import record
 
 GENEROUS = 60
@@ -80,20 +81,11 @@ class Running:
 
     async def flow(self) -> dict[str, Any]:
         """What /flow says now; nothing while something is away."""
-        base = f"http://127.0.0.1:{self.services[-1].operations_port}"
-        async with httpx.AsyncClient(base_url=base, timeout=GENEROUS) as client:
-            try:
-                answer = await client.get("/flow")
-            except httpx.ConnectError:  # it has only just been started
-                return {}
-        return dict(answer.json()) if answer.status_code == httpx.codes.OK else {}
+        return await flowing.flow_of(self.services[-1].operations_port, GENEROUS)
 
     async def drained(self) -> dict[str, Any]:
         """Wait until everything has flowed."""
-        async with asyncio.timeout(GENEROUS):
-            while not (flow := await self.flow()).get("drained"):
-                await asyncio.sleep(0.05)
-        return flow
+        return await flowing.drained(lambda: self.services[-1].operations_port, GENEROUS)
 
     async def ask(self, method: str, path: str, body: Any = None, replica: int = 0) -> httpx.Response:
         """Ask the API of a replica as an admin; an edit that had to wait too long is made again."""

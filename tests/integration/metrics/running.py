@@ -21,6 +21,7 @@ from services.metrics.settings import MetricsSettings
 from services.runtime.auth import Issuer
 from services.runtime.clock import write_moment
 from services.runtime.service import Service
+from tests import flowing
 
 GENEROUS = 60
 """Seconds within which anything that is waited for has long happened."""
@@ -85,20 +86,11 @@ class Running:
 
     async def flow(self) -> dict[str, Any]:
         """What /flow says now; nothing while something is away."""
-        base = f"http://127.0.0.1:{self.service.operations_port}"
-        async with httpx.AsyncClient(base_url=base, timeout=GENEROUS) as client:
-            try:
-                answer = await client.get("/flow")
-            except httpx.ConnectError:  # it has only just been started
-                return {}
-        return dict(answer.json()) if answer.status_code == httpx.codes.OK else {}
+        return await flowing.flow_of(self.service.operations_port, GENEROUS)
 
     async def drained(self) -> dict[str, Any]:
         """Wait until everything has flowed."""
-        async with asyncio.timeout(GENEROUS):
-            while not (flow := await self.flow()).get("drained"):
-                await asyncio.sleep(0.05)
-        return flow
+        return await flowing.drained(lambda: self.service.operations_port, GENEROUS)
 
     async def ask(
         self, method: str, path: str, subject: str = "anna", roles: tuple[str, ...] = (), **more: Any
