@@ -21,7 +21,8 @@ from samples.company import csv_bytes
 from samples.script import Step, Story
 from samples.sources import HISTORY, fresh_secrets
 from samples.webhooks import TOKEN, Delivery
-from services.ingest.verify import SchemeName, sign
+from services.ingest.domain.schemes import SchemeName
+from services.ingest.verify import sign
 
 FLOW_ORDER = ("ingest", "accounts", "metrics", "notifier")
 LINES_A_REQUEST = 500

@@ -9,7 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from services.ingest.domain.mapping import MapMail, MapWebhook, ReadCloudEvent
+from services.ingest.domain.mapping import MapMail, ReadCloudEvent
+from services.ingest.domain.provider import BoundProvider
+from services.ingest.domain.source import Source
 from services.ingest.doors.events import Events
 from services.ingest.doors.hot import HotDoors
 from services.ingest.doors.imports import Imports
@@ -17,7 +19,6 @@ from services.ingest.doors.mail import MailDoor
 from services.ingest.doors.replay import Replay
 from services.ingest.doors.webhooks import Webhooks
 from services.ingest.reception import Reception
-from services.ingest.settings import Source
 from services.runtime import problems
 from services.runtime.auth import TokenVerifier
 from services.runtime.limits import Limits
@@ -27,7 +28,7 @@ from services.runtime.limits import Limits
 class Mappings:
     """How the doors read what comes in."""
 
-    webhooks: Mapping[str, MapWebhook]
+    webhooks: Mapping[str, BoundProvider]
     mails: Mapping[str, MapMail]
     cloudevent: ReadCloudEvent
 

@@ -2,13 +2,14 @@
 
 from contracts.topics import INBOUND, INTERACTIONS
 from services.ingest.api import Mappings, build_api
+from services.ingest.configuration import read_sources
 from services.ingest.domain.identities import Directory
 from services.ingest.inbound import InboundHandler
 from services.ingest.mailbox import MailboxPoller
 from services.ingest.publisher import Publisher
 from services.ingest.reception import Reception
 from services.ingest.reporting import SourceReport
-from services.ingest.settings import IngestSettings, read_sources
+from services.ingest.settings import IngestSettings
 from services.ingest.sources.cloudevents import read_cloudevent
 from services.ingest.sources.registry import mail_mappings, webhook_mappings
 from services.ingest.statistics import Statistics
@@ -36,7 +37,8 @@ async def build(settings: IngestSettings) -> Service:
     presence = BrokerPresence(settings, INTERACTIONS)
     statistics = Statistics(sources)
     reception = Reception(publisher, statistics, telemetry, clock, Directory(file.own_domains, file.default_region))
-    mappings = Mappings(webhook_mappings(sources), mail_mappings(sources), read_cloudevent)
+    chosen = {name: (source.configuration.provider, source.configuration.options) for name, source in sources.items()}
+    mappings = Mappings(webhook_mappings(chosen), mail_mappings(chosen), read_cloudevent)
     mailboxes = MailboxPoller(reception, sources, mappings.mails, pool)
     report = SourceReport(pool, statistics, sources, clock)
     consumers = [

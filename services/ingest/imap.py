@@ -11,7 +11,7 @@ from typing import Self
 from imap_tools import AND, BaseMailBox, MailBox, MailBoxUnencrypted, MailMessage
 from imap_tools.errors import ImapToolsError
 
-from services.ingest.settings import Source
+from services.ingest.domain.options import ImapOptions
 from services.ingest.store import Cursor
 
 LARGEST_MAIL = 10 * 1024 * 1024
@@ -50,17 +50,18 @@ class Fetched:
 class ImapSession:
     """One connection, kept from pass to pass; by one thread at a time. Providers count logins."""
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
+    def __init__(self, options: ImapOptions, password: str) -> None:
+        self._options = options
+        self._password = password
         self._box: BaseMailBox | None = None
 
     def open(self) -> Self:
         """Connect and log in, unless the connection still stands; raises one of `IMAP_FAULTS`."""
         if self._stands():
             return self
-        configuration = self._source.configuration
-        host, port = str(configuration.host), configuration.port
-        if configuration.tls:
+        options = self._options
+        host, port = options.host, options.port
+        if options.tls:
             box: BaseMailBox = MailBox(
                 host, port or 993, timeout=_TIMEOUT_SECONDS, ssl_context=ssl.create_default_context()
             )
@@ -69,7 +70,7 @@ class ImapSession:
         box.email_message_class = _RawMessage
         self._box = box
         try:
-            box.login(configuration.username or "", self._source.password or "", initial_folder=None)
+            box.login(options.username, self._password, initial_folder=None)
         except BaseException:
             self.close()
             raise

@@ -17,8 +17,8 @@ from contracts.standins import model_of
 from contracts.topics import INTERACTIONS
 from services.ingest import strict_json
 from services.ingest.domain.mapping import Invalid, ReadCloudEvent
+from services.ingest.domain.source import Source
 from services.ingest.reception import Reception
-from services.ingest.settings import Source
 from services.runtime import outbox
 from services.runtime.consumer import Received, Record
 from services.runtime.outbox import OutboxMessage

@@ -11,11 +11,12 @@ from pydantic import ValidationError
 
 from services.ingest import store
 from services.ingest.domain.mapping import MapMail, Unmapped
+from services.ingest.domain.options import ImapOptions
+from services.ingest.domain.source import Source
 from services.ingest.failpoints import IngestFailpoint
 from services.ingest.imap import IMAP_FAULTS, Fetched, FetchedMail, ImapSession
 from services.ingest.publisher import TooLarge, Unavailable
 from services.ingest.reception import Reception
-from services.ingest.settings import Source
 from services.runtime.failpoints import reach
 from services.runtime.postgres import acquire
 
@@ -38,7 +39,11 @@ class MailboxPoller:
     ) -> None:
         self._reception = reception
         self._mappings = mappings
-        self._sources = [source for source in sources.values() if source.configuration.provider == "imap"]
+        self._mailboxes = [
+            (source, options)
+            for source in sources.values()
+            if isinstance(options := source.configuration.options, ImapOptions)
+        ]
         self._pool = pool
         self._tasks: list[asyncio.Task[None]] = []
         self._stop_asked = asyncio.Event()
@@ -46,7 +51,8 @@ class MailboxPoller:
     async def start(self) -> None:
         """Begin to poll."""
         self._tasks = [
-            asyncio.create_task(self._poll(source), name=f"mailbox {source.name}") for source in self._sources
+            asyncio.create_task(self._poll(source, options), name=f"mailbox {source.name}")
+            for source, options in self._mailboxes
         ]
 
     async def stop(self) -> None:
@@ -60,13 +66,13 @@ class MailboxPoller:
             task.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
 
-    async def _poll(self, source: Source) -> None:
-        session = ImapSession(source)
+    async def _poll(self, source: Source, options: ImapOptions) -> None:
+        session = ImapSession(options, source.password or "")
         try:
             while not self._stop_asked.is_set():
                 began, clock_then = time.monotonic(), self._reception.clock.now()
-                good = await self._pass(source, session)
-                pause = source.configuration.poll_seconds
+                good = await self._pass(source, options, session)
+                pause = options.poll_seconds
                 await self._rest(pause if good else max(pause, _RETRY_SECONDS), began, clock_then)
         finally:
             await asyncio.to_thread(session.close)
@@ -81,10 +87,10 @@ class MailboxPoller:
         ):
             await asyncio.sleep(min(_LOOK_SECONDS, pause))
 
-    async def _pass(self, source: Source, session: ImapSession) -> bool:
+    async def _pass(self, source: Source, options: ImapOptions, session: ImapSession) -> bool:
         """Make one pass; whatever goes wrong is this mailbox's alone, and is said by its status."""
         try:
-            await self._look(source, session)
+            await self._look(source, options, session)
         except (*IMAP_FAULTS, *_DATABASE_FAULTS, Unavailable) as error:
             fault: Exception = error
             _log.warning("a mailbox could not be read", source=source.name, error=type(error).__name__)
@@ -97,27 +103,27 @@ class MailboxPoller:
         await self._note(source, f"broken: {type(fault).__name__}")
         return False
 
-    async def _look(self, source: Source, session: ImapSession) -> None:
+    async def _look(self, source: Source, options: ImapOptions, session: ImapSession) -> None:
         """Read what is new in every folder; the horizon moves to the clock before we began."""
         horizon = self._reception.clock.now()
         await asyncio.to_thread(session.open)
-        for folder in source.configuration.folder:
-            if not await self._read(source, session, folder):
+        for folder in options.folder:
+            if not await self._read(source, options, session, folder):
                 return
         async with acquire(self._pool) as connection:
             await store.save_pass(connection, source.name, horizon, "ok")
 
-    async def _read(self, source: Source, session: ImapSession, folder: str) -> bool:
+    async def _read(self, source: Source, options: ImapOptions, session: ImapSession, folder: str) -> bool:
         """Read what is new in a folder; return False when it had to stop before the end."""
         async with acquire(self._pool) as connection:
             cursor = await store.load_cursor(connection, source.name, folder)
-        chunks = session.new_mails(folder, cursor, source.configuration.since)
+        chunks = session.new_mails(folder, cursor, options.since)
         while (fetched := await asyncio.to_thread(_next, chunks)) is not None:
             for mail in fetched.mails:
                 if self._stop_asked.is_set():
                     return False
                 try:
-                    await self._take(source, mail)
+                    await self._take(source, options, mail)
                 except TooLarge:
                     # It stays where it is, in the mailbox; the log says which it was.
                     self._reception.refused(source.name, "too_large")
@@ -128,7 +134,7 @@ class MailboxPoller:
             reach(IngestFailpoint.CURSOR_SAVED)
         return True
 
-    async def _take(self, source: Source, mail: FetchedMail) -> None:
+    async def _take(self, source: Source, options: ImapOptions, mail: FetchedMail) -> None:
         origin = self._reception.origin(source)
         at = origin.received_at
         with self._reception.telemetry.span("ingest mailbox", source=source.name) as trace:
@@ -140,7 +146,7 @@ class MailboxPoller:
                     self._reception.ignored(source.name, at)
             except (Unmapped, ValidationError) as unmapped:
                 why = unmapped.reason if isinstance(unmapped, Unmapped) else "not_valid"
-                if not source.configuration.content:
+                if not options.content:
                     # It stays in the mailbox: what must not be kept must not lie on a topic as raw bytes either.
                     self._reception.refused(source.name, why)
                     return

@@ -12,8 +12,8 @@ from contracts.events import UNMAPPED_TYPE, Event
 from contracts.ids import derive_id, digest, event_id
 from services.ingest.domain.identities import Directory
 from services.ingest.domain.mapping import Origin
+from services.ingest.domain.source import Source
 from services.ingest.publisher import Outgoing, Publisher, TooLarge, Unavailable
-from services.ingest.settings import Source
 from services.ingest.statistics import Statistics
 from services.runtime.clock import Clock
 from services.runtime.telemetry import Telemetry

@@ -12,7 +12,8 @@ import structlog
 
 from contracts.envelope import format_instant
 from services.ingest import store
-from services.ingest.settings import Source
+from services.ingest.domain.options import ImapOptions
+from services.ingest.domain.source import Source
 from services.ingest.statistics import Statistics
 from services.runtime.clock import Clock, RealClock
 from services.runtime.flow import Part
@@ -71,23 +72,20 @@ class SourceReport:
         details: dict[str, Any] = {}
         drained = True
         for name, source in self.sources.items():
-            polled = source.configuration.provider == "imap"
+            polled = isinstance(source.configuration.options, ImapOptions)
             seen = passes.get(name, store.Pass(None, "waiting: no pass yet"))
             described = _described(source, sums.get(name), seen if polled else None)
             details[name] = described
-            drained = drained and not (polled and self._is_behind(source, seen, now))
+            drained = drained and not self._is_behind(source, seen, now)
         return Part(drained, details=details)
 
     def _is_behind(self, source: Source, seen: store.Pass, now: datetime) -> bool:
         """A mailbox that cannot be read is not behind: it is broken, and its horizon says since when."""
-        if seen.status.startswith("broken"):
+        options = source.configuration.options
+        if not isinstance(options, ImapOptions) or seen.status.startswith("broken"):
             return False
         # A simulated clock stands still between steps, a real one never does.
-        slack = (
-            timedelta(seconds=2 * source.configuration.poll_seconds)
-            if isinstance(self.clock, RealClock)
-            else timedelta()
-        )
+        slack = timedelta(seconds=2 * options.poll_seconds) if isinstance(self.clock, RealClock) else timedelta()
         return seen.horizon is None or seen.horizon < now - slack
 
     async def _run(self) -> None:

@@ -21,7 +21,8 @@ from aiokafka.errors import KafkaError
 
 from samples.player import FLOW_ORDER, PlayFault
 from samples.player import Stage as PlayedStage
-from services.ingest.verify import SchemeName, sign
+from services.ingest.domain.schemes import SchemeName
+from services.ingest.verify import sign
 from tests.faults.company import csv_of
 from tests.faults.history import Action, Delivery, Edit, History, Placed, Publication, Step, Told
 

@@ -82,10 +82,8 @@ class Mapped:
     ignored: str | None = None
 
 
-MapWebhook = Callable[[Any, bytes, Mapping[str, str], Origin], Mapped]
-"""(parsed body, body, lower-case headers, origin) → events. Raises `Unmapped`, or pydantic's ValidationError."""
 MapMail = Callable[[bytes, Origin], Mapped]
-"""(raw mail, origin) → events. Raises the same."""
+"""(raw mail, origin) → events. Raises `Unmapped`, or pydantic's ValidationError."""
 ReadCloudEvent = Callable[[Any, Origin, frozenset[str]], Event]
 """(parsed structured CloudEvent, origin, systems that its extension `system` may name) → event. Raises `Invalid`."""
 

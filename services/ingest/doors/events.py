@@ -5,12 +5,13 @@ from typing import Any
 
 from contracts.events import Event
 from services.ingest.domain.mapping import Invalid, ReadCloudEvent
-from services.ingest.doors.hot import Answer
+from services.ingest.domain.schemes import SchemeName
+from services.ingest.domain.source import Source
+from services.ingest.doors.hot import Answer, Knock
 from services.ingest.doors.requests import check_media, parse, refusal, unsigned
 from services.ingest.publisher import TooLarge, Unavailable
 from services.ingest.reception import Reception
-from services.ingest.settings import Source
-from services.ingest.verify import SchemeName, Unverified, verify
+from services.ingest.verify import Unverified, verify
 from services.runtime.problems import FieldError, Problem, invalid
 
 STRUCTURED = "application/cloudevents+json"
@@ -30,10 +31,11 @@ class Events:
             name: source for name, source in sources.items() if source.configuration.provider == "cloudevents"
         }
 
-    async def take(self, rest: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    async def take(self, rest: str, knock: Knock) -> Answer:
         """Take one event or a batch."""
         if rest:
             raise Problem(404, "Not Found", "Events go to /v1/events.", "not-found")
+        headers, body = knock.headers, knock.body
         media = check_media(headers, _MEDIA)
         source = self._authenticate(headers, body)
         with self._reception.telemetry.span(

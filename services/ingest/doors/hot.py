@@ -6,7 +6,7 @@ What is behind them sees lower-case headers and the whole body, and returns an a
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import structlog
@@ -26,8 +26,26 @@ class Answer:
     status: int = 200
 
 
-Take = Callable[[str, Mapping[str, str], bytes], Awaitable[Answer]]
-"""(what follows the route's prefix, lower-case headers, body) → answer. Raises `Problem`."""
+class RawAnswer(NamedTuple):
+    """What a provider's handshake wants to hear, in whatever form."""
+
+    body: bytes
+    status: int
+    media: str
+    headers: Mapping[str, str]
+
+
+class Knock(NamedTuple):
+    """One request at a hot door."""
+
+    headers: Mapping[str, str]
+    """By lower-case names."""
+    body: bytes
+    query: bytes = b""
+
+
+Take = Callable[[str, Knock], Awaitable[Answer | RawAnswer]]
+"""(what follows the route's prefix, request) → answer. Raises `Problem`."""
 
 
 class HotDoors:
@@ -51,8 +69,12 @@ class HotDoors:
 async def _serve(take: Take, rest: str, scope: Scope, receive: Receive, send: Send) -> None:
     try:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        answer = await take(rest, headers, await _body(receive))
-        await _respond(send, answer.status, orjson.dumps(answer.content), b"application/json")
+        answer = await take(rest, Knock(headers, await _body(receive), scope["query_string"]))
+        if isinstance(answer, RawAnswer):
+            more = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers.items()]
+            await _respond(send, answer.status, answer.body, answer.media.encode("latin-1"), more)
+        else:
+            await _respond(send, answer.status, orjson.dumps(answer.content), b"application/json")
     except Problem as problem:
         await _refuse(send, problem)
     except HTTPException as refused:

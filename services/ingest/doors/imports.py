@@ -11,11 +11,11 @@ from contracts.events import Event
 from contracts.values import Authority
 from services.ingest import strict_json
 from services.ingest.domain.mapping import Invalid, ReadCloudEvent, WrongField
+from services.ingest.domain.source import Source
 from services.ingest.doors.bearer import operator
 from services.ingest.doors.requests import answer, check_media, read_body, refusal, unknown_source
 from services.ingest.publisher import TooLarge, Unavailable
 from services.ingest.reception import Reception
-from services.ingest.settings import Source
 from services.runtime.auth import TokenVerifier
 from services.runtime.problems import Problem
 

@@ -8,11 +8,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.ingest.domain.mapping import MapMail, Unmapped
+from services.ingest.domain.schemes import SchemeName
+from services.ingest.domain.source import Source
 from services.ingest.doors.requests import answer, check_media, read_body, refusal, unknown_source, unsigned
 from services.ingest.publisher import TooLarge, Unavailable
 from services.ingest.reception import Reception
-from services.ingest.settings import Source
-from services.ingest.verify import SchemeName, Unverified, verify
+from services.ingest.verify import Unverified, verify
 from services.runtime.problems import Problem
 
 _MEDIA = frozenset({"message/rfc822"})
@@ -54,7 +55,7 @@ class MailDoor:
             mapped = await asyncio.to_thread(self._mappings[source.name], body, origin)
         except (Unmapped, ValidationError) as unmapped:
             why = unmapped.reason if isinstance(unmapped, Unmapped) else "not_valid"
-            if not source.configuration.content:
+            if source.mail is not None and not source.mail.content:
                 # What must not be kept must not lie on a topic as raw bytes either.
                 self._reception.refused(source.name, why)
                 detail = f"The mail says nothing that can be kept without its content ({why}); look at its headers."

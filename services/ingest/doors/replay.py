@@ -11,12 +11,14 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.ingest.domain.mapping import MapMail, Mapped, MapWebhook, Unmapped
+from services.ingest.domain.mapping import MapMail, Mapped, Unmapped
+from services.ingest.domain.provider import JSON, BoundProvider, Delivery
+from services.ingest.domain.source import Source
+from services.ingest.doors import bodies
 from services.ingest.doors.bearer import operator
-from services.ingest.doors.requests import answer, parse, read_body, refusal, unknown_source
+from services.ingest.doors.requests import answer, bad_form, parse, read_body, refusal, unknown_source
 from services.ingest.publisher import TooLarge, Unavailable
 from services.ingest.reception import Reception
-from services.ingest.settings import Source
 from services.runtime.auth import TokenVerifier
 from services.runtime.problems import Problem
 
@@ -28,7 +30,7 @@ class Replay:
         self,
         reception: Reception,
         sources: Mapping[str, Source],
-        webhooks: Mapping[str, MapWebhook],
+        webhooks: Mapping[str, BoundProvider],
         mails: Mapping[str, MapMail],
         verifier: TokenVerifier | None,
     ) -> None:
@@ -61,7 +63,15 @@ class Replay:
         try:
             if source.name in self._mails:
                 return await asyncio.to_thread(self._mails[source.name], body, origin)
-            return self._webhooks[source.name](parse(body), body, headers, origin)
+            webhook = self._webhooks[source.name]
+            # A form comes with the Content-Type that it was kept with; everything else is JSON.
+            media = headers.get("content-type", "").partition(";")[0].strip().lower()
+            if media not in webhook.provider.media - JSON:
+                return webhook.read(Delivery(parse(body), body, headers), origin)
+            read = bodies.read(media, headers["content-type"], body)
+            return webhook.read(Delivery(read.payload, body, headers, files=read.files), origin)
+        except bodies.UnreadableForm:
+            raise bad_form() from None
         except (Unmapped, ValidationError) as unmapped:
             why = unmapped.reason if isinstance(unmapped, Unmapped) else "not_valid"
             detail = f"The mapping does not understand it ({why}); it stays the dead letter that it is."

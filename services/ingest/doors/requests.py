@@ -79,6 +79,12 @@ def bad_json(bad: strict_json.BadJson) -> Problem:
     )
 
 
+def bad_form() -> Problem:
+    """Return the answer to a form that cannot be read."""
+    errors = [FieldError("body", "is not the form that Content-Type says", "send it as the provider does, unchanged")]
+    return Problem(400, "Not a form", "The body is not the form that Content-Type says.", "bad-form", errors)
+
+
 def answer(content: Mapping[str, Any], status: int = 200) -> Response:
     """Return a JSON response."""
     return Response(orjson.dumps(content), status_code=status, media_type="application/json")

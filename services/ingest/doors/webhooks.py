@@ -3,13 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
 from pydantic import ValidationError
 
 from services.ingest import strict_json
-from services.ingest.domain.mapping import MapWebhook, Unmapped
-from services.ingest.doors.hot import Answer
+from services.ingest.domain.mapping import Unmapped
+from services.ingest.domain.provider import BoundProvider, Delivery, Provider, Reply
+from services.ingest.domain.schemes import SchemeName
+from services.ingest.domain.source import Source
+from services.ingest.doors import bodies
+from services.ingest.doors.hot import Answer, Knock, RawAnswer
 from services.ingest.doors.requests import (
+    bad_form,
     bad_json,
     check_media,
     refusal,
@@ -18,66 +22,77 @@ from services.ingest.doors.requests import (
 )
 from services.ingest.publisher import TooLarge, Unavailable
 from services.ingest.reception import Reception
-from services.ingest.settings import Source
 from services.ingest.verify import Unverified, verify, verify_token
-
-# Headers that carry meaning and no secret; a replay of what was kept raw needs them.
-_KEPT = ("x-shopify-topic", "x-shopify-shop-domain", "x-shopify-triggered-at")
 
 
 class Webhooks:
     """The door. `mappings`: by the names of the sources that it serves."""
 
-    def __init__(self, reception: Reception, sources: Mapping[str, Source], mappings: Mapping[str, MapWebhook]) -> None:
+    def __init__(
+        self, reception: Reception, sources: Mapping[str, Source], mappings: Mapping[str, BoundProvider]
+    ) -> None:
         self._reception = reception
         self._sources = {name: sources[name] for name in mappings}
         self._mappings = mappings
 
-    async def take(self, name: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    async def take(self, name: str, knock: Knock) -> Answer | RawAnswer:
         """Take one delivery to the source called `name`."""
         source = self._sources.get(name)
         if source is None:
             raise unknown_source()
-        check_media(headers)
-        payload = self._authenticate(source, headers, body)
+        provider = self._mappings[name].provider
+        media = check_media(knock.headers, provider.media)
+        delivery, reply = self._authenticate(source, provider, media, knock)
+        if reply is not None:
+            return RawAnswer(reply.body, reply.status, reply.media, reply.headers)
         with self._reception.telemetry.span("ingest webhook", source=source.name) as trace:
-            return await self._take(source, payload, body, headers, trace.traceparent)
+            return await self._take(source, provider, delivery, trace.traceparent)
 
-    def _authenticate(self, source: Source, headers: Mapping[str, str], body: bytes) -> Any:
-        """Return the parsed body of an authentic delivery.
+    def _authenticate(
+        self, source: Source, provider: Provider[Any], media: str, knock: Knock
+    ) -> tuple[Delivery, Reply | None]:
+        """Return an authentic delivery, parsed, and the answer to its handshake when it is one.
 
-        Where a token rides in the body, a body that cannot be read has none.
+        Where the proof rides in the body, a body that cannot be read has none.
         """
-        scheme = source.configuration.scheme
+        headers, body = knock.headers, knock.body
+        in_body = provider.scheme is SchemeName.AIRCALL
         try:
-            if scheme is not None:
-                verify(scheme, source.keys, headers, body)
-            # Providers' texts may hold what cannot be stored; the mapping mends or refuses it.
-            payload = strict_json.loads(body, storable=False)
-            if scheme is None:
-                verify_token(source.keys, payload.get("token") if isinstance(payload, dict) else None)
+            if provider.challenge is not None:
+                unproven = Delivery(None, body, headers, bodies.query(knock.query))
+                if (reply := provider.challenge(unproven, source.keys)) is not None:
+                    return unproven, reply
+            if not in_body:
+                verify(provider.scheme, source.keys, headers, body)
+            read = bodies.read(media, headers.get("content-type", ""), body)
+            if in_body:
+                verify_token(source.keys, read.payload.get("token") if isinstance(read.payload, dict) else None)
         except Unverified as unverified:
             self._reception.refused(source.name, unverified.reason, outcome="unsigned")
             raise unsigned() from None
-        except strict_json.BadJson as bad:
-            self._reception.refused(source.name, "bad_json", outcome="unsigned" if scheme is None else "refused")
-            raise (unsigned() if scheme is None else bad_json(bad)) from None
-        return payload
+        except (strict_json.BadJson, bodies.UnreadableForm) as bad:
+            reason = "bad_json" if isinstance(bad, strict_json.BadJson) else "bad_form"
+            self._reception.refused(source.name, reason, outcome="unsigned" if in_body else "refused")
+            if in_body:
+                raise unsigned() from None
+            raise (bad_json(bad) if isinstance(bad, strict_json.BadJson) else bad_form()) from None
+        query = bodies.query(knock.query) if knock.query else {}
+        delivery = Delivery(read.payload, body, headers, query, read.files)
+        return delivery, None if provider.handshake is None else provider.handshake(delivery)
 
     async def _take(
-        self, source: Source, payload: Any, body: bytes, headers: Mapping[str, str], traceparent: str | None
+        self, source: Source, provider: Provider[Any], delivery: Delivery, traceparent: str | None
     ) -> Answer:
         origin = self._reception.origin(source)
         at = origin.received_at
         try:
             try:
-                mapped = self._mappings[source.name](payload, body, headers, origin)
+                mapped = self._mappings[source.name].read(delivery, origin)
             except (Unmapped, ValidationError) as unmapped:
                 why = unmapped.reason if isinstance(unmapped, Unmapped) else "not_valid"
-                kept = [(name, headers[name]) for name in _KEPT if name in headers]
-                await self._reception.keep_raw(
-                    source.name, _without_token(source, payload, body), why, at=at, traceparent=traceparent, kept=kept
-                )
+                kept = [(name, delivery.headers[name]) for name in provider.kept if name in delivery.headers]
+                body = delivery.body if provider.without_secrets is None else provider.without_secrets(delivery)
+                await self._reception.keep_raw(source.name, body, why, at=at, traceparent=traceparent, kept=kept)
                 return Answer({"accepted": 0, "unmapped": why})
             if mapped.ignored is not None:
                 self._reception.ignored(source.name, at)
@@ -87,10 +102,3 @@ class Webhooks:
             self._reception.undelivered(source.name, error)
             raise refusal(error) from None
         return Answer({"accepted": len(mapped.events)})
-
-
-def _without_token(source: Source, payload: Any, body: bytes) -> bytes:
-    """A token in the body is a secret: it must not lie on topics and in dead letters."""
-    if source.configuration.scheme is not None or not isinstance(payload, dict):
-        return body
-    return orjson.dumps({name: value for name, value in payload.items() if name != "token"})

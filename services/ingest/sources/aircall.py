@@ -1,4 +1,4 @@
-"""Aircall: calls. The webhook's token rides in the body (`verify.verify_token`), there is no signature.
+"""Aircall: calls. The webhook's token rides in the body, there is no signature.
 
 A transfer keeps the call's id, so a call has one leg here. Which report of it counts: one sent when the call's data is
 complete above the provisional one at hang-up, then the later one.
@@ -7,6 +7,8 @@ complete above the provisional one at hang-up, then the later one.
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
+
+import orjson
 
 from contracts.events import CallLegEnded
 from contracts.ids import digest
@@ -24,6 +26,8 @@ from services.ingest.domain.mapping import (
     optional_text,
     storable_text,
 )
+from services.ingest.domain.provider import Delivery, NoOptions, Provider
+from services.ingest.domain.schemes import SchemeName
 
 _PROVISIONAL = "call.hungup"
 _UNDER_WAY = frozenset(
@@ -34,8 +38,9 @@ _LONGEST_CALL = 7 * 24 * 3600
 _DIRECTIONS = {"inbound": "in", "outbound": "out"}
 
 
-def map_webhook(payload: Any, body: bytes, headers: Mapping[str, str], origin: Origin) -> Mapped:  # noqa: ARG001 - one signature for all
+def read(delivery: Delivery, origin: Origin, _options: NoOptions) -> Mapped:
     """Map a webhook whose token was verified. Raises `Unmapped` for what it does not understand."""
+    payload, body = delivery.payload, delivery.body
     if not isinstance(payload, dict):
         raise Unmapped("not_an_object")
     event = payload.get("event")
@@ -138,3 +143,15 @@ def _comments(call: Mapping[str, Any]) -> str | None:
         return None
     texts = (optional_text(comment, "content") for comment in comments if isinstance(comment, dict))
     return storable_text("\n\n".join(text for text in texts if text))
+
+
+def _without_token(delivery: Delivery) -> bytes:
+    """The token is a secret: it must not lie on topics and in dead letters."""
+    if not isinstance(delivery.payload, dict):
+        return delivery.body
+    return orjson.dumps({name: value for name, value in delivery.payload.items() if name != "token"})
+
+
+PROVIDER = Provider(
+    name="aircall", scheme=SchemeName.AIRCALL, read=read, options=NoOptions, without_secrets=_without_token
+)

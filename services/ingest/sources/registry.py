@@ -1,40 +1,56 @@
-"""Which mapping reads what a configured source sends."""
+"""Every word that `provider` may be in sources.toml, and which mapping reads what a configured source sends."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from services.ingest.domain.mapping import MapMail, Mapped, MapWebhook, Origin
-from services.ingest.settings import Source
+from services.ingest.domain.mapping import MapMail
+from services.ingest.domain.options import ImapOptions, MailOptions
+from services.ingest.domain.provider import BoundProvider, NoOptions, Options, Provider, SourceKind
+from services.ingest.domain.schemes import SchemeName
 from services.ingest.sources import aircall, shopify, zendesk
 from services.ingest.sources.mail import Mailbox, map_mail
 
-_MAIL = frozenset({"mail", "imap"})
+WEBHOOKS: Mapping[str, Provider[Any]] = {
+    provider.name: provider
+    for provider in (
+        aircall.PROVIDER,
+        shopify.PROVIDER,
+        zendesk.PROVIDER,
+    )
+}
+"""What may knock at `/v1/webhooks/{source}`."""
+
+OTHERS: Mapping[str, SourceKind] = {
+    kind.name: kind
+    for kind in (
+        SourceKind("cloudevents", NoOptions, SchemeName.STANDARD_WEBHOOKS),
+        SourceKind("imap", ImapOptions, None, has_system=False),
+        SourceKind("import", NoOptions, None),
+        SourceKind("inbound", NoOptions, None, has_system=False),
+        SourceKind("mail", MailOptions, SchemeName.STANDARD_WEBHOOKS, has_system=False),
+    )
+}
+KINDS: Mapping[str, SourceKind | Provider[Any]] = {**WEBHOOKS, **OTHERS}
 
 
-def webhook_mappings(sources: Mapping[str, Source]) -> dict[str, MapWebhook]:
-    """Return the mapping of every source that sends webhooks, by the source's name."""
-    known: dict[str, MapWebhook] = {"zendesk": zendesk.map_webhook, "aircall": aircall.map_webhook}
-    mappings = {}
-    for name, source in sources.items():
-        if source.configuration.provider == "shopify":
-            mappings[name] = _shopify(prices_include_tax=source.configuration.prices_include_tax)
-        elif source.configuration.provider in known:
-            mappings[name] = known[source.configuration.provider]
-    return mappings
+def webhook_mappings(options: Mapping[str, tuple[str, Options]]) -> dict[str, BoundProvider]:
+    """Return the mapping of every source that sends webhooks. `options`: (provider, options) by the source's name."""
+    return {
+        name: BoundProvider(WEBHOOKS[provider], WEBHOOKS[provider].bind(chosen))
+        for name, (provider, chosen) in options.items()
+        if provider in WEBHOOKS
+    }
 
 
-def mail_mappings(sources: Mapping[str, Source]) -> dict[str, MapMail]:
-    """Return the mapping of every mailbox, by the source's name."""
-    return {name: _mailbox(source) for name, source in sources.items() if source.configuration.provider in _MAIL}
+def mail_mappings(options: Mapping[str, tuple[str, Options]]) -> dict[str, MapMail]:
+    """Return the mapping of every mailbox that is no webhook, by the source's name."""
+    return {
+        name: _mailbox(chosen)
+        for name, (provider, chosen) in options.items()
+        if provider in OTHERS and isinstance(chosen, MailOptions)
+    }
 
 
-def _shopify(*, prices_include_tax: bool) -> MapWebhook:
-    def map_webhook(payload: object, body: bytes, headers: Mapping[str, str], origin: Origin) -> Mapped:
-        return shopify.map_webhook(payload, body, headers, origin, prices_include_tax=prices_include_tax)
-
-    return map_webhook
-
-
-def _mailbox(source: Source) -> MapMail:
-    configuration = source.configuration
-    mailbox = Mailbox(configuration.mailbox or "", content=configuration.content, internal=configuration.internal)
+def _mailbox(options: MailOptions) -> Callable[..., Any]:
+    mailbox = Mailbox(options.mailbox, content=options.content, internal=options.internal)
     return lambda raw, origin: map_mail(raw, mailbox, origin)

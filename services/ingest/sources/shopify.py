@@ -34,6 +34,8 @@ from services.ingest.domain.mapping import (
     optional_id,
     optional_text,
 )
+from services.ingest.domain.provider import Delivery, Options, Provider
+from services.ingest.domain.schemes import SchemeName
 
 _ORDER_TOPICS = frozenset(
     {
@@ -49,16 +51,19 @@ _ORDER_TOPICS = frozenset(
 _WITHIN_A_SECOND = timedelta(microseconds=999_999)
 
 
-def map_webhook(
-    payload: Any, body: bytes, headers: Mapping[str, str], origin: Origin, *, prices_include_tax: bool = False
-) -> Mapped:
-    """Map a verified webhook. Raises `Unmapped` for what it does not understand.
+class ShopOptions(Options):
+    """What a shop's table may hold."""
 
-    `prices_include_tax` is the shop's setting; it is asked only for refunds that do not say it themselves.
-    """
+    prices_include_tax: bool = False
+    """Whether the shop shows prices with tax; asked only for refunds that do not say it themselves."""
+
+
+def read(request: Delivery, origin: Origin, options: ShopOptions) -> Mapped:
+    """Map a verified webhook. Raises `Unmapped` for what it does not understand."""
+    payload = request.payload
     if not isinstance(payload, dict):
         raise Unmapped("not_an_object")
-    delivery = _Delivery(payload, body, headers, origin)
+    delivery = _Delivery(payload, request.body, request.headers, origin)
     if not delivery.shop:
         raise Unmapped("missing:x-shopify-shop-domain")
     topic = delivery.topic
@@ -67,7 +72,7 @@ def map_webhook(
     if topic in _ORDER_TOPICS and "line_items" in payload and "order_id" not in payload:
         return Mapped([_order(delivery)])
     if topic == "refunds/create" and "refund_line_items" in payload:
-        return _map_refund(delivery, prices_include_tax=prices_include_tax)
+        return _map_refund(delivery, prices_include_tax=options.prices_include_tax)
     if topic in {"fulfillments/create", "fulfillments/update"} and "order_id" in payload:
         return _map_fulfillment(delivery)
     raise Unmapped("unknown_topic")
@@ -277,3 +282,12 @@ def _decimal(value: Any, field: str) -> Decimal:
         if number.is_finite():
             return number
     raise Unmapped(f"bad_number:{field}")
+
+
+PROVIDER = Provider(
+    name="shopify",
+    scheme=SchemeName.SHOPIFY,
+    read=read,
+    options=ShopOptions,
+    kept=("x-shopify-topic", "x-shopify-shop-domain", "x-shopify-triggered-at"),
+)

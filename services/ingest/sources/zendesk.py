@@ -34,6 +34,8 @@ from services.ingest.domain.mapping import (
     optional_text,
     storable_text,
 )
+from services.ingest.domain.provider import Delivery, NoOptions, Provider
+from services.ingest.domain.schemes import SchemeName
 
 _TICKET_EVENT = "zen:event-type:ticket."
 _STATUSES = {
@@ -59,8 +61,9 @@ _TRIGGERED: Mapping[str, type[Event]] = {
 }
 
 
-def map_webhook(payload: Any, body: bytes, headers: Mapping[str, str], origin: Origin) -> Mapped:  # noqa: ARG001 - one signature for all
+def read(delivery: Delivery, origin: Origin, _options: NoOptions) -> Mapped:
     """Map a verified webhook. Raises `Unmapped` for what it does not understand."""
+    payload, body = delivery.payload, delivery.body
     if not isinstance(payload, dict):
         raise Unmapped("not_an_object")
     kind = payload.get("type")
@@ -216,3 +219,6 @@ def _people(detail: Mapping[str, Any], origin: Origin) -> tuple[Party, ...]:
         party("assignee", person=origin.named(assignee), ours=True) if assignee else None,
     )
     return tuple(somebody for somebody in people if somebody is not None)
+
+
+PROVIDER = Provider(name="zendesk", scheme=SchemeName.ZENDESK, read=read, options=NoOptions)

@@ -23,8 +23,9 @@ from contracts.events import Event
 from contracts.topics import INTERACTIONS
 from deploy.databases import DatabaseAccess
 from services.ingest.app import build
+from services.ingest.domain.schemes import SchemeName
 from services.ingest.settings import IngestSettings
-from services.ingest.verify import SchemeName, sign
+from services.ingest.verify import sign
 from services.runtime.auth import Issuer
 from services.runtime.settings import load
 from tests.conftest import CreateTopics

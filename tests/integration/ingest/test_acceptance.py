@@ -6,7 +6,7 @@ import orjson
 
 from contracts.envelope import Envelope
 from contracts.events import OrderPlaced, TicketResolved
-from services.ingest.verify import SchemeName
+from services.ingest.domain.schemes import SchemeName
 from tests.integration.ingest.conftest import Ingest
 
 SOLVED = {

@@ -13,7 +13,7 @@ from contracts.topics import INTERACTIONS
 from deploy.local.kafka import LocalKafka
 from deploy.local.processes import kill
 from deploy.topics import create_topics
-from services.ingest.verify import SchemeName
+from services.ingest.domain.schemes import SchemeName
 from tests.integration.ingest.conftest import Ingest, StartIngest, ready
 from tests.integration.ingest.test_acceptance import SOLVED
 

@@ -10,7 +10,8 @@ import httpx2
 import orjson
 
 from contracts.events import UNMAPPED_TYPE
-from services.ingest.verify import SchemeName, sign
+from services.ingest.domain.schemes import SchemeName
+from services.ingest.verify import sign
 from tests.integration.ingest.conftest import SECRETS, Ingest, StartIngest
 from tests.integration.ingest.test_acceptance import PLACED, SOLVED
 

@@ -11,17 +11,18 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import orjson
 
 from contracts.values import json_safe
 from services.ingest.domain.identities import Directory
 from services.ingest.domain.mapping import Mapped, Origin
-from services.ingest.sources import aircall, shopify, zendesk
+from services.ingest.domain.provider import Delivery
 from services.ingest.sources.mail import Mailbox, map_mail
+from services.ingest.sources.registry import WEBHOOKS
 
 FOLDER = Path(__file__).with_name("examples")
-MAPPINGS = {"zendesk": zendesk.map_webhook, "aircall": aircall.map_webhook, "shopify": shopify.map_webhook}
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 DIRECTORY = Directory(["brightwell.example"], "DE")
 MAILBOX = Mailbox("anna@brightwell.example")
@@ -34,7 +35,8 @@ def origin(provider: str) -> Origin:
 
 def webhooks() -> list[Path]:
     """All golden webhooks."""
-    return sorted(path for provider in MAPPINGS for path in (FOLDER / provider).glob("*.json"))
+    folders = [folder for folder in FOLDER.iterdir() if folder.is_dir() and folder.name != "mail"]
+    return sorted(path for folder in folders for path in folder.glob("*.json"))
 
 
 def mails() -> list[Path]:
@@ -47,9 +49,17 @@ def map_golden(path: Path) -> Any:
     if path.suffix == ".eml":
         return plain(map_mail(path.read_bytes(), MAILBOX, origin("mail")))
     golden = json.loads(path.read_text(encoding="utf-8"))
-    body = orjson.dumps(golden["body"])
-    provider = path.parent.name
-    return plain(MAPPINGS[provider](golden["body"], body, golden["headers"], origin(provider)))
+    provider = WEBHOOKS[path.parent.name]
+    options = provider.options.model_validate(golden.get("options", {}))
+    return plain(provider.bind(options)(delivery(golden), origin(provider.name)))
+
+
+def delivery(golden: dict[str, Any]) -> Delivery:
+    """A golden request as its mapping sees it: JSON in "body", or the fields of a form in "form"."""
+    if "form" in golden:
+        body = urlencode(golden["form"]).encode()
+        return Delivery(golden["form"], body, golden["headers"], golden.get("query", {}))
+    return Delivery(golden["body"], orjson.dumps(golden["body"]), golden["headers"], golden.get("query", {}))
 
 
 def plain(mapped: Mapped) -> Any:

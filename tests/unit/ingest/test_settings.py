@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from services.ingest.settings import IngestSettings, read_sources
+from services.ingest.configuration import read_sources
+from services.ingest.settings import IngestSettings
 from services.runtime.settings import SettingsError
 
 EXAMPLE = Path(__file__).parents[3] / "services" / "ingest" / "sources.example.toml"

@@ -1,0 +1,102 @@
+"""What describes a provider of webhooks: one value at the end of each module in `services/ingest/sources/`."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from services.ingest.domain.mapping import Mapped, Origin
+from services.ingest.domain.schemes import SchemeName
+
+JSON = frozenset({"application/json", "text/json"})
+FORM = frozenset({"application/x-www-form-urlencoded"})
+MULTIPART = frozenset({"multipart/form-data"})
+
+
+class Options(BaseModel):
+    """What a provider's table in sources.toml may hold beside what all have. Unknown names are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NoOptions(Options):
+    """For providers that need nothing to be said."""
+
+
+O = TypeVar("O", bound=Options)  # noqa: E741 - the one type variable of this module
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One authentic request, as a mapping sees it."""
+
+    payload: Any
+    """Parsed JSON; of a form the first value of each name; None where the body is neither."""
+    body: bytes
+    headers: Mapping[str, str]
+    """By lower-case names."""
+    query: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """Files of a multipart form, by the name of their field."""
+
+
+class Reply(NamedTuple):
+    """What a provider's handshake wants to hear."""
+
+    body: bytes
+    media: str = "application/json"
+    status: int = 200
+    headers: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Provider(Generic[O]):
+    """How one provider's webhooks prove themselves and what they mean."""
+
+    name: str
+    """What `provider` says in sources.toml."""
+    scheme: SchemeName
+    read: Callable[[Delivery, Origin, O], Mapped]
+    """Pure. Raises `Unmapped` or pydantic's ValidationError for what it does not understand."""
+    options: type[O]
+    media: frozenset[str] = JSON
+    kept: tuple[str, ...] = ()
+    """Headers that carry meaning and no secret: a replay of what was kept raw needs them."""
+    handshake: Callable[[Delivery], Reply | None] | None = None
+    """Asked after the proof: an answer to a challenge, or None for an ordinary delivery."""
+    challenge: Callable[[Delivery, Sequence[bytes]], Reply | None] | None = None
+    """Asked before the proof, for handshakes that carry none; gets the keys, stores nothing."""
+    without_secrets: Callable[[Delivery], bytes] | None = None
+    """The body as it may be kept, where a secret rides in it; None: as it came."""
+    has_system: bool = True
+    """Whether what it reports is known by ids of its own system. Mail is not: it is the same mail everywhere."""
+
+    def bind(self, options: Options) -> Callable[[Delivery, Origin], Mapped]:
+        """Return the mapping of one configured source."""
+        if not isinstance(options, self.options):
+            raise TypeError(f"{self.name} has other options")
+        read, bound = self.read, options
+        return lambda delivery, origin: read(delivery, origin, bound)
+
+
+MapWebhook = Callable[[Delivery, Origin], Mapped]
+"""(authentic request, origin) → events. Raises `Unmapped`, or pydantic's ValidationError."""
+
+
+class BoundProvider(NamedTuple):
+    """The provider of one configured source, and its mapping with that source's options."""
+
+    provider: Provider[Any]
+    read: MapWebhook
+
+
+@dataclass(frozen=True, slots=True)
+class SourceKind:
+    """A way in that is no webhook: a door of its own, or something that we fetch."""
+
+    name: str
+    options: type[Options]
+    scheme: SchemeName | None
+    """How what comes in is signed; None: otherwise, or not at all."""
+    has_system: bool = True

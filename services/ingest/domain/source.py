@@ -1,0 +1,40 @@
+"""A source as configured: what its table in sources.toml says, and its keys."""
+
+from dataclasses import dataclass, field
+
+from services.ingest.domain.options import MailOptions
+from services.ingest.domain.provider import Options
+from services.ingest.domain.schemes import SchemeName
+
+
+@dataclass(frozen=True, slots=True)
+class SourceConfiguration:
+    """One `[sources.<name>]` of the file."""
+
+    provider: str
+    system: str | None
+    secret_files: tuple[str, ...]
+    options: Options
+    scheme: SchemeName | None
+    """How deliveries prove themselves; None: otherwise, or not at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A configured source with its keys read."""
+
+    name: str
+    configuration: SourceConfiguration
+    keys: tuple[bytes, ...] = field(default=(), repr=False)
+    password: str | None = field(default=None, repr=False)
+
+    @property
+    def system(self) -> str:
+        """The source system; a mailbox has none of its own."""
+        return self.configuration.system or "mail"
+
+    @property
+    def mail(self) -> MailOptions | None:
+        """What a mailbox says about itself; None for what is none."""
+        options = self.configuration.options
+        return options if isinstance(options, MailOptions) else None
