@@ -131,7 +131,7 @@ class Stripe:
         parts = [part.partition("=") for part in header(request.headers, self.header).split(",")]
         timestamp = next((value for name, _, value in parts if name == "t"), "")
         signatures = [as_bytes(value) for name, _, value in parts if name == "v1"]
-        if not timestamp or not signatures:
+        if not timestamp or not signatures or not all(equals for _, equals, _ in parts):
             raise Unverified("missing_signature")
         _check_time(unix, timestamp, now)
         check_any([_stripe(key, timestamp, request.body) for key in keys], signatures)

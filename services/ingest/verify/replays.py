@@ -19,6 +19,10 @@ class OnceOnly:
         self._most = most
         self._seen: OrderedDict[tuple[str, str], tuple[float, str]] = OrderedDict()
 
+    def __len__(self) -> int:
+        """How many tokens are remembered."""
+        return len(self._seen)
+
     def check(self, source: str, token: str, content: str, now: float) -> None:
         """Raise `Unverified` when `token` came with another `content` (a digest) before. `now` is Unix time."""
         while self._seen and (len(self._seen) > self._most or next(iter(self._seen.values()))[0] < now - _SECONDS):

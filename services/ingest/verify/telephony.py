@@ -99,6 +99,8 @@ def _content(url: str, request: Request) -> bytes:
     fields: dict[str, set[str]] = {}
     # Strict: what Twilio sends is well formed, and what is not could be read in two ways.
     text = request.body.decode("ascii")
-    for name, value in parse_qsl(text, True, True, errors="strict", max_num_fields=_MOST_FIELDS):
+    for name, value in parse_qsl(
+        text, keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=_MOST_FIELDS
+    ):
         fields.setdefault(name, set()).add(value)
     return (url + "".join(name + value for name in sorted(fields) for value in sorted(fields[name]))).encode()
