@@ -8,7 +8,16 @@ from importlib import resources
 from typing import Annotated, Any, Literal, get_args
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from contracts.events import BY_TYPE, ENVELOPE_FIELDS, Event
 from contracts.events.order import OrderLine
@@ -39,6 +48,8 @@ class Take(_Part):
     value: str | None = None
     words: Mapping[str, str] | None = Field(default=None, alias="map")
     """What stands in the file → what it means; compared without regard to case."""
+    optional: bool = False
+    """Whether the file may lack the column altogether."""
     default: str | None = None
     """For an empty cell, and for a word that `map` does not know; without one such a word is refused."""
     times: str | None = None
@@ -95,6 +106,10 @@ def _take(value: object) -> object:
     return {"column": value} if isinstance(value, str) else value
 
 
+def _constant(value: object) -> object:
+    return {"value": value} if isinstance(value, str) else value
+
+
 Taken = Annotated[Take, BeforeValidator(_take)]
 
 
@@ -131,7 +146,7 @@ class Values(_Part):
             raise ValueError("decimal and thousands must differ")
         try:
             ZoneInfo(self.zone)
-        except (ValueError, OSError):
+        except (KeyError, ValueError, OSError):
             raise ValueError(f"zone: {self.zone!r} is no time zone; write one such as Europe/Berlin") from None
         return self
 
@@ -144,16 +159,28 @@ class Asterisk(_Part):
     own_numbers: tuple[str, ...] = ()
     """Our own outside numbers, or what they begin with, in E.164."""
 
+    @field_validator("extensions")
+    @classmethod
+    def _is_a_pattern(cls, pattern: str) -> str:
+        try:
+            re.compile(pattern)
+        except re.error as wrong:
+            raise ValueError(f"is no regular expression: {wrong}") from None
+        return pattern
 
-class Mapping_(_Part):  # noqa: N801 - the file calls it a mapping, and so does collections.abc
+
+class RowMapping(_Part):
     """One mapping file."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
     """The data set. Part of every report's id: a later export of the same data set corrects the earlier one."""
     about: str = ""
-    type: Annotated[Take, BeforeValidator(lambda value: {"value": value} if isinstance(value, str) else value)]
+    event: Annotated[Take, BeforeValidator(_constant), Field(alias="type")]
+    """The CloudEvents type, or which it is by a column."""
     key: Annotated[str, StringConstraints(min_length=1)]
     """The source system's id of the interaction, as a template over columns: "{Order no}"."""
+    report: str | None = None
+    """A template that tells several reports about one interaction apart; without it a later row corrects an earlier."""
     system: str | None = None
     constants: Mapping[str, str] = {}
     """Names for templates; an empty one has to be given with --set."""
@@ -163,13 +190,14 @@ class Mapping_(_Part):  # noqa: N801 - the file calls it a mapping, and so does 
     fields: Mapping[str, Taken] = {}
 
     @model_validator(mode="after")
-    def _makes_sense(self) -> "Mapping_":
+    def _makes_sense(self) -> "RowMapping":
         if not _PLACE.search(self.key):
             raise ValueError('key: names no column; write it as "{Order no}"')
         known = known_fields(self.types)
         for target in self.fields:
             if target not in known and not _is_dotted(target, known):
-                raise ValueError(f"fields.{target}: is nothing that a row can state; there are {', '.join(sorted(known))}")
+                there = ", ".join(sorted(known))
+                raise ValueError(f"fields.{target}: is nothing that a row can state; there are {there}")
         if self.file.format != "asterisk" and "time" not in self.fields:
             raise ValueError("fields.time: is missing; name the column that says when it happened")
         return self
@@ -177,7 +205,7 @@ class Mapping_(_Part):  # noqa: N801 - the file calls it a mapping, and so does 
     @property
     def types(self) -> Sequence[type[Event]]:
         """The events that a row can become."""
-        named = {self.type.value, self.type.default, *(self.type.words or {}).values()} - {None, ""}
+        named = {self.event.value, self.event.default, *(self.event.words or {}).values()} - {None, ""}
         for name in named:
             if name not in BY_TYPE:
                 raise ValueError(f"type: {name} is no type that is read here; use one such as tenure.order.placed.v1")
@@ -192,10 +220,11 @@ class Mapping_(_Part):  # noqa: N801 - the file calls it a mapping, and so does 
 
     @property
     def columns(self) -> set[str]:
-        """Every column that is read, those within lines left out."""
-        found = {*_PLACE.findall(self.key), *_PLACE.findall(self.file.group or ""), *self.type.columns}
+        """Every column that a table must have."""
+        found = {*_PLACE.findall(self.key), *_PLACE.findall(self.file.group or ""), *self.event.columns}
+        found.update(_PLACE.findall(self.report or ""))
         for target, take in self.fields.items():
-            if not (self.file.lines and target.startswith("line.")):
+            if not take.optional and not (self.file.lines and target.startswith("line.")):
                 found.update(take.columns)
         return found - set(self.constants)
 
@@ -204,16 +233,13 @@ class Mapping_(_Part):  # noqa: N801 - the file calls it a mapping, and so does 
         return [name for name, value in self.constants.items() if not value]
 
 
-MappingFile = Mapping_
-
-
-def known_fields(types: Sequence[type[Event]]) -> set[str]:
+def known_fields(types: Sequence[type[Event]]) -> frozenset[str]:
     """Return the plain names of what rows of these types can state."""
     own = {name for model in types for name in model.model_fields if name not in ENVELOPE_FIELDS}
     return _ENVELOPE | own
 
 
-def _is_dotted(target: str, known: set[str]) -> bool:
+def _is_dotted(target: str, known: frozenset[str]) -> bool:
     head, dot, tail = target.partition(".")
     if not dot:
         return False
@@ -226,7 +252,7 @@ def _is_dotted(target: str, known: set[str]) -> bool:
     return head in _ROLES and tail in _PARTY
 
 
-def read_mapping(text: str) -> MappingFile:
+def read_mapping(text: str) -> RowMapping:
     """Return the mapping that a TOML text says; raise `BadMapping`."""
     try:
         parsed = tomllib.loads(text)
@@ -235,7 +261,7 @@ def read_mapping(text: str) -> MappingFile:
     if "key" not in parsed:
         raise BadMapping('key: is missing; name the column with the source system\'s id, such as key = "{Order no}"')
     try:
-        return MappingFile.model_validate(parsed)
+        return RowMapping.model_validate(parsed)
     except ValidationError as wrong:
         first = wrong.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))
@@ -258,7 +284,7 @@ def shipped() -> list[Shipped]:
     return [Shipped(name, shipped_mapping(name).about) for name in names]
 
 
-def shipped_mapping(name: str) -> MappingFile:
+def shipped_mapping(name: str) -> RowMapping:
     """Return a mapping that comes with Tenure; raise `BadMapping` when there is none of that name."""
     file = resources.files(_SHIPPED).joinpath("shipped", f"{name}.toml")
     if re.fullmatch("[a-z0-9-]{1,40}", name) is None or not file.is_file():

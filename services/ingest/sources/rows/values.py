@@ -42,7 +42,7 @@ def text_of(value: Any) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Writing:
-    """How a file writes its values. `zone`: of moments without an offset; `dates`: strptime patterns beside RFC 3339."""
+    """How a file writes its values. `zone`: of moments without an offset; `dates`: patterns beside RFC 3339."""
 
     zone: tzinfo
     dates: Sequence[str] = ()
@@ -54,7 +54,8 @@ class Writing:
         found = self._parsed(text)
         if found is None:
             known = ", ".join(repr(pattern) for pattern in self.dates) or "RFC 3339 such as 2026-03-02T09:30:00Z"
-            raise BadCell(column, f"is no moment: {text[:_SHOWN]}", f"write it as {known}, or name its pattern in dates")
+            remedy = f"write it as {known}, or name its pattern in dates"
+            raise BadCell(column, f"is no moment: {text[:_SHOWN]}", remedy)
         aware = found if found.tzinfo is not None else found.replace(tzinfo=self.zone)
         try:
             moment = aware.astimezone(UTC)
@@ -68,7 +69,8 @@ class Writing:
         """Return a day as it is written; of a moment with an offset the day in the file's zone."""
         found = self._parsed(text)
         if found is None or not EARLIEST.year <= found.year < LATEST.year:
-            raise BadCell(column, f"is no day: {text[:_SHOWN]}", "write it like 2026-03-02, or name its pattern in dates")
+            remedy = "write it like 2026-03-02, or name its pattern in dates"
+            raise BadCell(column, f"is no day: {text[:_SHOWN]}", remedy)
         return found.date() if found.tzinfo is None else found.astimezone(self.zone).date()
 
     def _parsed(self, text: str) -> datetime | None:
@@ -99,7 +101,8 @@ class Writing:
         except InvalidOperation:
             number = Decimal("NaN")
         if not number.is_finite():
-            raise BadCell(column, f"is no amount: {text[:_SHOWN]}", f"write digits, and {self.decimal!r} before decimals")
+            remedy = f"write digits, and {self.decimal!r} before the decimals"
+            raise BadCell(column, f"is no amount: {text[:_SHOWN]}", remedy)
         return exact(column, number)
 
     def whole(self, column: str, text: str) -> int:

@@ -1,0 +1,152 @@
+"""Files into rows: each with its line numbers, so that what is wrong can be found and mended."""
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from services.ingest import strict_json
+from services.ingest.sources.rows.asterisk import COLUMNS as ASTERISK_COLUMNS
+from services.ingest.sources.rows.mapping import RowMapping, filled
+from services.ingest.sources.rows.values import BadCell
+
+LONGEST_CELL = 1_000_000
+_DELIMITERS = ",;\t|"
+MARK = "tenure_"
+"""What the columns begin with that a report of rejected rows adds; they are passed over when it is imported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row as it stands in the file. `line` counts from 1, a heading included; `cells` by column."""
+
+    line: int
+    cells: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """What was not taken: where, why, what to do, and the rows as they stood there."""
+
+    line: int
+    field: str
+    reason: str
+    remedy: str
+    rows: Sequence[Row] = ()
+
+
+class BadFile(ValueError):
+    """The file cannot be read at all; one plain sentence."""
+
+
+def read_rows(lines: Iterable[str], mapping: RowMapping, *, ndjson: bool) -> Iterator[Row | Rejected]:
+    """Yield the rows of a text; raise `BadFile` for a heading that lacks a column."""
+    return _objects(lines) if ndjson else _table(lines, mapping)
+
+
+def groups(rows: Iterable[Row | Rejected], mapping: RowMapping) -> Iterator[Sequence[Row] | Rejected]:
+    """Yield neighbouring rows of one interaction together. One that comes back later is refused: it is not whole."""
+    template = mapping.file.group
+    if template is None:
+        for row in rows:
+            yield row if isinstance(row, Rejected) else (row,)
+        return
+    seen: set[int] = set()
+    held: list[Row] = []
+    name: str | None = None
+    for row in rows:
+        if isinstance(row, Rejected):
+            yield row
+            continue
+        now = filled(template, row.cells, mapping.constants)
+        if held and (now is None or now != name):
+            yield _closed(held, name, seen)
+            held = []
+        name = now
+        held.append(row)
+    if held:
+        yield _closed(held, name, seen)
+
+
+def _closed(held: Sequence[Row], name: str | None, seen: set[int]) -> Sequence[Row] | Rejected:
+    # Hashes, not names: a file may hold tens of millions of orders.
+    mark = hash(name)
+    if name is not None and mark in seen:
+        reason = "was there before, further up: its rows do not stand together"
+        return Rejected(held[0].line, "group", reason, "sort the file by it, so that no line of it is missed", held)
+    seen.add(mark)
+    return held
+
+
+def _table(lines: Iterable[str], mapping: RowMapping) -> Iterator[Row | Rejected]:
+    iterator = iter(lines)
+    first = next(iterator, None)
+    if first is None:
+        return
+    delimiter = mapping.file.delimiter or max(_DELIMITERS, key=first.count)
+    csv.field_size_limit(LONGEST_CELL)
+    reader = csv.reader(_chain(first.removeprefix("\ufeff"), iterator), delimiter=delimiter, strict=True)
+    columns: Sequence[str] | None = mapping.file.columns or None
+    asterisk = mapping.file.format == "asterisk"
+    while True:
+        begins = reader.line_num + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as wrong:
+            empty = Row(begins, dict.fromkeys(columns or (), ""))
+            remedy = "close every quotation mark that is opened"
+            yield Rejected(begins, "row", f"is no CSV: {wrong}", remedy, (empty,))
+            continue
+        if not any(cells):
+            continue
+        if columns is None:
+            if not asterisk or "uniqueid" in cells:
+                columns = _heading(cells, mapping)
+                continue
+            columns = ASTERISK_COLUMNS[: len(cells)]
+        row = Row(begins, dict(zip(columns, cells, strict=False)))
+        if len(cells) > len(columns) and any(cells[len(columns) :]):
+            reason = f"has {len(cells)} cells, the heading {len(columns)}"
+            yield Rejected(begins, "row", reason, "put quotation marks around cells that hold the delimiter", (row,))
+            continue
+        yield row
+
+
+def _chain(first: str, rest: Iterator[str]) -> Iterator[str]:
+    yield first
+    yield from rest
+
+
+def _heading(cells: Sequence[str], mapping: RowMapping) -> Sequence[str]:
+    columns = [cell.strip() for cell in cells]
+    missing = sorted(mapping.columns - set(columns)) if mapping.file.format != "asterisk" else []
+    if missing:
+        raise BadFile(
+            f"The heading has no column {missing[0]!r}, which the mapping {mapping.name} reads; there are"
+            f" {', '.join(column for column in columns if column)}."
+        )
+    return columns
+
+
+def _objects(lines: Iterable[str]) -> Iterator[Row | Rejected]:
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            found = strict_json.loads(line.encode())
+        except strict_json.BadJson as bad:
+            raw = (Row(number, {f"{MARK}row": line.rstrip("\r\n")}),)
+            yield Rejected(number, bad.field or "line", bad.message, bad.remedy, raw)
+            continue
+        if not isinstance(found, dict):
+            raw = (Row(number, {f"{MARK}row": line.rstrip("\r\n")}),)
+            yield Rejected(number, "line", "is no JSON object", "write one object in each line", raw)
+            continue
+        yield Row(number, found)
+
+
+def refused(rows: Sequence[Row], bad: BadCell) -> Rejected:
+    """Return the rejection of rows of one interaction for one of their cells."""
+    return Rejected(rows[0].line, bad.column, bad.reason, bad.remedy, rows)

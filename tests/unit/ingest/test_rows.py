@@ -1,0 +1,264 @@
+"""Rows of tables, read by a mapping: each becomes the CloudEvent that the doors read, or is refused with its cell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts.events import Event
+from contracts.standins import model_of
+from services.ingest.sources.cloudevents import read_cloudevent
+from services.ingest.sources.rows.events import Export, LeftOut, Made, events
+from services.ingest.sources.rows.mapping import BadMapping, RowMapping, read_mapping, shipped, shipped_mapping
+from services.ingest.sources.rows.reading import BadFile, Rejected, read_rows
+from tests.unit.ingest.golden import origin
+
+EXPORTED = datetime(2026, 3, 31, tzinfo=UTC)
+SYSTEM = "erp:brightwell"
+ORDERS = """
+name = "erp"
+type = "tenure.order.placed.v1"
+key = "{Auftrag}"
+[file]
+group = "{Auftrag}"
+[values]
+zone = "Europe/Berlin"
+dates = ["%d.%m.%Y %H:%M", "%d.%m.%Y"]
+decimal = ","
+thousands = "."
+currency = "EUR"
+[fields]
+time = "Datum"
+net = "Netto"
+"customer.address" = "E-Mail"
+"customer.organisation" = "Kunde"
+"line.product" = "Artikel"
+"line.quantity" = "Menge"
+"line.amount" = { column = "Preis", times = "Menge" }
+"""
+HEADING = "Auftrag;Datum;Netto;E-Mail;Kunde;Artikel;Menge;Preis"
+
+
+def said(
+    mapping: RowMapping, text: str, *, ndjson: bool = False, exported: datetime | None = EXPORTED
+) -> list[Made | LeftOut | Rejected]:
+    rows = read_rows(text.splitlines(keepends=True), mapping, ndjson=ndjson)
+    return list(events(rows, mapping, Export(SYSTEM, exported)))
+
+
+def read(found: Iterable[Made | LeftOut | Rejected]) -> list[Event]:
+    """The events of a file without mistakes, as the door for imports reads them."""
+    made: list[Event] = []
+    for one in found:
+        assert isinstance(one, Made), one
+        item = orjson.loads(orjson.dumps(one.event))
+        made.append(model_of(read_cloudevent({**item, "system": SYSTEM}, origin("history"), frozenset({SYSTEM}))))
+    return made
+
+
+def only_rejection(found: list[Made | LeftOut | Rejected]) -> Rejected:
+    assert len(found) == 1
+    assert isinstance(found[0], Rejected)
+    return found[0]
+
+
+def test_lines_of_an_order_in_rows_of_their_own_are_one_order() -> None:
+    text = f"{HEADING}\n4711;02.03.2026 09:30;1.250,50;einkauf@acme.example;K7;A-1;2;500,25\n4711;;;;;A-2;1;250,00\n"
+    [event] = read(said(read_mapping(ORDERS), text))
+    order: Any = event
+    assert order.interaction.native_id == "4711"
+    assert order.interaction.system == SYSTEM
+    assert order.occurred_at == datetime(2026, 3, 2, 8, 30, tzinfo=UTC)
+    assert str(order.net.amount) == "1250.5"
+    assert [(line.product, str(line.quantity), str(line.amount)) for line in order.lines] == [
+        ("A-1", "2", "1000.5"),
+        ("A-2", "1", "250"),
+    ]
+    assert {identity.value for identity in order.parties[0].identities} == {
+        "einkauf@acme.example",
+        "acme.example",
+        "erp:brightwell:K7",
+    }
+    assert order.revision.order == 1_774_915_200_000_000
+
+
+def test_a_later_export_of_the_same_row_is_the_same_report_with_a_greater_order() -> None:
+    first = f"{HEADING}\n1;02.03.2026;10,00;;K7;A;1;10,00\n"
+    later = f"{HEADING}\n1;02.03.2026;12,00;;K7;A;1;12,00\n"
+    [before] = read(said(read_mapping(ORDERS), first))
+    [after] = read(said(read_mapping(ORDERS), later, exported=datetime(2026, 4, 30, tzinfo=UTC)))
+    assert before.id == after.id
+    assert before.revision.sort_key < after.revision.sort_key
+
+
+def test_rows_of_one_order_that_do_not_stand_together_are_refused_with_the_remedy() -> None:
+    line = "{};02.03.2026;10,00;;K7;A;1;10,00\n"
+    found = said(read_mapping(ORDERS), f"{HEADING}\n" + line.format(1) + line.format(2) + line.format(1))
+    assert [type(one) for one in found] == [Made, Made, Rejected]
+    assert isinstance(found[2], Rejected)
+    assert found[2].line == 4
+    assert "sort" in found[2].remedy
+
+
+@pytest.mark.parametrize(
+    ("cells", "column"),
+    [
+        (";02.03.2026;10,00;;K7;A;1;10,00", "key"),
+        ("1;;10,00;;K7;A;1;10,00", "Datum"),
+        ("1;31.02.2026;10,00;;K7;A;1;10,00", "Datum"),
+        ("1;02.03.1926;10,00;;K7;A;1;10,00", "Datum"),
+        ("1;02.03.2026;10.00;;K7;A;1;x", "Preis"),
+        ("1;02.03.2026;zehn;;K7;A;1;10,00", "Netto"),
+        ("1;02.03.2026;1,1234567;;K7;A;1;10,00", "Netto"),
+        ("1;02.03.2026;10,00;niemand;K7;A;1;10,00", "E-Mail"),
+        ("1;02.03.2026;10,00;;K7;A;;10,00", "Menge"),
+    ],
+)
+def test_a_wrong_cell_refuses_its_row_and_names_its_column(cells: str, column: str) -> None:
+    bad = only_rejection(said(read_mapping(ORDERS), f"{HEADING}\n{cells}\n"))
+    assert (bad.line, bad.field) == (2, column)
+    assert bad.reason
+    assert bad.remedy
+    assert bad.rows[0].cells["Artikel"] == "A"
+
+
+def test_a_number_whose_points_could_be_decimals_is_refused_where_a_comma_is_declared() -> None:
+    mapping = read_mapping(ORDERS.replace('thousands = "."', 'thousands = ""'))
+    bad = only_rejection(said(mapping, f"{HEADING}\n1;02.03.2026;1.234;;K7;A;1;10,00\n"))
+    assert bad.field == "Netto"
+
+
+def test_a_heading_without_a_column_that_is_read_refuses_the_file() -> None:
+    with pytest.raises(BadFile, match="Netto"):
+        said(read_mapping(ORDERS), "Auftrag;Datum;E-Mail;Kunde;Artikel;Menge;Preis\n")
+
+
+def test_a_byte_order_mark_quotes_line_breaks_and_empty_lines_are_no_matter() -> None:
+    text = (
+        f'\ufeff{HEADING}\r\n\r\n1;02.03.2026;10,00;;K7;"A ""x"";\r\nb";1;10,00\r\n2;02.03.2026;1,00;;K7;A;1;1,00\r\n'
+    )
+    found = said(read_mapping(ORDERS), text)
+    assert [one.rows[0].line for one in found] == [3, 5]
+    assert len(read(found)) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("key = ", "keys = "), "key: is missing"),
+        (('key = "{Auftrag}"', 'key = "Auftrag"'), "names no column"),
+        (("tenure.order.placed.v1", "tenure.order.eaten.v1"), "no type"),
+        (("net = ", "nett = "), "fields.nett"),
+        (("line.product", "line.colour"), "fields.line.colour"),
+        (('time = "Datum"', ""), "fields.time"),
+        (("Europe/Berlin", "Europe/Bonn"), "zone"),
+        (('currency = "EUR"', 'currency = "EURO"'), "currency"),
+        (('thousands = "."', 'thousands = ","'), "differ"),
+        (("[file]", "[file"), "TOML"),
+    ],
+)
+def test_a_wrong_mapping_is_refused_in_one_sentence(change: tuple[str, str], says: str) -> None:
+    with pytest.raises(BadMapping, match=says):
+        read_mapping(ORDERS.replace(*change))
+
+
+def test_words_are_translated_and_unknown_ones_refused() -> None:
+    mapping = shipped_mapping("contact-changes")
+    text = "id,change,at,email\n1,LEFT,2026-03-02,bob@acme.example\n2,married,2026-03-02,bob@acme.example\n"
+    found = said(mapping, text)
+    assert [event.TYPE for event in read(found[:1])] == ["tenure.contact.left.v1"]
+    assert isinstance(found[1], Rejected)
+    assert found[1].field == "change"
+    assert "joined" in found[1].remedy
+
+
+def test_all_shipped_mappings_are_sound() -> None:
+    assert {one.name for one in shipped()} >= {"asterisk-cdr", "orders", "surveys", "usage", "shopify-orders"}
+    assert all(one.about for one in shipped())
+
+
+CDR = (
+    '"","03012345678","100","from-trunk","""Bob"" <03012345678>","PJSIP/trunk-0001","PJSIP/100-0002","Queue","sales",'
+    '"2026-03-02 09:30:00",{answer},"2026-03-02 09:33:00",180,{billsec},"{disposition}","DOCUMENTATION","1772440200.1",'
+    '"","","1772440200.1",{sequence}\n'
+)
+
+
+def cdr(*lines: str) -> list[Made | LeftOut | Rejected]:
+    mapping = shipped_mapping("asterisk-cdr")
+    mapping = mapping.model_copy(
+        update={"values": mapping.values.model_copy(update={"zone": "Europe/Berlin", "region": "DE"})}
+    )
+    return said(mapping, "".join(lines))
+
+
+def test_a_call_that_rang_at_two_phones_is_one_call_with_two_legs() -> None:
+    missed = CDR.format(answer="", billsec=0, disposition="NO ANSWER", sequence=1)
+    taken = CDR.format(answer='"2026-03-02 09:30:20"', billsec=160, disposition="ANSWERED", sequence=2)
+    legs: list[Any] = read(cdr(missed, taken))
+    assert len({leg.interaction.id for leg in legs}) == 1
+    assert len({leg.id for leg in legs}) == 2
+    assert [(leg.direction, leg.answered_by_person, leg.talk_seconds) for leg in legs] == [
+        ("in", False, 0),
+        ("in", True, 160),
+    ]
+    assert legs[0].parties[0].identities[0].value == "+493012345678"
+    assert legs[0].parties[0].name == "Bob"
+    assert legs[0].occurred_at == datetime(2026, 3, 2, 8, 30, tzinfo=UTC)
+
+
+def test_calls_go_out_from_extensions_and_calls_among_them_are_left_out() -> None:
+    line = CDR.format(answer="", billsec=0, disposition="ANSWERED", sequence=1)
+    out = line.replace('"03012345678","100"', '"100","03012345678"').replace("PJSIP/trunk-0001", "PJSIP/100-0001")
+    [leg] = read(cdr(out))
+    assert getattr(leg, "direction", None) == "out"
+    [inner] = cdr(out.replace('"100","03012345678"', '"100","101"'))
+    assert isinstance(inner, LeftOut)
+
+
+def test_a_voicemail_is_no_person_and_a_withheld_number_nobody() -> None:
+    line = CDR.format(answer='"2026-03-02 09:30:20"', billsec=9, disposition="ANSWERED", sequence=1)
+    line = line.replace('"Queue"', '"VoiceMail"').replace('"03012345678","100"', '"anonymous","100"')
+    leg: Any = read(cdr(line))[0]
+    assert (leg.answered_by_person, leg.talk_seconds) == (False, 0)
+    assert [party.ours for party in leg.parties] == [True]
+
+
+def test_a_cdr_without_uniqueid_says_what_to_set() -> None:
+    short = CDR.format(answer="", billsec=0, disposition="BUSY", sequence=1).split(',"1772440200.1"')[0] + "\n"
+    assert "loguniqueid" in only_rejection(cdr(short)).remedy
+
+
+def test_nested_lines_of_ndjson_are_read() -> None:
+    row = {
+        "order": 9,
+        "placed_at": "2026-03-02T09:30:00Z",
+        "currency": "EUR",
+        "net": 12.5,
+        "organisation": "K7",
+        "lines": [{"product": "A", "quantity": 1, "amount": "12.50"}],
+    }
+    [event] = read(said(shipped_mapping("orders-nested"), orjson.dumps(row).decode() + "\n", ndjson=True))
+    order: Any = event
+    assert (str(order.net.amount), str(order.lines[0].amount)) == ("12.5", "12.5")
+
+
+@given(st.text(max_size=300))
+def test_whatever_a_file_holds_it_is_read_or_refused(text: str) -> None:
+    mapping = shipped_mapping("surveys")
+    heading = "id,survey,score,answered_at,email\n"
+    for one in said(mapping, heading + text):
+        assert isinstance(one, Made | Rejected)
+
+
+@given(st.lists(st.text(max_size=20), min_size=15, max_size=21))
+def test_whatever_a_call_record_holds_it_is_read_or_refused(cells: list[str]) -> None:
+    line = ",".join('"' + cell.replace('"', '""') + '"' for cell in cells) + "\n"
+    for one in cdr(line.replace("uniqueid", "")):
+        assert isinstance(one, Made | LeftOut | Rejected)
