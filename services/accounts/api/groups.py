@@ -12,7 +12,7 @@ from contracts.accounts import GroupRole
 from contracts.values import Line
 from services.accounts.api.access import Desk, Edit, answer, canonical, visible_account, wrong
 from services.accounts.api.accounts import Body
-from services.accounts.domain.identities import company_domain
+from services.accounts.domain.identities import company_domain, identity_key
 from services.accounts.domain.intervals import Interval, exclude, include
 from services.accounts.domain.suggestions import suggest
 from services.runtime.auth import Caller
@@ -106,7 +106,7 @@ def router(desk: Desk) -> APIRouter:
             ]
             keys = sorted(
                 {
-                    f"{one['kind']}:{one['value']}"
+                    identity_key(one["kind"], one["value"])
                     for row in seen
                     for party in row["parties"]
                     for one in party["identities"]

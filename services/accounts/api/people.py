@@ -13,7 +13,7 @@ from contracts.values import Line
 from services.accounts.api.access import Desk, Edit, answer, canonical, wrong
 from services.accounts.api.accounts import Body
 from services.accounts.api.identities import normalised
-from services.accounts.domain.identities import OURS
+from services.accounts.domain.identities import OURS, identity_key
 from services.runtime.auth import Caller
 from services.runtime.problems import Problem, not_found
 
@@ -206,4 +206,5 @@ async def store_user(edit: Edit, old_email: str | None, user: dict[str, object])
             await edit.tables.save_team(team, None, str(user["id"]))
         edit.teams.add(team)
     if old_email != user["email"]:
-        edit.keys.update(f"{OURS}address:{email}" for email in (old_email, user["email"]) if email)
+        emails = [str(email) for email in (old_email, user["email"]) if email]
+        edit.keys.update(f"{OURS}{identity_key('address', email)}" for email in emails)

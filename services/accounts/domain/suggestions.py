@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from services.accounts.domain.identities import identity_key
+
 _SHOWN = 5
 
 
@@ -40,7 +42,7 @@ def suggest(
             if party.get("ours"):
                 continue
             keys = [
-                f"{identity['kind']}:{identity['value']}"
+                identity_key(identity["kind"], identity["value"])
                 for identity in party["identities"]
                 if identity["kind"] not in {"domain", "organisation"}
             ]

