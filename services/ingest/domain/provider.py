@@ -44,10 +44,12 @@ class Delivery:
 class Reply(NamedTuple):
     """What a provider's handshake wants to hear."""
 
-    body: bytes
+    body: bytes = b""
     media: str = "application/json"
     status: int = 200
     headers: Mapping[str, str] = {}
+    confirm: str | None = None
+    """An address that must be called to end the handshake. It is, after the answer, and only at Amazon's own hosts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +65,16 @@ class Provider(Generic[O]):
     media: frozenset[str] = JSON
     kept: tuple[str, ...] = ()
     """Headers that carry meaning and no secret: a replay of what was kept raw needs them."""
-    handshake: Callable[[Delivery], Reply | None] | None = None
-    """Asked after the proof: an answer to a challenge, or None for an ordinary delivery."""
+    handshake: Callable[[Delivery, Sequence[bytes]], Reply | None] | None = None
+    """Asked after the proof: an answer to a challenge, or None for an ordinary delivery. Gets the source's keys."""
     challenge: Callable[[Delivery, Sequence[bytes]], Reply | None] | None = None
-    """Asked before the proof, for handshakes that carry none; gets the keys, stores nothing."""
+    """Asked before the proof, for handshakes that carry none: the answer must be of no use to a stranger.
+
+    The body is not read yet, and may be of any media type."""
     without_secrets: Callable[[Delivery], bytes] | None = None
     """The body as it may be kept, where a secret rides in it; None: as it came."""
+    large: bool = False
+    """Whether a delivery may be a whole mail, which takes a while to read: that happens in a thread, for a while."""
     has_system: bool = True
     """Whether what it reports is known by ids of its own system. Mail is not: it is the same mail everywhere."""
 

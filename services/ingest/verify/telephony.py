@@ -75,6 +75,8 @@ def _is_form(request: Request) -> bool:
 
 def _contents(request: Request) -> Sequence[bytes]:
     """Return what may have been signed: Twilio is not of one mind whether the port belongs to the address."""
+    if not request.url.isprintable() or " " in request.url:
+        raise ValueError("no address that anybody calls")  # what `urlsplit` would silently leave out
     parts = urlsplit(request.url)
     if not _is_form(request):
         claimed = parse_qs(parts.query).get(_BODY_HASH, [""])[0]

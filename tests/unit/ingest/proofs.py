@@ -250,6 +250,9 @@ def _claims(scheme: SchemeName, value: str, right: str) -> object:
     """What a header claims. Where it may hold several signatures, strange ones beside the right one say nothing."""
     if scheme is SchemeName.STANDARD_WEBHOOKS and right.startswith("v1,"):
         return right in value.split(" ") or value
+    if scheme is SchemeName.BASIC:
+        kind, _, credentials = value.partition(" ")
+        return kind.lower(), credentials
     if scheme is SchemeName.STRIPE:
         moment, signature = right.split(",")
         parts = value.split(",")
