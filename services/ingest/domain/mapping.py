@@ -10,6 +10,8 @@ from contracts.events import Event
 from contracts.ids import digest
 from contracts.values import Authority, Revision
 from services.ingest.domain.identities import Directory
+from services.ingest.domain.meetings import Notice
+from services.ingest.domain.privacy import NO_RULES, Rules
 
 MAPPER = 1
 """Raise it when a mapping is mended: what is fetched or replayed then overrules what the old mapping said."""
@@ -55,6 +57,10 @@ class Origin:
     received_at: datetime
     """When it came in, by the system's clock, aware UTC. For what the payload itself does not date."""
     authority: int = Authority.LIVE
+    privacy: Rules = NO_RULES
+    """What must not come in."""
+    folder: str | None = None
+    """Where in a mailbox it lies, where that is known."""
 
     def named(self, native: object) -> str:
         """Return a provider's id together with its system: "zendesk:acme:4711"."""
@@ -80,6 +86,8 @@ class Mapped:
 
     events: Sequence[Event] = ()
     ignored: str | None = None
+    notices: Sequence[Notice] = ()
+    """What it says about meetings; these are published when they have begun."""
 
 
 MapMail = Callable[[bytes, Origin], Mapped]
