@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import time
 from pathlib import Path
@@ -80,6 +81,9 @@ class Drain:
         if self._meeting is not None:
             await meet(self._meeting, self._together)
         await consumer.start()
+        # As services.runtime.service does once its components have begun.
+        gc.collect()
+        gc.freeze()
         try:
             progress, total = time.monotonic(), 0
             while not self._done.is_set():
