@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from contracts.envelope import Envelope
 from contracts.topics import Topic
+from services.runtime import arrays
 from services.runtime.backoff import Backoff, pause
 from services.runtime.failpoints import RuntimeFailpoint, reach
 from services.runtime.faults import Rejected, Unfinished
@@ -36,8 +37,6 @@ _LEASE_KEY = 0x54454E555245
 _POLL_SECONDS = 1.0
 _SLOW_SECONDS = 3.0
 _ROUND_BYTES = 16 * 1024 * 1024
-_SEPARATOR = "\x1e"
-"""Of texts that go to the database in one piece: no name, id or JSON document has it."""
 _log = structlog.get_logger(__name__)
 
 
@@ -132,30 +131,20 @@ async def _insert(  # noqa: PLR0917 - the columns, in their order
     moments: Sequence[datetime],
 ) -> None:
     # One statement for the whole transaction; `ordinality` makes ids follow the order given. Equal notifications of
-    # one transaction are delivered once, when it commits. Texts travel in one piece per column, because asyncpg looks
-    # at every element of an array several times.
+    # one transaction are delivered once, when it commits.
     await connection.execute(
         "with appended as (insert into outbox (aggregatetype, aggregateid, type, payload, headers, recordedtime)"
         " select topic, record_key, type, payload, headers::json, recordedtime"
-        " from unnest(string_to_array($1, E'\\x1e'), string_to_array($2, E'\\x1e'), string_to_array($3, E'\\x1e'),"
-        " $4::bytea[], string_to_array($5, E'\\x1e'), string_to_array($6, E'\\x1e')::timestamptz[])"
+        " from unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::timestamptz[])"
         " with ordinality as message (topic, record_key, type, payload, headers, recordedtime, place) order by place)"
         " select pg_notify('tenure_outbox', '')",
-        _in_one(topics),
-        _in_one(keys),
-        _in_one(types),
-        payloads,
-        _in_one(headers),
-        _in_one(list(map(str, moments))),
+        arrays.texts(topics),
+        arrays.texts(keys),
+        arrays.texts(types),
+        arrays.blobs(payloads),
+        arrays.texts(headers),
+        arrays.moments(moments),
     )
-
-
-def _in_one(texts: Sequence[str]) -> str:
-    joined = _SEPARATOR.join(texts)
-    if joined.count(_SEPARATOR) != len(texts) - 1 or not joined:
-        message = "a topic, key, type or header holds the control character 30, or nothing"
-        raise ValueError(message)
-    return joined
 
 
 async def backlog(connection: asyncpg.Connection) -> Backlog:

@@ -9,6 +9,7 @@ from typing import cast
 import asyncpg
 import orjson
 
+from services.runtime import arrays
 from services.runtime.auth import Caller
 from services.runtime.failpoints import RuntimeFailpoint, reach
 
@@ -87,11 +88,12 @@ def notice_silence(connection: asyncpg.Connection) -> None:
 
 
 async def register_codecs(connection: asyncpg.Connection) -> None:
-    """Make `uuid` columns read and write `str`, `json` and `jsonb` columns any JSON value."""
+    """Make `uuid` columns read and write `str`, `json` and `jsonb` any JSON value; let whole columns come packed."""
     notice_silence(connection)
     await connection.set_type_codec("uuid", schema="pg_catalog", encoder=str, decoder=str, format="text")
     for name in ("json", "jsonb"):
         await connection.set_type_codec(name, schema="pg_catalog", encoder=_dump, decoder=orjson.loads, format="text")
+    arrays.register(connection)
 
 
 @asynccontextmanager

@@ -10,6 +10,7 @@ from typing import Any
 import asyncpg
 
 from contracts.topics import ACTIVITY
+from services.runtime import arrays
 from services.runtime.outbox import OutboxMessage, Relay, append
 from services.runtime.settings import RuntimeSettings
 from services.runtime.telemetry import Telemetry
@@ -59,6 +60,7 @@ def _publish(ground: Ground, plan: Plan) -> float:
 async def fill(*, database: str, records: int, accounts: int, conversations: int) -> dict[str, Any]:
     """Appends attributions as accounts does, a batch in each transaction."""
     connection = await asyncpg.connect(database)
+    arrays.register(connection)
     try:
         waiting: list[OutboxMessage] = []
         for order in company.orders(records, accounts=accounts, conversations=conversations):

@@ -45,7 +45,7 @@ class InteractionTables:
         """Make sure that each of `ids` (sorted) has a row, so that it can be locked."""
         # A parent that nobody has reported: whoever reports it meets this row and knows that there are children.
         await self._connection.execute(
-            "insert into interaction (id) select id from unnest($1::text::uuid[]) as place (id) order by id on"
+            "insert into interaction (id) select id from unnest($1::uuid[]) as place (id) order by id on"
             " conflict (id) do nothing",
             arrays.ids(ids),
         )
@@ -55,7 +55,7 @@ class InteractionTables:
         # Sorted, so that two transactions that lock some of the same rows wait for each other in one order only.
         rows = await self._connection.fetch(
             "select id, state is not null as known, conversation_id, refs, identities, claimed, hand_accounts,"
-            " hand_class, hand_reply_expected from interaction where id = any($1::text::uuid[]) order by id for"
+            " hand_class, hand_reply_expected from interaction where id = any($1::uuid[]) order by id for"
             " update",
             arrays.ids(ids),
         )
@@ -66,7 +66,7 @@ class InteractionTables:
         # All events of the touched interactions; their rows are locked, so nothing is added meanwhile.
         rows = await self._connection.fetch(
             "select event_id, interaction_id, event_type, authority, revision_order, mapper, digest, body"
-            " from ledger where interaction_id = any($1::text::uuid[])",
+            " from ledger where interaction_id = any($1::uuid[])",
             arrays.ids(ids),
         )
         return [
@@ -78,7 +78,7 @@ class InteractionTables:
         """Return by interaction the accounts whose it is."""
         # Parents that are not read now.
         rows = await self._connection.fetch(
-            "select id, claimed from interaction where id = any($1::text::uuid[])", arrays.ids(ids)
+            "select id, claimed from interaction where id = any($1::uuid[])", arrays.ids(ids)
         )
         return {row["id"]: tuple(row["claimed"]) for row in rows}
 
@@ -86,7 +86,7 @@ class InteractionTables:
         """Return, for those of `accounts` that were merged into another, the account that stayed."""
         # Only what people decided names accounts that may have been merged since; identities move with a merge.
         rows = await self._connection.fetch(
-            "select id, surviving_account(id) as survivor from account where id = any($1::text::uuid[]) and"
+            "select id, surviving_account(id) as survivor from account where id = any($1::uuid[]) and"
             " merged_into is not null",
             arrays.ids(accounts),
         )
@@ -106,7 +106,7 @@ class InteractionTables:
         # New references; one that another transaction is adding makes this wait until it is committed.
         rows = await self._connection.fetch(
             "insert into conversation_ref (reference, conversation_id) select reference, conversation_id"
-            " from unnest($1::text::text[], $2::text::uuid[]) as new (reference, conversation_id) order by reference"
+            " from unnest($1::text[], $2::uuid[]) as new (reference, conversation_id) order by reference"
             " on conflict (reference) do nothing returning reference",
             arrays.texts(references),
             arrays.ids([proposed[reference] for reference in references]),
@@ -116,7 +116,7 @@ class InteractionTables:
         if known:
             # The conversation that each of the others belongs to; locked, so that it stays there.
             rows = await self._connection.fetch(
-                "select reference, conversation_id from conversation_ref where reference = any($1::text::text[])"
+                "select reference, conversation_id from conversation_ref where reference = any($1::text[])"
                 " order by reference for update",
                 arrays.texts(known),
             )
@@ -127,13 +127,13 @@ class InteractionTables:
         """Lock conversations (sorted), creating those that do not exist."""
         # The row is made by the second who adds to a conversation; whoever makes it at the same time waits.
         await self._connection.execute(
-            "insert into conversation (id) select id from unnest($1::text::uuid[]) as new (id) order by id on"
+            "insert into conversation (id) select id from unnest($1::uuid[]) as new (id) order by id on"
             " conflict (id) do nothing",
             arrays.ids(ids),
         )
         # Whoever adds to a conversation waits here for whoever is adding to it.
         await self._connection.execute(
-            "select id from conversation where id = any($1::text::uuid[]) order by id for update", arrays.ids(ids)
+            "select id from conversation where id = any($1::uuid[]) order by id for update", arrays.ids(ids)
         )
 
     async def load_members(self, ids: Sequence[str]) -> list[tuple[str, Member]]:
@@ -141,7 +141,7 @@ class InteractionTables:
         # What each member means to its conversation, without its state.
         rows = await self._connection.fetch(
             "select conversation_id, id, occurred_at, refs, kind = 'ticket' and present as ticket, support_request,"
-            " claimed from interaction where conversation_id = any($1::text::uuid[])",
+            " claimed from interaction where conversation_id = any($1::uuid[])",
             arrays.ids(ids),
         )
         return [
@@ -154,7 +154,7 @@ class InteractionTables:
         # Conversations that met, or that a lost reference parted.
         await self._connection.execute(
             "update conversation_ref set conversation_id = moved.conversation_id"
-            " from unnest($1::text::text[], $2::text::uuid[]) as moved (reference, conversation_id)"
+            " from unnest($1::text[], $2::uuid[]) as moved (reference, conversation_id)"
             " where conversation_ref.reference = moved.reference",
             arrays.texts(moved),
             arrays.ids(moved.values()),
@@ -165,7 +165,7 @@ class InteractionTables:
         # Only where they belong; what follows from it is read again by a job.
         await self._connection.execute(
             "update interaction set conversation_id = moved.conversation_id"
-            " from unnest($1::text::uuid[], $2::text::uuid[]) as moved (id, conversation_id) where"
+            " from unnest($1::uuid[], $2::uuid[]) as moved (id, conversation_id) where"
             " interaction.id = moved.id",
             arrays.ids(moved),
             arrays.ids(moved.values()),
@@ -176,7 +176,7 @@ class InteractionTables:
         # To say only what is new, and to tell former accounts.
         rows = await self._connection.fetch(
             "select interaction_id, account_id, digest, present, reason from attribution where interaction_id ="
-            " any($1::text::uuid[])",
+            " any($1::uuid[])",
             arrays.ids(ids),
         )
         loaded: dict[str, dict[str, StoredAttribution]] = {}
@@ -188,7 +188,7 @@ class InteractionTables:
         """Return by interaction and account the version of what was last said."""
         # Only for what is said again as it was: batches draw versions.
         rows = await self._connection.fetch(
-            "select interaction_id, account_id, version from attribution where interaction_id = any($1::text::uuid[])",
+            "select interaction_id, account_id, version from attribution where interaction_id = any($1::uuid[])",
             arrays.ids(ids),
         )
         return {(row["interaction_id"], row["account_id"]): row["version"] for row in rows}
@@ -202,13 +202,13 @@ class InteractionTables:
             "insert into ledger (event_id, interaction_id, event_type, occurred_at, authority, revision_order,"
             " mapper, digest, source, imported, recordedtime, body) select event_id, interaction_id, event_type,"
             " occurred_at, authority, revision_order, mapper, digest, source, imported, recordedtime,"
-            " substring($12::bytea from place for size) from (select unnest($1::text::uuid[]) as event_id,"
-            " unnest($2::text::uuid[]) as interaction_id, unnest($3::text::text[]) as event_type,"
-            " unnest($4::text::timestamptz[]) as occurred_at, unnest($5::text::smallint[]) as authority,"
-            " unnest($6::text::bigint[]) as revision_order, unnest($7::text::integer[]) as mapper,"
-            " unnest($8::text::text[]) as digest, unnest($9::text::text[]) as source,"
-            " unnest($10::text::boolean[]) as imported, unnest($11::text::timestamptz[]) as recordedtime,"
-            " unnest($13::text::integer[]) as place, unnest($14::text::integer[]) as size) as new"
+            " body from (select unnest($1::uuid[]) as event_id,"
+            " unnest($2::uuid[]) as interaction_id, unnest($3::text[]) as event_type,"
+            " unnest($4::timestamptz[]) as occurred_at, unnest($5::bigint[]) as authority,"
+            " unnest($6::bigint[]) as revision_order, unnest($7::bigint[]) as mapper,"
+            " unnest($8::text[]) as digest, unnest($9::text[]) as source,"
+            " unnest($10::boolean[]) as imported, unnest($11::timestamptz[]) as recordedtime,"
+            " unnest($12::bytea[]) as body) as new"
             " on conflict (event_id) do update set occurred_at = excluded.occurred_at, authority ="
             " excluded.authority, revision_order = excluded.revision_order, mapper = excluded.mapper, digest ="
             " excluded.digest, source = excluded.source, imported = excluded.imported, recordedtime ="
@@ -222,11 +222,11 @@ class InteractionTables:
             arrays.numbers([row.revision.authority for row in rows]),
             arrays.numbers([row.revision.order for row in rows]),
             arrays.numbers([row.revision.mapper for row in rows]),
-            arrays.ids([row.revision.digest for row in rows]),
+            arrays.texts([row.revision.digest for row in rows]),
             arrays.texts([row.source for row in rows]),
             arrays.flags([row.imported for row in rows]),
             arrays.moments([row.recorded_at for row in rows]),
-            *arrays.pieces([row.body for row in rows]),
+            arrays.blobs([row.body for row in rows]),
         )
 
     async def insert_interactions(self, rows: Sequence[InteractionRow]) -> None:
@@ -235,7 +235,7 @@ class InteractionTables:
         done = await self._connection.execute(
             "insert into interaction (id, kind, occurred_at, present, parent_id, conversation_id, refs, identities,"  # noqa: S608 - names of our own; values are parameters
             " users, claimed, support_request, unmatched, state) select id, kind, occurred_at, present, parent_id,"
-            " conversation_id, refs::text[], identities::text[], users::uuid[], claimed::uuid[],"
+            " conversation_id, refs, identities, users, claimed,"
             f" support_request, unmatched, state::json from {_INTERACTIONS} order by id on conflict (id) do nothing",
             *_interaction_columns(rows),
         )
@@ -247,8 +247,8 @@ class InteractionTables:
         # What people decided by hand stands in columns of its own and is not touched.
         await self._connection.execute(
             "update interaction set kind = new.kind, occurred_at = new.occurred_at, present = new.present,"  # noqa: S608 - names of our own; values are parameters
-            " parent_id = new.parent_id, conversation_id = new.conversation_id, refs = new.refs::text[], identities"
-            " = new.identities::text[], users = new.users::uuid[], claimed = new.claimed::uuid[], support_request ="
+            " parent_id = new.parent_id, conversation_id = new.conversation_id, refs = new.refs,"
+            " identities = new.identities, users = new.users, claimed = new.claimed, support_request ="
             " new.support_request, unmatched = new.unmatched, state = new.state::json"
             f" from {_INTERACTIONS} where interaction.id = new.id",
             *_interaction_columns(rows),
@@ -259,7 +259,7 @@ class InteractionTables:
         if gone:
             # Parties that a later report no longer names.
             await self._connection.execute(
-                "delete from interaction_party using unnest($1::text::text[], $2::text::uuid[]) as gone"
+                "delete from interaction_party using unnest($1::text[], $2::uuid[]) as gone"
                 " (identity_key, interaction_id) where interaction_party.identity_key = gone.identity_key and"
                 " interaction_party.interaction_id = gone.interaction_id",
                 arrays.texts(key for key, _ in gone),
@@ -269,7 +269,7 @@ class InteractionTables:
             # Parties that are named for the first time.
             await self._connection.execute(
                 "insert into interaction_party (identity_key, interaction_id) select identity_key, interaction_id"
-                " from unnest($1::text::text[], $2::text::uuid[]) as new (identity_key, interaction_id) on"
+                " from unnest($1::text[], $2::uuid[]) as new (identity_key, interaction_id) on"
                 " conflict do nothing",
                 arrays.texts(key for key, _ in new),
                 arrays.ids(interaction for _, interaction in new),
@@ -284,14 +284,13 @@ class InteractionTables:
         # The account is locked, so a lower version cannot overtake.
         await self._connection.execute(
             "insert into attribution (interaction_id, account_id, version, digest, present, reason, touch_class,"
-            " conversation_id, contacts, occurred_at) select interaction_id, account_id, version,"
-            " substring($4::bytea from place for size), present, reason, touch_class, conversation_id,"
-            " contacts::uuid[], occurred_at from (select unnest($1::text::uuid[]) as interaction_id,"
-            " unnest($2::text::uuid[]) as account_id, unnest($3::text::bigint[]) as version,"
-            " unnest($5::text::integer[]) as place, unnest($6::text::integer[]) as size,"
-            " unnest($7::text::boolean[]) as present, unnest($8::text::text[]) as reason,"
-            " unnest($9::text::text[]) as touch_class, unnest($10::text::uuid[]) as conversation_id,"
-            " unnest($11::text::text[]) as contacts, unnest($12::text::timestamptz[]) as occurred_at) as new"
+            " conversation_id, contacts, occurred_at) select interaction_id, account_id, version, digest, present,"
+            " reason, touch_class, conversation_id, coalesce(contacts::uuid[], '{}'), occurred_at"
+            " from (select unnest($1::uuid[]) as interaction_id, unnest($2::uuid[]) as account_id,"
+            " unnest($3::bigint[]) as version, unnest($4::bytea[]) as digest, unnest($5::boolean[]) as present,"
+            " unnest($6::text[]) as reason, unnest($7::text[]) as touch_class,"
+            " unnest($8::uuid[]) as conversation_id, unnest($9::text[]) as contacts,"
+            " unnest($10::timestamptz[]) as occurred_at) as new"
             " on conflict (interaction_id, account_id) do update set version ="
             " excluded.version, digest = excluded.digest, present = excluded.present, reason = excluded.reason,"
             " touch_class = excluded.touch_class, conversation_id = excluded.conversation_id, contacts ="
@@ -299,12 +298,14 @@ class InteractionTables:
             arrays.ids([row.interaction_id for row in rows]),
             arrays.ids([row.account_id for row in rows]),
             arrays.numbers([row.version for row in rows]),
-            *arrays.pieces([row.digest for row in rows]),
+            arrays.blobs([row.digest for row in rows]),
             arrays.flags([row.present for row in rows]),
-            arrays.ids([row.reason for row in rows]),
-            arrays.ids([row.touch_class for row in rows]),
+            arrays.texts([row.reason for row in rows]),
+            arrays.or_nothing(arrays.texts, [row.touch_class for row in rows]),
             arrays.ids([row.conversation_id for row in rows]),
-            arrays.texts([arrays.ids(row.contacts) if row.contacts else "{}" for row in rows]),
+            arrays.or_nothing(
+                arrays.texts, [arrays.literal_ids(row.contacts) if row.contacts else None for row in rows]
+            ),
             arrays.moments([row.occurred_at for row in rows]),
         )
 
@@ -325,8 +326,8 @@ async def draw_versions(connection: asyncpg.Connection, counts: Mapping[str, int
     ids = sorted(counts)
     # The inner query locks in order; 1099511627776 is 2^40.
     rows = await connection.fetch(
-        "with locked as (select id from account where id = any($1::text::uuid[]) order by id for update), wanted as"
-        " (select locked.id, counted.n from locked join unnest($1::text::uuid[], $2::text::bigint[]) as counted"
+        "with locked as (select id from account where id = any($1::uuid[]) order by id for update), wanted as"
+        " (select locked.id, counted.n from locked join unnest($1::uuid[], $2::bigint[]) as counted"
         " (id, n) on counted.id = locked.id) update account set version = greatest(account.version, (select epoch"
         " from version_epoch) * 1099511627776) + wanted.n from wanted where account.id = wanted.id returning"
         " account.id, account.version, account.state_version",
@@ -337,29 +338,33 @@ async def draw_versions(connection: asyncpg.Connection, counts: Mapping[str, int
 
 
 _INTERACTIONS = (
-    "(select unnest($1::text::uuid[]) as id, unnest($2::text::text[]) as kind,"
-    " unnest($3::text::timestamptz[]) as occurred_at, unnest($4::text::boolean[]) as present,"
-    " unnest($5::text::uuid[]) as parent_id, unnest($6::text::uuid[]) as conversation_id,"
-    " unnest($7::text::text[]) as refs, unnest($8::text::text[]) as identities, unnest($9::text::text[]) as users,"
-    " unnest($10::text::text[]) as claimed, unnest($11::text::boolean[]) as support_request,"
-    " unnest($12::text::boolean[]) as unmatched, unnest($13::text::text[]) as state) as new"
+    "(select id, kind, occurred_at, present, parent_id, conversation_id, coalesce(refs::text[], '{}') as refs,"
+    " coalesce(identities::text[], '{}') as identities, coalesce(users::uuid[], '{}') as users,"
+    " coalesce(claimed::uuid[], '{}') as claimed, support_request, unmatched, state"
+    " from (select unnest($1::uuid[]) as id, unnest($2::text[]) as kind,"
+    " unnest($3::timestamptz[]) as occurred_at, unnest($4::boolean[]) as present,"
+    " unnest($5::uuid[]) as parent_id, unnest($6::uuid[]) as conversation_id,"
+    " unnest($7::text[]) as refs, unnest($8::text[]) as identities, unnest($9::text[]) as users,"
+    " unnest($10::text[]) as claimed, unnest($11::boolean[]) as support_request,"
+    " unnest($12::boolean[]) as unmatched, unnest($13::text[]) as state) as column_by_column) as new"
 )
 
 
-def _interaction_columns(rows: Sequence[InteractionRow]) -> list[str]:
+def _interaction_columns(rows: Sequence[InteractionRow]) -> list[arrays.Packed]:
     readings = [row.reading for row in rows]
     interactions = [reading.interaction for reading in readings]
+    lists, ids, some = arrays.literal_texts, arrays.literal_ids, arrays.or_nothing
     return [
         arrays.ids([interaction.id for interaction in interactions]),
-        arrays.ids([interaction.key.kind.value for interaction in interactions]),
+        arrays.texts([interaction.key.kind.value for interaction in interactions]),
         arrays.moments([interaction.occurred_at for interaction in interactions]),
         arrays.flags([interaction.present for interaction in interactions]),
-        arrays.ids([reading.parent_id for reading in readings]),
-        arrays.ids([row.conversation_id for row in rows]),
-        arrays.texts([arrays.texts(reading.references) if reading.references else "{}" for reading in readings]),
-        arrays.texts([arrays.texts(reading.keys) if reading.keys else "{}" for reading in readings]),
-        arrays.texts([arrays.ids(reading.users) if reading.users else "{}" for reading in readings]),
-        arrays.texts([arrays.ids(reading.accounts) if reading.accounts else "{}" for reading in readings]),
+        some(arrays.ids, [reading.parent_id for reading in readings]),
+        some(arrays.ids, [row.conversation_id for row in rows]),
+        some(arrays.texts, [lists(reading.references) if reading.references else None for reading in readings]),
+        some(arrays.texts, [lists(reading.keys) if reading.keys else None for reading in readings]),
+        some(arrays.texts, [ids(reading.users) if reading.users else None for reading in readings]),
+        some(arrays.texts, [ids(reading.accounts) if reading.accounts else None for reading in readings]),
         arrays.flags([reading.support_request for reading in readings]),
         arrays.flags([reading.unmatched for reading in readings]),
         arrays.texts([row.state for row in rows]),
