@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 from services.ingest.domain.mapping import MapMail, ReadCloudEvent
 from services.ingest.domain.provider import BoundProvider
 from services.ingest.domain.source import Source
+from services.ingest.doors.amazon import Amazon
 from services.ingest.doors.events import Events
 from services.ingest.doors.hot import HotDoors
 from services.ingest.doors.imports import Imports
@@ -39,10 +40,13 @@ def build_api(
     mappings: Mappings,
     verifier: TokenVerifier | None,
     dead_letters: APIRouter | None,
+    *,
+    amazon: Amazon,
+    public_url: str | None = None,
 ) -> ASGIApp:
     """Return the public ASGI app. Without a `verifier` the doors for operators stay shut."""
     hot = {
-        "/v1/webhooks/": Webhooks(reception, sources, mappings.webhooks).take,
+        "/v1/webhooks/": Webhooks(reception, sources, mappings.webhooks, amazon, public_url).take,
         "/v1/events": Events(reception, sources, mappings.cloudevent).take,
     }
     mail = MailDoor(reception, sources, mappings.mails)

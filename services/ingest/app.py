@@ -4,6 +4,7 @@ from contracts.topics import INBOUND, INTERACTIONS
 from services.ingest.api import Mappings, build_api
 from services.ingest.configuration import read_sources
 from services.ingest.domain.identities import Directory
+from services.ingest.doors.amazon import Amazon, BoundedGet
 from services.ingest.inbound import InboundHandler
 from services.ingest.mailbox import MailboxPoller
 from services.ingest.publisher import Publisher
@@ -58,7 +59,9 @@ async def build(settings: IngestSettings) -> Service:
     relays = [Relay(service="ingest", dsn=settings.database_url, settings=settings, telemetry=telemetry)] * bool(
         consumers
     )
-    components: list[Component] = [publisher, presence, report, mailboxes, *consumers, *relays]
+    outside = BoundedGet()
+    amazon = Amazon(outside)
+    components: list[Component] = [publisher, presence, report, mailboxes, amazon, *consumers, *relays]
     flow = Flow(
         service="ingest",
         clock=clock,
@@ -77,9 +80,9 @@ async def build(settings: IngestSettings) -> Service:
         name="ingest",
         settings=settings,
         operations=operations_app(checks, flow.report, telemetry),
-        api=build_api(reception, sources, mappings, verifier, letters),
+        api=build_api(reception, sources, mappings, verifier, letters, amazon=amazon, public_url=settings.public_url),
         components=components,
-        resources=[pool.close],
+        resources=[outside.aclose, pool.close],
     )
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter, ValidationError
 
 from services.ingest.domain.provider import Provider, SourceKind
+from services.ingest.domain.schemes import SchemeName
 from services.ingest.domain.source import Source, SourceConfiguration
 from services.ingest.settings import IngestSettings
 from services.ingest.sources.registry import KINDS
@@ -130,7 +131,9 @@ def _check_source(name: str, table: Any) -> tuple[SourceConfiguration | None, Se
 
 
 def _needed(kind: SourceKind | Provider[Any]) -> Sequence[str]:
-    return [*(["system"] if kind.has_system else []), *(["secret_files"] if kind.scheme is not None else [])]
+    # Amazon signs for everybody: there the topics that we listen to stand for the secret.
+    proof = [] if kind.scheme is None else ["topics" if kind.scheme is SchemeName.SNS else "secret_files"]
+    return [*(["system"] if kind.has_system else []), *proof]
 
 
 def _mistakes(path: tuple[str, ...], wrong: ValidationError) -> list[Mistake]:
@@ -145,6 +148,8 @@ def _source(name: str, configuration: SourceConfiguration, folder: Path) -> Sour
     password_file = getattr(configuration.options, "password_file", None)
     password = None if password_file is None else _secret(name, folder / password_file)
     scheme = configuration.scheme
+    if scheme is SchemeName.SNS:
+        secrets = list(getattr(configuration.options, "topics", ()))
     try:
         keys = () if scheme is None else tuple(read_key(scheme, secret) for secret in secrets)
     except ValueError:

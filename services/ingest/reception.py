@@ -119,8 +119,8 @@ class Reception:
         self.telemetry.metrics.accepted(source, "unmapped")
         self.statistics.delivered(source, at, unmapped=1)
 
-    def ignored(self, source: str, at: datetime) -> None:
-        """Count a delivery that is understood and says nothing that concerns us."""
+    def ignored(self, source: str, at: datetime, why: str = "unnamed") -> None:  # noqa: ARG002
+        """Count a delivery that is understood and says nothing that concerns us, by the name `why`."""
         self.telemetry.metrics.accepted(source, "ignored")
         self.statistics.delivered(source, at, ignored=1)
 

@@ -11,7 +11,7 @@ from services.ingest.doors.hot import Answer, Knock
 from services.ingest.doors.requests import check_media, parse, refusal, unsigned
 from services.ingest.publisher import TooLarge, Unavailable
 from services.ingest.reception import Reception
-from services.ingest.verify import Unverified, verify
+from services.ingest.verify import Request, Unverified, verify
 from services.runtime.problems import FieldError, Problem, invalid
 
 STRUCTURED = "application/cloudevents+json"
@@ -56,7 +56,7 @@ class Events:
             if named is not None and named != source.name:
                 continue
             try:
-                verify(SchemeName.STANDARD_WEBHOOKS, source.keys, headers, body)
+                verify(SchemeName.STANDARD_WEBHOOKS, source.keys, Request("", headers, body))
             except Unverified as unverified:
                 if named is not None or len(self._sources) == 1:
                     self._reception.refused(source.name, unverified.reason, outcome="unsigned")

@@ -42,6 +42,14 @@ class Knock(NamedTuple):
     """By lower-case names."""
     body: bytes
     query: bytes = b""
+    path: str = ""
+    scheme: str = "https"
+
+    def address(self, public: str | None) -> str:
+        """Return the address that was called; `public` is what stands before the path for those outside."""
+        if public is None:
+            public = f"{self.scheme}://{self.headers.get('host', '')}"
+        return f"{public}{self.path}?{self.query.decode('latin-1')}" if self.query else public + self.path
 
 
 Take = Callable[[str, Knock], Awaitable[Answer | RawAnswer]]
@@ -69,7 +77,8 @@ class HotDoors:
 async def _serve(take: Take, rest: str, scope: Scope, receive: Receive, send: Send) -> None:
     try:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        answer = await take(rest, Knock(headers, await _body(receive), scope["query_string"]))
+        path = scope["raw_path"].decode("latin-1")
+        answer = await take(rest, Knock(headers, await _body(receive), scope["query_string"], path, scope["scheme"]))
         if isinstance(answer, RawAnswer):
             more = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers.items()]
             await _respond(send, answer.status, answer.body, answer.media.encode("latin-1"), more)

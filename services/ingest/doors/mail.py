@@ -13,6 +13,7 @@ from services.ingest.domain.source import Source
 from services.ingest.doors.requests import answer, check_media, read_body, refusal, unknown_source, unsigned
 from services.ingest.publisher import TooLarge, Unavailable
 from services.ingest.reception import Reception
+from services.ingest.verify import Request as Proven
 from services.ingest.verify import Unverified, verify
 from services.runtime.problems import Problem
 
@@ -35,7 +36,7 @@ class MailDoor:
         check_media(request.headers, _MEDIA)
         body = await read_body(request)
         try:
-            verify(SchemeName.STANDARD_WEBHOOKS, source.keys, request.headers, body)
+            verify(SchemeName.STANDARD_WEBHOOKS, source.keys, Proven("", request.headers, body))
         except Unverified as unverified:
             self._reception.refused(source.name, unverified.reason, outcome="unsigned")
             raise unsigned() from None
@@ -63,7 +64,7 @@ class MailDoor:
             await self._reception.keep_raw(source.name, body, why, at=origin.received_at, traceparent=traceparent)
             return answer({"accepted": 0, "unmapped": why})
         if mapped.ignored is not None:
-            self._reception.ignored(source.name, origin.received_at)
+            self._reception.ignored(source.name, origin.received_at, mapped.ignored)
             return answer({"accepted": 0, "ignored": mapped.ignored})
         await self._reception.accept(source.name, mapped.events, origin.received_at, traceparent)
         return answer({"accepted": len(mapped.events)}, 202)

@@ -1,39 +1,61 @@
 """`POST /v1/webhooks/{source}`: what providers send. What is authentic is taken; what we cannot map goes on raw."""
 
+import asyncio
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
+from contracts.ids import digest
 from services.ingest import strict_json
-from services.ingest.domain.mapping import Unmapped
+from services.ingest.domain.mapping import Mapped, Origin, Unmapped
 from services.ingest.domain.provider import BoundProvider, Delivery, Provider, Reply
-from services.ingest.domain.schemes import SchemeName
 from services.ingest.domain.source import Source
 from services.ingest.doors import bodies
+from services.ingest.doors.amazon import Amazon, Unreachable
 from services.ingest.doors.hot import Answer, Knock, RawAnswer
 from services.ingest.doors.requests import (
     bad_form,
     bad_json,
     check_media,
     refusal,
+    unavailable,
     unknown_source,
     unsigned,
 )
 from services.ingest.publisher import TooLarge, Unavailable
 from services.ingest.reception import Reception
-from services.ingest.verify import Unverified, verify, verify_token
+from services.ingest.verify import SCHEMES, CertificateNeeded, Request, Unverified, verify
+from services.ingest.verify.replays import OnceOnly
+
+_ANSWER_SECONDS = 1.9
+"""Providers give up after two or three seconds, and some then switch the webhook off."""
+_READING_SECONDS = 1.0
+_READING_AT_ONCE = 4
 
 
 class Webhooks:
-    """The door. `mappings`: by the names of the sources that it serves."""
+    """The door. `mappings`: by the names of the sources that it serves; `public_url`: our address as providers see it.
+
+    Without one, what the request itself says about its address is believed.
+    """
 
     def __init__(
-        self, reception: Reception, sources: Mapping[str, Source], mappings: Mapping[str, BoundProvider]
+        self,
+        reception: Reception,
+        sources: Mapping[str, Source],
+        mappings: Mapping[str, BoundProvider],
+        amazon: Amazon,
+        public_url: str | None,
     ) -> None:
         self._reception = reception
         self._sources = {name: sources[name] for name in mappings}
         self._mappings = mappings
+        self._amazon = amazon
+        self._public_url = None if public_url is None else public_url.rstrip("/")
+        self._once = OnceOnly()
+        self._reading = asyncio.Semaphore(_READING_AT_ONCE)
 
     async def take(self, name: str, knock: Knock) -> Answer | RawAnswer:
         """Take one delivery to the source called `name`."""
@@ -41,44 +63,68 @@ class Webhooks:
         if source is None:
             raise unknown_source()
         provider = self._mappings[name].provider
+        if provider.challenge is not None:
+            unproven = Delivery(None, knock.body, knock.headers, bodies.query(knock.query))
+            if (reply := provider.challenge(unproven, source.keys)) is not None:
+                return _raw(reply)
         media = check_media(knock.headers, provider.media)
-        delivery, reply = self._authenticate(source, provider, media, knock)
-        if reply is not None:
-            return RawAnswer(reply.body, reply.status, reply.media, reply.headers)
+        delivery = await self._authenticate(source, provider, media, knock)
+        if provider.handshake is not None and (reply := provider.handshake(delivery, source.keys)) is not None:
+            return self._shake(source, reply)
         with self._reception.telemetry.span("ingest webhook", source=source.name) as trace:
-            return await self._take(source, provider, delivery, trace.traceparent)
+            if not provider.large:
+                return await self._take(source, provider, delivery, trace.traceparent)
+            try:
+                async with asyncio.timeout(_ANSWER_SECONDS):
+                    return await self._take(source, provider, delivery, trace.traceparent)
+            except TimeoutError:
+                self._reception.undelivered(source.name, Unavailable())
+                raise unavailable() from None
 
-    def _authenticate(
-        self, source: Source, provider: Provider[Any], media: str, knock: Knock
-    ) -> tuple[Delivery, Reply | None]:
-        """Return an authentic delivery, parsed, and the answer to its handshake when it is one.
+    def _shake(self, source: Source, reply: Reply) -> RawAnswer:
+        self._reception.ignored(source.name, self._reception.clock.now(), "handshake")
+        if reply.confirm is not None and not self._amazon.confirm(reply.confirm, source.name):
+            raise unavailable()
+        return _raw(reply)
+
+    async def _authenticate(self, source: Source, provider: Provider[Any], media: str, knock: Knock) -> Delivery:
+        """Return an authentic delivery, parsed.
 
         Where the proof rides in the body, a body that cannot be read has none.
         """
-        headers, body = knock.headers, knock.body
-        in_body = provider.scheme is SchemeName.AIRCALL
+        in_payload = SCHEMES[provider.scheme].in_payload
+        content_type = knock.headers.get("content-type", "")
         try:
-            if provider.challenge is not None:
-                unproven = Delivery(None, body, headers, bodies.query(knock.query))
-                if (reply := provider.challenge(unproven, source.keys)) is not None:
-                    return unproven, reply
-            if not in_body:
-                verify(provider.scheme, source.keys, headers, body)
-            read = bodies.read(media, headers.get("content-type", ""), body)
-            if in_body:
-                verify_token(source.keys, read.payload.get("token") if isinstance(read.payload, dict) else None)
+            read = bodies.read(media, content_type, knock.body) if in_payload else None
+            await self._verify(source, provider, knock, read)
+            if read is None:
+                read = bodies.read(media, content_type, knock.body)
         except Unverified as unverified:
             self._reception.refused(source.name, unverified.reason, outcome="unsigned")
             raise unsigned() from None
         except (strict_json.BadJson, bodies.UnreadableForm) as bad:
             reason = "bad_json" if isinstance(bad, strict_json.BadJson) else "bad_form"
-            self._reception.refused(source.name, reason, outcome="unsigned" if in_body else "refused")
-            if in_body:
+            self._reception.refused(source.name, reason, outcome="unsigned" if in_payload else "refused")
+            if in_payload:
                 raise unsigned() from None
             raise (bad_json(bad) if isinstance(bad, strict_json.BadJson) else bad_form()) from None
         query = bodies.query(knock.query) if knock.query else {}
-        delivery = Delivery(read.payload, body, headers, query, read.files)
-        return delivery, None if provider.handshake is None else provider.handshake(delivery)
+        return Delivery(read.payload, knock.body, knock.headers, query, read.files)
+
+    async def _verify(self, source: Source, provider: Provider[Any], knock: Knock, read: bodies.Body | None) -> None:
+        payload = None if read is None else read.payload
+        request = Request(knock.address(self._public_url), knock.headers, knock.body, payload=payload)
+        try:
+            token = verify(provider.scheme, source.keys, request, certificates=self._amazon.certificates)
+        except CertificateNeeded as needed:
+            try:
+                await self._amazon.learn(needed.url)
+            except Unreachable:
+                self._reception.refused(source.name, needed.reason, outcome="unavailable")
+                raise unavailable() from None
+            token = verify(provider.scheme, source.keys, request, certificates=self._amazon.certificates)
+        if token is not None and read is not None:
+            self._once.check(source.name, token, _content(read), time.time())
 
     async def _take(
         self, source: Source, provider: Provider[Any], delivery: Delivery, traceparent: str | None
@@ -87,7 +133,10 @@ class Webhooks:
         at = origin.received_at
         try:
             try:
-                mapped = self._mappings[source.name].read(delivery, origin)
+                if provider.large:
+                    mapped = await self._map_in_thread(source, delivery, origin)
+                else:
+                    mapped = self._mappings[source.name].read(delivery, origin)
             except (Unmapped, ValidationError) as unmapped:
                 why = unmapped.reason if isinstance(unmapped, Unmapped) else "not_valid"
                 kept = [(name, delivery.headers[name]) for name in provider.kept if name in delivery.headers]
@@ -95,10 +144,40 @@ class Webhooks:
                 await self._reception.keep_raw(source.name, body, why, at=at, traceparent=traceparent, kept=kept)
                 return Answer({"accepted": 0, "unmapped": why})
             if mapped.ignored is not None:
-                self._reception.ignored(source.name, at)
+                self._reception.ignored(source.name, at, mapped.ignored)
                 return Answer({"accepted": 0, "ignored": mapped.ignored})
             await self._reception.accept(source.name, mapped.events, at, traceparent)
         except (Unavailable, TooLarge) as error:
             self._reception.undelivered(source.name, error)
             raise refusal(error) from None
         return Answer({"accepted": len(mapped.events)})
+
+    async def _map_in_thread(self, source: Source, delivery: Delivery, origin: Origin) -> Mapped:
+        """Map what takes a while beside the event loop. What takes too long is kept raw: it must not come for ever."""
+        await self._reading.acquire()
+        try:
+            job = asyncio.get_running_loop().run_in_executor(None, self._mappings[source.name].read, delivery, origin)
+        except BaseException:
+            self._reading.release()
+            raise
+        # A thread cannot be stopped: its place is free only when it has ended.
+        job.add_done_callback(self._read_done)
+        done, _ = await asyncio.wait([job], timeout=_READING_SECONDS)
+        if not done:
+            raise Unmapped("too_slow")
+        return job.result()
+
+    def _read_done(self, job: asyncio.Future[Mapped]) -> None:
+        self._reading.release()
+        if not job.cancelled():
+            job.exception()  # heard here, where nobody waits any more
+
+
+def _raw(reply: Reply) -> RawAnswer:
+    return RawAnswer(reply.body, reply.status, reply.media, reply.headers)
+
+
+def _content(read: bodies.Body) -> str:
+    """Return a digest of everything that a body says, however it is written."""
+    files = sorted((name, digest(content)) for name, content in read.files.items())
+    return digest(repr((read.payload, files)).encode("utf-8", "surrogatepass"))

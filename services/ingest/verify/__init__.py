@@ -25,7 +25,6 @@ __all__ = [
     "seal",
     "sign",
     "verify",
-    "verify_token",
 ]
 
 SCHEMES: Mapping[SchemeName, Scheme] = {
@@ -63,8 +62,7 @@ def read_key(scheme: SchemeName, secret: str) -> bytes:
 def verify(
     scheme: SchemeName,
     keys: Sequence[bytes],
-    request: Request | Mapping[str, str],
-    body: bytes = b"",
+    request: Request,
     *,
     now: float | None = None,
     any_age: bool = False,
@@ -76,8 +74,6 @@ def verify(
     public keys that were fetched, by address; `CertificateNeeded` says which one is wanting. What is returned is a
     token that must not come again with something else (see `replays`), or None.
     """
-    if not isinstance(request, Request):
-        request = Request("", request, body)
     moment = None if any_age else time.time() if now is None else now
     return SCHEMES[scheme].check(keys, request, moment, certificates or {})
 
@@ -101,8 +97,3 @@ def sign(
     other schemes see `seal`.
     """
     return dict(seal(scheme, secret, Request("", {}, body), identifier=identifier, now=now).headers)
-
-
-def verify_token(keys: Sequence[bytes], token: object) -> None:
-    """Check a token that rides in the body, as Aircall sends it; raise `Unverified` when it is none of `keys`."""
-    verify(SchemeName.AIRCALL, keys, Request("", {}, b"", payload={"token": token}))
