@@ -12,6 +12,7 @@ import httpx2
 from aiokafka import AIOKafkaConsumer
 
 from contracts.topics import ALERTS
+from services.notifier.failpoints import NotifierFailpoint
 from services.runtime.failpoints import RuntimeFailpoint
 from tests.faults.strike import Strike, until
 from tests.faults.upheaval import everything
@@ -35,6 +36,52 @@ def crowd(strike: Strike) -> None:
         place = strike.chance.choice((RuntimeFailpoint.COMMITTING, RuntimeFailpoint.BATCH_LOCKED))
         ground.order("accounts", place, "stall", on=strike.chance.randint(1, 3), seconds=0.4)
         strike.wait(0.3, 1.0)
+
+
+def many_notifiers(strike: Strike) -> None:
+    """Three notifiers share rules and deliveries; one after the other stands still or dies with one in its hands."""
+    ground = strike.ground
+    replicas = _three_of("notifier", strike)
+    places = (
+        NotifierFailpoint.DELIVERY_CLAIMED,
+        NotifierFailpoint.DELIVERY_SENT,
+        RuntimeFailpoint.COMMITTING,
+        RuntimeFailpoint.BATCH_LOCKED,
+    )
+    began = time.monotonic()
+    while strike.loaded() and time.monotonic() - began < strike.at_most(20.0):
+        action = strike.chance.choice(("kill", "stall", "stop"))
+        victim = strike.chance.choice(replicas)
+        ground.order("notifier", strike.chance.choice(places), action, seconds=1.0, only=victim)
+        strike.wait(0.5, 2.0)
+        ground.withdraw_orders()
+        # what was stopped wakes up when others have its work
+        ground.system.resume(victim) if ground.system.runs(victim) else ground.start(victim)
+
+
+def many_doors(strike: Strike) -> None:
+    """Three ingests take what is sent and poll the same mailbox; one after the other dies, politely or not."""
+    ground = strike.ground
+    replicas = _three_of("ingest", strike)
+    ground.spread_over = replicas
+    began = time.monotonic()
+    while strike.loaded() and time.monotonic() - began < strike.at_most(20.0):
+        victim = strike.chance.choice(replicas)
+        if strike.chance.random() < 0.5:
+            ground.kill(victim)
+        else:
+            ground.system.stop_part(victim)
+        strike.wait(0.3, 1.5)
+        ground.start(victim)
+        strike.wait(0.5, 1.5)
+
+
+def _three_of(service: str, strike: Strike) -> tuple[str, str, str]:
+    second, third = f"{service}-2", f"{service}-3"
+    for part in (second, third):
+        strike.ground.start(part)
+    strike.ground.system.wait_ready([second, third])
+    return service, second, third
 
 
 def blocked_outbox(strike: Strike) -> None:

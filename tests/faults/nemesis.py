@@ -9,7 +9,7 @@ import time
 
 from deploy.databases import SERVICES
 from services.runtime.failpoints import RuntimeFailpoint
-from tests.faults.crowds import blocked_outbox, crowd, left_behind, zombie
+from tests.faults.crowds import blocked_outbox, crowd, left_behind, many_doors, many_notifiers, zombie
 from tests.faults.ground import SESSION_SECONDS
 from tests.faults.proxy import Weather
 from tests.faults.sinks import Mood
@@ -219,6 +219,8 @@ FAULTS: dict[str, Fault] = {
     "clock-skew": clock_skew,
     "restored-backup": restored_backup,
     "crowd": crowd,
+    "many-notifiers": many_notifiers,
+    "many-doors": many_doors,
     "blocked-outbox": blocked_outbox,
     "zombie": zombie,
     "left-behind": left_behind,
