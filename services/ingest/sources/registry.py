@@ -7,14 +7,30 @@ from services.ingest.domain.mapping import MapMail
 from services.ingest.domain.options import ImapOptions, MailOptions
 from services.ingest.domain.provider import BoundProvider, NoOptions, Options, Provider, SourceKind
 from services.ingest.domain.schemes import SchemeName
-from services.ingest.sources import aircall, shopify, zendesk
+from services.ingest.sources import (
+    aircall,
+    delighted,
+    freshdesk,
+    intercom,
+    jira,
+    shopify,
+    typeform,
+    zammad,
+    zendesk,
+)
 from services.ingest.sources.mail import Mailbox, map_mail
 
 WEBHOOKS: Mapping[str, Provider[Any]] = {
     provider.name: provider
     for provider in (
         aircall.PROVIDER,
+        delighted.PROVIDER,
+        freshdesk.PROVIDER,
+        intercom.PROVIDER,
+        jira.PROVIDER,
         shopify.PROVIDER,
+        typeform.PROVIDER,
+        zammad.PROVIDER,
         zendesk.PROVIDER,
     )
 }

@@ -1,7 +1,8 @@
 """Zendesk: ticket events of its webhooks, and the JSON of trigger webhooks as `docs/sources/zendesk.md` sets it up.
 
-The provider gives events no sequence, so their order is the time at which they happened, in microseconds. Dated entries
-are kept to the second, as Zendesk's own audits have them, so that imported history and webhooks unite.
+The provider does not vouch for the sequence that it gives events, so their order is the time at which they happened, in
+microseconds. Dated entries are kept to the second, as Zendesk's own audits have them, so that imported history and
+webhooks unite.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,9 +37,33 @@ from services.ingest.domain.mapping import (
 )
 from services.ingest.domain.provider import Delivery, NoOptions, Provider
 from services.ingest.domain.schemes import SchemeName
+from services.ingest.sources.ticketing import (
+    FINISHED,
+    Status,
+    change_of_status,
+    entry,
+    rating_of,
+    unwanted,
+    word,
+)
 
+_ANY_EVENT = "zen:event-type:"
 _TICKET_EVENT = "zen:event-type:ticket."
-_STATUSES = {
+# Of tickets, but about what no figure rests on.
+_UNWANTED = frozenset(
+    {
+        "attachment_linked_to_comment",
+        "attachment_redacted_from_comment",
+        "csat_requested",
+        "email_ccs_changed",
+        "followers_changed",
+        "next_sla_breach_changed",
+        "ola_policy_changed",
+        "schedule_changed",
+        "sla_policy_changed",
+    }
+)
+_STATUSES: Mapping[str, Status] = {
     "new": "new",
     "open": "open",
     "pending": "pending",
@@ -48,7 +73,6 @@ _STATUSES = {
     "closed": "closed",
 }
 _PRIORITIES = frozenset({"low", "normal", "high", "urgent"})
-_FINISHED = frozenset({"resolved", "closed"})
 # Zendesk's own two answers; on the scale of 1 to 5 they are its ends.
 _RATINGS = {"good": 5, "goodwithcomment": 5, "bad": 1, "badwithcomment": 1}
 _TRIGGERED: Mapping[str, type[Event]] = {
@@ -68,11 +92,13 @@ def read(delivery: Delivery, origin: Origin, _options: NoOptions) -> Mapped:
         raise Unmapped("not_an_object")
     kind = payload.get("type")
     if not isinstance(kind, str):
-        return _map_trigger(payload, body, origin)
-    if not kind.startswith(_TICKET_EVENT):
+        # A trigger's webhook is tried with an empty object.
+        return _map_trigger(payload, body, origin) if payload else Mapped(ignored="test")
+    name = kind.removeprefix(_TICKET_EVENT)
+    if not kind.startswith(_TICKET_EVENT) or name in _UNWANTED:
         # Users, organisations, articles: subscribed to by mistake, nothing to do with an interaction.
-        return Mapped(ignored="not_about_a_ticket")
-    return _map_event(kind.removeprefix(_TICKET_EVENT), payload, body, origin)
+        return unwanted(kind.removeprefix(_ANY_EVENT))
+    return _map_event(name, payload, body, origin)
 
 
 def _map_event(name: str, payload: Mapping[str, Any], body: bytes, origin: Origin) -> Mapped:
@@ -87,23 +113,28 @@ def _map_event(name: str, payload: Mapping[str, Any], body: bytes, origin: Origi
         "source": origin.source,
         "occurred_at": exact.replace(microsecond=0),
     }
-    if name == "comment_added":
-        return _map_comment(object_at(change, "comment"), detail, report, origin)
+    if name in _COMMENTS:
+        return _map_comment(name, object_at(change, "comment"), detail, report, origin)
     if name in _LIFECYCLE:
         model, authority, reason = _LIFECYCLE[name]
         if authority is not None:
             report["revision"] = origin.revision(micros(exact), body, authority)
         return Mapped([model.model_validate({**report, "reason": reason})])
+    stated = _stated(detail, origin)
     if name == "created":
         report["occurred_at"] = moment_of(detail.get("created_at"), "detail.created_at")
+        # One that an agent enters after a call is born solved, and no change of its status follows.
+        report["entries"] = entry(stated["status"], report["occurred_at"]) if stated["status"] in FINISHED else ()
     else:
         report["entries"] = _opening(detail)
-    stated = _stated(detail, origin)
+    if name == "csat_received":
+        stated["rating"] = _rating(change.get("satisfaction_score"))
     if name == "merged" and (target := optional_id(change, "target_ticket_id")):
         stated["references"] = (*stated["references"], Reference(kind="ticket", value=origin.named(target)))
     return Mapped([_model_of(name, change).model_validate({**report, **stated})])
 
 
+_COMMENTS = frozenset({"comment_added", "comment_made_private", "comment_redacted"})
 _LIFECYCLE: Mapping[str, tuple[type[Event], int | None, str | None]] = {
     "soft_deleted": (InteractionWithdrawn, None, "deleted"),
     "permanently_deleted": (InteractionWithdrawn, Authority.DELETION, "deleted for good"),
@@ -113,23 +144,38 @@ _LIFECYCLE: Mapping[str, tuple[type[Event], int | None, str | None]] = {
 
 
 def _model_of(name: str, change: Mapping[str, Any]) -> type[Event]:
-    if name == "created":
-        return TicketOpened
+    if name in _NAMED:
+        return _NAMED[name]
     if name != "status_changed":
         return TicketUpdated
-    now, before = (_STATUSES.get(str(change.get(field)).lower()) for field in ("current", "previous"))
-    if now == "resolved":
-        return TicketResolved
-    if now == "closed":
-        return TicketClosed
-    return TicketReopened if now is not None and before in _FINISHED else TicketUpdated
+    before, now = (_STATUSES.get(str(change.get(field)).lower()) for field in ("previous", "current"))
+    return change_of_status(before, now)
+
+
+_NAMED: Mapping[str, type[Event]] = {"created": TicketOpened, "csat_received": TicketRated}
+
+
+def _rating(given: Any) -> int:
+    """Read a rating, which comes by itself or as an object with a score: Zendesk's two words, or one to five stars."""
+    score = given.get("score") if isinstance(given, dict) else given
+    rating = _RATINGS.get(word(score).replace(" ", "").replace("_", "")) or rating_of(score)
+    if rating is None:
+        raise Unmapped("unknown_rating")
+    return rating
 
 
 def _map_comment(
-    comment: Mapping[str, Any], detail: Mapping[str, Any], report: Mapping[str, Any], origin: Origin
+    name: str, comment: Mapping[str, Any], detail: Mapping[str, Any], report: Mapping[str, Any], origin: Origin
 ) -> Mapped:
+    key = InteractionKey(kind=Kind.COMMENT, system=origin.system, native_id=id_at(comment, "id"))
+    if name == "comment_made_private":
+        gone = {**report, "interaction": key, "reason": "made private"}
+        return Mapped([InteractionWithdrawn.model_validate(gone)])
     if comment.get("is_public") is not True:
         return Mapped(ignored="private_comment")
+    if name == "comment_redacted" and not comment.get("author"):
+        # Who wrote it was said when it came; what is said now overrules the text.
+        raise Unmapped("missing:comment.author")
     raw_author = comment.get("author")
     author = raw_author if isinstance(raw_author, dict) else {}
     staff = author.get("is_staff") is True
@@ -138,12 +184,12 @@ def _map_comment(
         writer = origin.directory.party("from", person=origin.named(person), name=optional_text(author, "name"))
         parties = (*parties, writer) if writer else parties
     stated = {
-        "interaction": InteractionKey(kind=Kind.COMMENT, system=origin.system, native_id=id_at(comment, "id")),
+        "interaction": key,
         "parent": report["interaction"],
         "references": (Reference(kind="ticket", value=origin.named(id_at(detail, "id"))),),
         "parties": parties,
         "title": one_line(optional_text(detail, "subject"), 1000),
-        "text": storable_text(optional_text(comment, "body")),
+        "text": storable_text(optional_text(comment, "body")) or ("" if name == "comment_redacted" else None),
         "direction": "out" if staff else "in",
     }
     return Mapped([TicketCommented.model_validate({**report, **stated})])
