@@ -19,8 +19,6 @@ SEED = 1
 SIZE: Sizes = "medium"
 LONGER = {"calm", "crowd", "many-notifiers", "many-doors", "blocked-outbox", "zombie"}
 KINDS = [name for name in FAULTS if name not in LONGER]
-    name for name in FAULTS if name not in {"calm", "crowd", "many-notifiers", "many-doors", "blocked-outbox", "zombie"}
-]
 """Without those that take replicas of their own for longer; these are in `make faults` only."""
 
 
