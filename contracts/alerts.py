@@ -7,11 +7,11 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from contracts.activity import Version
-from contracts.values import Id, Instant, Kind, Line, Model, Text, Word
+from contracts.values import Id, Instant, Kind, Line, Model, Name, Text, Word
 
 Severity = Literal["info", "warn", "alert"]
 AlertState = Literal["open", "acknowledged", "snoozed", "resolved"]
-RuleName = Literal["stale_touch", "ticket_volume", "order_gap", "champion_left", "unanswered_mail"]
+RuleName = Literal["stale_touch", "ticket_volume", "order_gap", "champion_left", "unanswered_mail", "source_silent"]
 
 
 class EvidenceItem(Model):
@@ -43,6 +43,10 @@ class AlertEvidence(Model):
     """The alert speaks only of time before this."""
     unverified: tuple[Line, ...] = ()
     """Sources that cannot be polled, with their last delivery: what they have not delivered is not known."""
+    last_delivery: Instant | None = None
+    """Of the source that an alert is about."""
+    expected_by: Instant | None = None
+    """Until when something should have come from that source, by its own rhythm."""
 
 
 class AlertEvent(Model):
@@ -52,6 +56,7 @@ class AlertEvent(Model):
 
     alert_id: Id
     account_id: Id
+    """The account that it is about; of an alert about a source an id derived from its name, which no account has."""
     version: Version
     rule: Word
     """One of `RuleName`; later ones may come."""
@@ -69,6 +74,8 @@ class AlertEvent(Model):
     """The user who took the step; None: the system."""
     snoozed_until: Instant | None = None
     resolution: Literal["by_person", "cause_gone"] | None = None
+    source: Name | None = None
+    """The configured source that it is about; None: it is about an account."""
 
 
 class AlertOpened(AlertEvent):

@@ -13,6 +13,7 @@ from services.notifier.lookout import Lookout
 from services.notifier.poller import Poller
 from services.notifier.said import Said
 from services.notifier.settings import NotifierSettings
+from services.notifier.sourcewatch import SourceWatch
 from services.notifier.store import (
     accounts,
     alerts,
@@ -88,12 +89,14 @@ async def build(settings: NotifierSettings) -> Service:
         begin=begin,
         telemetry=telemetry,
     )
+    source_watch = SourceWatch(pool, accounts, alerts, people, rules, zone, telemetry)
     poller = Poller(
         pool=pool,
         accounts=accounts,
         rules=rules,
         alerts=alerts,
         lookout=lookout,
+        sources=source_watch,
         clock=clock,
         zone=zone,
         telemetry=telemetry,

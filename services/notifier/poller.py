@@ -22,6 +22,7 @@ from services.notifier.domain.rules import RULES, RuleVersion
 from services.notifier.domain.state import AT_ONCE, Due, Surroundings, Watched
 from services.notifier.domain.view import AccountView
 from services.notifier.lookout import Lookout, Sight
+from services.notifier.sourcewatch import SourceWatch
 from services.runtime.backoff import Backoff, pause
 from services.runtime.clock import Clock, RealClock
 from services.runtime.faults import Fault, judge
@@ -54,6 +55,7 @@ class Poller:
         rules: RuleTables,
         alerts: AlertTables,
         lookout: Lookout,
+        sources: SourceWatch,
         clock: Clock,
         zone: ZoneInfo,
         telemetry: Telemetry,
@@ -65,6 +67,7 @@ class Poller:
         self._rules = rules
         self._alerts = alerts
         self._lookout = lookout
+        self._source_watch = sources
         self._clock = clock
         self._zone = zone
         self._telemetry = telemetry
@@ -148,7 +151,8 @@ class Poller:
             {"since": format_instant(watch.absent_since), "why": watch.why or ""} if watch.absent_since else None
         )
         if watch.absent_since is None:
-            await self._look_at(_Pass(now, asked_at, sight.horizons, _ALL))
+            vouched = await self._look_at_sources(sight.horizons, now)
+            await self._look_at(_Pass(now, asked_at, sight.horizons, _ALL, vouched=vouched))
         elif sight.complete:
             await self._catch_up(sight, now, asked_at)
         elif sight.signals_flow:
@@ -179,11 +183,23 @@ class Poller:
             # What was held is asked about at once: otherwise it would come after the message that gathers everything.
             async with acquire(self._pool) as connection:
                 await self._rules.ask_again(connection)
-            await self._look_at(_Pass(now, asked_at, sight.horizons, _ALL, gathering=True))
+            vouched = await self._look_at_sources(sight.horizons, now, gathering=True)
+            await self._look_at(_Pass(now, asked_at, sight.horizons, _ALL, gathering=True, vouched=vouched))
             if not self._stopping:
                 await self._lookout.release(watch, now)
                 self._absent = None
         self._spoke()
+
+    async def _look_at_sources(self, horizons: Horizons, now: datetime, *, gathering: bool = False) -> frozenset[str]:
+        """Judge the sources where ingest was asked and answered; return those whose quiet a person calls right."""
+        if horizons.sources is None:
+            return frozenset()
+        if not horizons.ourselves_past(now - _REAL_SLACK):
+            # Who answers for a source may not be known here yet.
+            return await self._source_watch.vouched()
+        if await self._source_watch.look(horizons.sources, now, gathering=gathering):
+            self._spoke()
+        return await self._source_watch.vouched()
 
     async def _look_at(self, this: "_Pass") -> None:
         while not self._stopping and await self._chunk(this):
@@ -230,7 +246,7 @@ class Poller:
         sources = self._sources(view, around, now)
 
         def ask(deadline: datetime) -> Known | Unknown:
-            return known_up_to(deadline, sources, horizons, self._zone)
+            return known_up_to(deadline, sources, horizons, self._zone, present.this.vouched)
 
         caught_up = view.kpis is None or horizons.ourselves_past(view.kpis.computed_at)
         steps: list[tuple[Step, tuple[str, ...]]] = []
@@ -270,6 +286,8 @@ class _Pass:
     rules: Sequence[RuleName]
     gathering: bool = False
     """Mails wait until the pass is over."""
+    vouched: frozenset[str] = frozenset()
+    """Sources of which a person says that their quiet is right."""
 
 
 @dataclass(frozen=True, slots=True)

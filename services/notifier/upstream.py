@@ -82,6 +82,10 @@ def _source(name: str, said: Mapping[str, Any]) -> Source:
         horizon=_moment(said.get("horizon")),
         last_delivery=_moment(said.get("last_delivery")),
         status=str(said.get("status", "broken: it says nothing")),
+        quiet=said.get("quiet") is True,
+        expected_by=_moment(said.get("expected_by")),
+        unusual_from=_moment(said.get("unusual_from")),
+        responsible=tuple(str(name) for name in said.get("responsible") or ()),
     )
 
 

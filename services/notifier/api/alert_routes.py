@@ -19,7 +19,7 @@ from services.notifier.api.scope import Scope, Tables
 from services.notifier.domain import life
 from services.notifier.domain.life import Alert, NotAllowed, Step
 from services.notifier.domain.look import event_of
-from services.notifier.domain.rules import RULES
+from services.notifier.domain.rules import advice
 from services.runtime.auth import Caller, authenticated
 from services.runtime.postgres import transaction
 from services.runtime.problems import FieldError, Problem, invalid, not_found
@@ -87,7 +87,7 @@ def router(
             }
             for row in steps
         ]
-        return {**_shown(alert, names), "advice": RULES[alert.rule].advice, "history": history}
+        return {**_shown(alert, names), "advice": advice(alert.rule), "history": history}
 
     _add_steps(routes, _Steps(scope, tables, telemetry, look, deliver), signed_in)
     return routes
@@ -124,6 +124,9 @@ class _Steps:
                     raise Problem(409, "Not possible now", str(refused), "alert-state") from None
                 await self.tables.alerts.take(connection, watched[seen.account_id], [(step, ())], trace.traceparent)
                 await self.tables.alerts.look_again(connection, alert.account_id, alert.rule)
+                if alert.source is not None:
+                    # Silence alerts that wait for the source may speak, or have to wait again.
+                    await self.tables.rules.ask_again(connection)
                 now_is = await self.tables.alerts.find(connection, seen.alert_id)
         assert now_is is not None  # noqa: S101 - just written
         self.look()

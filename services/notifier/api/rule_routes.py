@@ -10,7 +10,7 @@ from contracts.alerts import RuleName
 from contracts.envelope import format_instant
 from services.notifier.api.scope import Scope
 from services.notifier.domain.ports import Row, RuleTables
-from services.notifier.domain.rules import RULES
+from services.notifier.domain.rules import THRESHOLDS
 from services.runtime.auth import Caller, authenticated, require_role
 from services.runtime.postgres import acquire, transaction
 from services.runtime.problems import field_errors, invalid
@@ -50,7 +50,7 @@ def router(scope: Scope, rules: RuleTables, look: Callable[[], None]) -> APIRout
     async def change_rule(rule: RuleName, body: NewVersion, caller: Annotated[Caller, operator]) -> dict[str, Any]:
         """Give a rule new thresholds; every account is looked at anew under them."""
         try:
-            thresholds = RULES[rule].thresholds.model_validate(body.thresholds)
+            thresholds = THRESHOLDS[rule].model_validate(body.thresholds)
         except ValidationError as wrong:
             errors = [{**error, "loc": ("thresholds", *error["loc"])} for error in wrong.errors(include_input=False)]
             raise invalid(field_errors(errors)) from None
@@ -66,7 +66,7 @@ def router(scope: Scope, rules: RuleTables, look: Callable[[], None]) -> APIRout
 
 
 def _shown(row: Row) -> dict[str, Any]:
-    thresholds = RULES[row["rule"]].thresholds.model_validate(row["thresholds"])
+    thresholds = THRESHOLDS[row["rule"]].model_validate(row["thresholds"])
     return {
         "rule": row["rule"],
         "version": row["version"],

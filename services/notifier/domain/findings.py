@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from contracts.alerts import EvidenceFigure, EvidenceItem, Severity
+from contracts.alerts import AlertEvidence, EvidenceFigure, EvidenceItem, Severity
 
 RANK: dict[Severity, int] = {"info": 0, "warn": 1, "alert": 2}
 """Severities in order."""
@@ -28,6 +28,19 @@ class Finding:
     """Which occurrence it is where the subject alone does not say: the touch or order after which nothing came."""
     opens_until: datetime | None = None
     """A one-shot signal older than its greatest age opens no alert; None: always."""
+    last_delivery: datetime | None = None
+    expected_by: datetime | None = None
+    """Of the source that it is about, if it is about one: see `AlertEvidence`."""
+
+    @property
+    def evidence(self) -> AlertEvidence:
+        """What an alert shows of it; what is known up to when is added by whoever asks the horizon."""
+        return AlertEvidence(
+            items=self.items[:20],
+            figures=self.figures,
+            last_delivery=self.last_delivery,
+            expected_by=self.expected_by,
+        )
 
 
 @dataclass(frozen=True, slots=True)

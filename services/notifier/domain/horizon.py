@@ -1,6 +1,6 @@
 """Up to when we know everything about an account, so that no silence alert speaks of what we have not heard yet."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -19,6 +19,13 @@ class Source:
     horizon: datetime | None
     last_delivery: datetime | None
     status: str
+    quiet: bool = False
+    """Whether ingest says that it is quiet against its own rhythm; without a rhythm it never is."""
+    expected_by: datetime | None = None
+    unusual_from: datetime | None = None
+    """From when on the silence since the last delivery is unusual for it; None: it has no rhythm."""
+    responsible: tuple[str, ...] = ()
+    """Users whom its configuration names: mail addresses, subjects or ids."""
 
     @property
     def broken(self) -> bool:
@@ -71,37 +78,60 @@ class Unknown:
     why: str
 
 
-def known_up_to(deadline: datetime, sources: Iterable[str], horizons: Horizons, zone: ZoneInfo) -> Known | Unknown:
+def known_up_to(
+    deadline: datetime,
+    sources: Iterable[str],
+    horizons: Horizons,
+    zone: ZoneInfo,
+    vouched: Collection[str] = frozenset(),
+) -> Known | Unknown:
     """Say whether a silence alert may speak about time up to `deadline` for an account fed by `sources`.
 
     A polled source holds the alert until it was synced past the deadline; one that is down holds it too. A source that
-    pushes cannot be asked: what it has not delivered since its last delivery is named as unverified.
+    pushes cannot be asked: what it has not delivered since its last delivery is named as unverified. A source of either
+    kind that is quiet against its own rhythm since before the deadline holds it, because its feed may be broken, unless
+    a person says that the quiet is right (`vouched`): then it is named as unverified.
     """
-    limits: list[datetime] = []
-    for stage in horizons.stages:
-        if stage.horizon is None:
-            return Unknown("service", f"{stage.service} does not say how far it has come")
-        if stage.horizon <= deadline:
-            return Unknown("service", f"{stage.service} has come to {at_time(stage.horizon, zone)} only")
-        limits.append(stage.horizon)
+    behind = _behind(horizons.stages, deadline, zone)
+    if behind is not None:
+        return behind
+    limits = [stage.horizon for stage in horizons.stages if stage.horizon is not None]
     if horizons.sources is None:
         return Unknown("service", "ingest does not say how far its sources have come")
-    pushing: list[Source] = []
+    unsure: list[Source] = []
     for name in sorted(set(sources)):
         source = horizons.sources.get(name)
         if source is None:
             return Unknown("broken", f"source {name} is not known to ingest")
         if source.provider == "import":
             continue
-        held = _held(source, deadline, zone)
+        held = _held(source, deadline, zone) or _quiet(source, deadline, zone, vouched)
         if held is not None:
             return held
         if source.polled and source.horizon is not None:
             limits.append(source.horizon)
-        else:
-            pushing.append(source)
+        if source.quiet or not source.polled:
+            unsure.append(source)
     horizon = min(limits, default=deadline)
-    return Known(horizon, (*_unverified(pushing, horizon, zone), *_dead_letters(horizons.stages)))
+    return Known(horizon, (*_unverified(unsure, horizon, zone), *_dead_letters(horizons.stages)))
+
+
+def _behind(stages: Iterable[Stage], deadline: datetime, zone: ZoneInfo) -> Unknown | None:
+    for stage in stages:
+        if stage.horizon is None:
+            return Unknown("service", f"{stage.service} does not say how far it has come")
+        if stage.horizon <= deadline:
+            return Unknown("service", f"{stage.service} has come to {at_time(stage.horizon, zone)} only")
+    return None
+
+
+def _quiet(source: Source, deadline: datetime, zone: ZoneInfo, vouched: Collection[str]) -> Unknown | None:
+    if not source.quiet or source.name in vouched:
+        return None
+    if source.last_delivery is None or source.last_delivery > deadline:
+        return None
+    since = at_time(source.last_delivery, zone)
+    return Unknown("broken", f"source {source.name} is quiet against its own rhythm since {since}")
 
 
 def _held(source: Source, deadline: datetime, zone: ZoneInfo) -> Unknown | None:
@@ -116,12 +146,14 @@ def _held(source: Source, deadline: datetime, zone: ZoneInfo) -> Unknown | None:
     return Unknown("source", f"source {source.name} was synced up to {at_time(source.horizon, zone)} only")
 
 
-def _unverified(pushing: Iterable[Source], horizon: datetime, zone: ZoneInfo) -> Iterable[str]:
-    for source in pushing:
+def _unverified(unsure: Iterable[Source], horizon: datetime, zone: ZoneInfo) -> Iterable[str]:
+    for source in unsure:
         if source.last_delivery is None:
             yield f"{source.name}: has never delivered; it cannot be polled"
         elif source.last_delivery < horizon:
-            yield f"{source.name}: last delivery {at_time(source.last_delivery, zone)}; it cannot be polled"
+            last = at_time(source.last_delivery, zone)
+            why = "quiet against its own rhythm" if source.quiet else "it cannot be polled"
+            yield f"{source.name}: last delivery {last}; {why}"
 
 
 def _dead_letters(stages: Iterable[Stage]) -> Iterable[str]:

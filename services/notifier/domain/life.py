@@ -45,6 +45,8 @@ class Alert:
     """Whether the cause was still there when last looked; a resolved alert comes back only after it was gone."""
     cause: str = ""
     """Which occurrence of the cause opened it."""
+    source: str | None = None
+    """The configured source that it is about; None: it is about the account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class Raised:
     one_shot: bool
     cooldown: timedelta
     reopen_within: timedelta
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +142,13 @@ def _open(finding: Finding | None, raised: Raised, now: datetime) -> Outcome:
         dedup_key=dedup_key(raised.rule, raised.account_id, finding.subject),
         title=finding.title,
         explanation=finding.explanation,
-        evidence=AlertEvidence(items=finding.items[:20], figures=finding.figures),
+        evidence=finding.evidence,
         opened_at=now,
         changed_at=now,
         open_since=now,
         owner_id=raised.owner_id,
         cause=finding.cause,
+        source=raised.source,
     )
     return Outcome(Step("opened", opened, finding.deadline))
 
@@ -197,7 +201,7 @@ def _speaking(alert: Alert, finding: Finding, raised: Raised, now: datetime) -> 
         severity=finding.severity,
         title=finding.title,
         explanation=finding.explanation,
-        evidence=AlertEvidence(items=finding.items[:20], figures=finding.figures),
+        evidence=finding.evidence,
         changed_at=now,
         owner_id=raised.owner_id,
         changed_by=None,

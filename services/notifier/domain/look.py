@@ -128,6 +128,7 @@ def event_of(step: Step) -> AlertEvent:
         changed_by=alert.changed_by,
         snoozed_until=alert.snoozed_until,
         resolution=alert.resolution,
+        source=alert.source,
     )
 
 

@@ -83,6 +83,14 @@ class PeopleTables(Protocol):
         """Return the accounts that users work on."""
         ...
 
+    async def everybody(self, connection: Any) -> dict[str, User]:
+        """Return all active users."""
+        ...
+
+    async def teams(self, connection: Any) -> dict[str, Team]:
+        """Return all teams."""
+        ...
+
 
 class RuleTables(Protocol):
     """Rule versions and due times."""
@@ -139,6 +147,18 @@ class RuleTables(Protocol):
 
 class AlertTables(Protocol):
     """Alerts and their steps."""
+
+    async def about_sources(self, connection: Any) -> list[Alert]:
+        """Return the latest alert about each source that ever had one."""
+        ...
+
+    async def relevant(self, connection: Any, account_ids: Collection[str]) -> dict[str, list[Alert]]:
+        """Return the latest alert of each dedup key of locked accounts."""
+        ...
+
+    async def save_told(self, connection: Any, account_id: str, source: str, user_ids: Collection[str]) -> None:
+        """Remember who answers for a locked source."""
+        ...
 
     async def watched_causes(self, connection: Any, account_ids: Collection[str]) -> set[tuple[str, str]]:
         """Return (account, rule) pairs whose alerts a change of the cause concerns."""

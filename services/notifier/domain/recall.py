@@ -73,6 +73,7 @@ def _alert(kind: StepKind, event: AlertEvent, before: Alert | None) -> Alert:
         resolution=event.resolution,
         lead_steps=lead_steps,
         cause_present=event.resolution != "cause_gone",
+        source=event.source,
     )
 
 

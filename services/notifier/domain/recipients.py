@@ -62,15 +62,16 @@ def told_users(step: Step, view: AccountView, teams: Mapping[str, Team], now: da
         return ()
     day = view.day(now)
     owner = view.owner(now)
-    told = [owner.user_id] if owner else list(view.team_ids(now)) or _leads(teams.values())
+    told = [owner.user_id] if owner else list(view.team_ids(now)) or leads(teams.values())
     for user_id in tuple(told):
-        told += _deputies(view.users.get(user_id), day)
+        told += deputies_of(view.users.get(user_id), day)
     if step.tell_lead:
         told += _leads_of(owner, teams)
     return tuple(dict.fromkeys(user for user in told if user in view.users and view.users[user].active))
 
 
-def _deputies(user: User | None, day: date) -> list[str]:
+def deputies_of(user: User | None, day: date) -> list[str]:
+    """Return who stands in for a user on a day."""
     if user is None:
         return []
     return [
@@ -82,8 +83,9 @@ def _deputies(user: User | None, day: date) -> list[str]:
 
 def _leads_of(owner: User | None, teams: Mapping[str, Team]) -> list[str]:
     team = teams.get(owner.team_id) if owner and owner.team_id else None
-    return [team.lead_id] if team and team.lead_id else _leads(teams.values()) if owner is None else []
+    return [team.lead_id] if team and team.lead_id else leads(teams.values()) if owner is None else []
 
 
-def _leads(teams: Iterable[Team]) -> list[str]:
+def leads(teams: Iterable[Team]) -> list[str]:
+    """Return the leads of all teams."""
     return sorted({team.lead_id for team in teams if team.lead_id})

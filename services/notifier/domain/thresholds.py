@@ -94,6 +94,18 @@ class ChampionLeft(Thresholds):
     """A report about something longer ago opens no alert."""
 
 
+class SourceSilent(Thresholds):
+    """How long a source may be down, and when that, or its quiet, becomes serious. Its rhythm is ingest's to learn."""
+
+    cooldown_hours: Annotated[int, Field(ge=0, le=24 * 90)] = 1
+    broken_after_minutes: Annotated[int, Field(ge=0, le=7 * 24 * 60)] = 30
+    """Since the last good pass; providers have hiccups."""
+    alert_after_hours: Annotated[int, Field(ge=1, le=24 * 90)] = 24
+    """After the warning."""
+    lead_after_days: LeadSteps = (1, 3)
+    """Days after opening at which the leads of those who were told hear of an alert that nobody has taken note of."""
+
+
 class UnansweredMail(Thresholds):
     """Business days of the owner until an inbound mail or missed call must have been answered."""
 

@@ -21,7 +21,7 @@ from services.runtime.outbox import OutboxMessage, append
 _COLUMNS = (
     "alert_id, account_id, version, rule, rule_version, severity, state, dedup_key, title, explanation, evidence,"
     " opened_at, changed_at, open_since, owner_id, changed_by, snoozed_until, resolution, lead_steps, cause_present,"
-    " cause"
+    " cause, source"
 )
 
 
@@ -37,6 +37,32 @@ async def relevant(connection: asyncpg.Connection, account_ids: Collection[str])
     for row in rows:
         found.setdefault(row["account_id"], []).append(alert_of(row))
     return found
+
+
+async def about_sources(connection: asyncpg.Connection) -> list[Alert]:
+    """Return the latest alert about each source that ever had one."""
+    # By the partial index on sources; they are few.
+    rows = await connection.fetch(
+        f"select distinct on (dedup_key) {_COLUMNS} from alert where source is not null"  # noqa: S608 - constant columns
+        " order by dedup_key, (state <> 'resolved') desc, opened_at desc, version desc"
+    )
+    return [alert_of(row) for row in rows]
+
+
+async def save_told(connection: asyncpg.Connection, account_id: str, source: str, user_ids: Collection[str]) -> None:
+    """Remember who answers for a source that is locked: they may see its alerts."""
+    # Whole: who answers for it now.
+    await connection.execute(
+        """
+            insert into watched_source (account_id, source, told)
+            values ($1, $2, $3::uuid[])
+            on conflict (account_id) do update set told = excluded.told
+            where watched_source.told is distinct from excluded.told
+        """,
+        account_id,
+        source,
+        list(user_ids),
+    )
 
 
 async def watched_causes(connection: asyncpg.Connection, account_ids: Collection[str]) -> set[tuple[str, str]]:
@@ -149,7 +175,7 @@ async def save_alerts(connection: asyncpg.Connection, alerts: Iterable[Alert]) -
         f"""
             insert into alert ({_COLUMNS})
             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::text::jsonb, $12,
-                $13, $14, $15, $16, $17, $18, $19, $20, $21)
+                $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
             on conflict (alert_id) do update
             set version = excluded.version, rule_version = excluded.rule_version, severity = excluded.severity,
                 state = excluded.state, title = excluded.title, explanation = excluded.explanation,
@@ -317,4 +343,5 @@ def _row(alert: Alert) -> tuple[Any, ...]:
         alert.lead_steps,
         alert.cause_present,
         alert.cause,
+        alert.source,
     )

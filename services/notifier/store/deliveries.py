@@ -221,7 +221,8 @@ async def _jobs(connection: asyncpg.Connection, delivery_ids: Sequence[str], zon
         f"""
             select d.delivery_id, d.attempts, d.first_tried_at, now() as leased_at, d.leased_by,
                 s.kind as step, s.document, x.kind = 'mail' and a.state = 'resolved' as obsolete,
-                w.account ->> 'name' as account_name, u.document::text as reader, {_DESTINATION}
+                coalesce(w.account ->> 'name', 'source ' || a.source) as account_name, u.document::text as reader,
+                {_DESTINATION}
             from delivery d
             join destination x using (destination_id)
             join delivery_step c using (delivery_id)

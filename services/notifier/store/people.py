@@ -138,6 +138,13 @@ async def users_around(connection: asyncpg.Connection, account_ids: Collection[s
     return {row["user_id"]: User.model_validate_json(row["document"]) for row in rows}
 
 
+async def everybody(connection: asyncpg.Connection) -> dict[str, User]:
+    """Return all active users."""
+    # Asked only when something is to be said about a source: anybody may answer for it.
+    rows = await connection.fetch("select user_id, document::text as document from app_user where active")
+    return {row["user_id"]: User.model_validate_json(row["document"]) for row in rows}
+
+
 async def teams(connection: asyncpg.Connection) -> dict[str, Team]:
     """Return all teams."""
     # They are few.

@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 
 from contracts.alerts import RuleName
-from services.notifier.domain.rules import RULES, RuleVersion
+from services.notifier.domain.rules import RULES, THRESHOLDS, RuleVersion
 from services.notifier.domain.state import AT_ONCE, Due
 
 
@@ -20,10 +20,10 @@ async def current(connection: asyncpg.Connection) -> dict[RuleName, RuleVersion]
     given = {row["rule"]: row for row in rows}
     # A rule that has just come holds as shipped.
     return {
-        name: RuleVersion(name, given[name]["version"], rule.thresholds.model_validate(given[name]["thresholds"]))
+        name: RuleVersion(name, given[name]["version"], thresholds.model_validate(given[name]["thresholds"]))
         if name in given
-        else RuleVersion(name, 1, rule.thresholds())
-        for name, rule in RULES.items()
+        else RuleVersion(name, 1, thresholds())
+        for name, thresholds in THRESHOLDS.items()
     }
 
 
@@ -37,7 +37,7 @@ async def prepare(connection: asyncpg.Connection) -> None:
             from unnest($1::text[]) as known (rule)
             on conflict do nothing
         """,
-        list(RULES),
+        list(THRESHOLDS),
     )
     # Nothing else would wake an account about which nothing new comes; rows that are there stay as they are.
     await connection.execute(
@@ -97,6 +97,9 @@ async def add_version(
         now,
         by,
     )
+    if rule not in RULES:
+        # It looks at sources, all of them, whenever they are asked for.
+        return version
     # Every account, in the order in which everybody locks.
     await connection.execute(
         "select account_id from watched_account where account is not null order by account_id for update"

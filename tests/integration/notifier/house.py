@@ -207,8 +207,12 @@ class House:
         return records
 
     async def steps(self) -> list[str]:
-        """The kinds of steps on tenure.alerts, in order."""
-        return [event.TYPE.split(".")[2] for event in await self.said()]
+        """The kinds of steps on tenure.alerts that are about accounts, in order."""
+        return [event.TYPE.split(".")[2] for event in await self.said() if event.source is None]
+
+    async def source_steps(self) -> list[Any]:
+        """The steps on tenure.alerts that are about sources, in order."""
+        return [event for event in await self.said() if event.source is not None]
 
     async def drained(self) -> dict[str, Any]:
         """Wait until the notifier says that it has nothing left, and return what it says."""

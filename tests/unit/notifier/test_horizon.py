@@ -21,17 +21,23 @@ sources = st.builds(
     horizon=moments,
     last_delivery=moments,
     status=st.sampled_from(["ok", "waiting: no pass yet", "broken: no such host"]),
+    quiet=st.booleans(),
 )
 
 
 @settings(deadline=None)
-@given(st.lists(moments, min_size=1, max_size=4), st.lists(sources, max_size=3), st.sets(st.sampled_from("abcd")))
+@given(
+    st.lists(moments, min_size=1, max_size=4),
+    st.lists(sources, max_size=3),
+    st.sets(st.sampled_from("abcd")),
+    st.sets(st.sampled_from("abcd")),
+)
 def test_it_speaks_only_when_every_service_and_polled_source_lies_behind_the_deadline(
-    horizons: list[datetime | None], given_sources: list[Source], feeding: set[str]
+    horizons: list[datetime | None], given_sources: list[Source], feeding: set[str], vouched: set[str]
 ) -> None:
     by_name = {source.name: source for source in given_sources}
     stages = tuple(Stage(f"service {number}", horizon) for number, horizon in enumerate(horizons))
-    answer = known_up_to(NOON, feeding, Horizons(stages, by_name), BERLIN)
+    answer = known_up_to(NOON, feeding, Horizons(stages, by_name), BERLIN, vouched)
     behind = all(horizon is not None and horizon > NOON for horizon in horizons)
     if isinstance(answer, Known):
         assert behind
@@ -46,8 +52,11 @@ def test_it_speaks_only_when_every_service_and_polled_source_lies_behind_the_dea
                 assert answer.horizon <= source.horizon
             else:
                 assert not source.broken
+            if source.quiet or not source.polled:
                 late = source.last_delivery is None or source.last_delivery < answer.horizon
                 assert any(line.startswith(f"{name}:") for line in answer.unverified) == late
+            if source.quiet and source.last_delivery is not None and source.last_delivery <= NOON:
+                assert name in vouched
     else:
         assert answer.why
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from services.notifier.domain.retry import GIVE_UP_AFTER
-from services.notifier.domain.rules import RULES
+from services.notifier.domain.rules import THRESHOLDS
 from services.notifier.domain.thresholds import Cadence, StaleTouch
 
 PAGE = (Path(__file__).parents[3] / "docs" / "signals.md").read_text(encoding="utf-8")
@@ -23,7 +23,7 @@ def section(title: str) -> str:
     return " ".join(found.group(1).split())
 
 
-@pytest.mark.parametrize("rule", sorted(RULES))
+@pytest.mark.parametrize("rule", sorted(THRESHOLDS))
 def test_every_rule_has_a_section_with_what_ends_it_its_evidence_and_an_example(rule: str) -> None:
     text = section(rule)
     for part in ("**Evidence**", "**Example**"):
@@ -31,9 +31,9 @@ def test_every_rule_has_a_section_with_what_ends_it_its_evidence_and_an_example(
     assert "**What resets it**" in text or "**What ends it**" in text
 
 
-@pytest.mark.parametrize("rule", sorted(RULES))
+@pytest.mark.parametrize("rule", sorted(THRESHOLDS))
 def test_every_number_of_a_rule_is_its_default(rule: str) -> None:
-    defaults = RULES[rule].thresholds()  # type: ignore[index]
+    defaults = THRESHOLDS[rule]()  # type: ignore[index]
     stated = re.findall(r"`(\w+)` = ([\d.]+)", section(rule))
     for name, number in stated:
         assert Decimal(number) == Decimal(str(getattr(defaults, name))), name

@@ -77,8 +77,25 @@ RULES: Mapping[RuleName, Rule] = {
 }
 
 
+SOURCE_RULE: RuleName = "source_silent"
+"""The rule that looks at sources instead of accounts: see `services.notifier.domain.sources`."""
+
+THRESHOLDS: Mapping[RuleName, type[data.Thresholds]] = {
+    **{name: rule.thresholds for name, rule in RULES.items()},
+    SOURCE_RULE: data.SourceSilent,
+}
+"""What may be changed about every rule, the one about sources included."""
+
+_SOURCE_ADVICE = (
+    "Run `tenure sources show` and `tenure sources test` with the source's name, and look at the provider's own log of "
+    "deliveries. It ends by itself with the next delivery or good pass. If the quiet is right, resolve it."
+)
+
+
 def advice(rule: str) -> str:
-    """Return what the manager may do next about an alert of `rule`; empty for a rule that is not known any more."""
+    """Return what may be done next about an alert of `rule`; empty for a rule that is not known any more."""
+    if rule == SOURCE_RULE:
+        return _SOURCE_ADVICE
     return next((one.advice for one in RULES.values() if one.name == rule), "")
 
 
