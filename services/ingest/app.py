@@ -7,6 +7,7 @@ from services.ingest.domain.identities import Directory
 from services.ingest.doors.amazon import Amazon, BoundedGet
 from services.ingest.inbound import InboundHandler
 from services.ingest.mailbox import MailboxPoller
+from services.ingest.planned import MeetingPlanner
 from services.ingest.publisher import Publisher
 from services.ingest.reception import Reception
 from services.ingest.reporting import SourceReport
@@ -37,7 +38,9 @@ async def build(settings: IngestSettings) -> Service:
     publisher = Publisher(settings.physical(INTERACTIONS.name), settings)
     presence = BrokerPresence(settings, INTERACTIONS)
     statistics = Statistics(sources)
-    reception = Reception(publisher, statistics, telemetry, clock, Directory(file.own_domains, file.default_region))
+    directory = Directory(file.own_domains, file.default_region, own_addresses(sources))
+    planner = MeetingPlanner(pool, settings, clock, directory, statistics)
+    reception = Reception(publisher, statistics, telemetry, clock, directory, file.privacy, planner)
     chosen = {name: (source.configuration.provider, source.configuration.options) for name, source in sources.items()}
     mappings = Mappings(webhook_mappings(chosen), mail_mappings(chosen), read_cloudevent)
     mailboxes = MailboxPoller(reception, sources, mappings.mails, pool)
@@ -55,19 +58,18 @@ async def build(settings: IngestSettings) -> Service:
         for source in sources.values()
         if source.configuration.provider == "inbound"
     ]
-    # Only what comes in by the broker goes out by the outbox; doors and mailboxes publish themselves.
-    relays = [Relay(service="ingest", dsn=settings.database_url, settings=settings, telemetry=telemetry)] * bool(
-        consumers
-    )
+    # What comes in by the broker, and meetings when they have begun, go out by the outbox; doors and mailboxes publish
+    # themselves.
+    relay = Relay(service="ingest", dsn=settings.database_url, settings=settings, telemetry=telemetry)
     outside = BoundedGet()
     amazon = Amazon(outside)
-    components: list[Component] = [publisher, presence, report, mailboxes, amazon, *consumers, *relays]
+    components: list[Component] = [publisher, presence, report, mailboxes, amazon, planner, *consumers, relay]
     flow = Flow(
         service="ingest",
         clock=clock,
         pool=pool,
         consumers=consumers,
-        parts={"sources": report.part},
+        parts={"sources": report.part, "meetings": planner.part},
         metrics=telemetry.metrics,
     )
     letters = dead_letter_api.router(pool=pool, verifier=verifier, clock=clock) if verifier else None

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter, ValidationError
 
+from services.ingest.domain.privacy import NO_RULES, PrivacyRule, Rules
 from services.ingest.domain.provider import Provider, SourceKind
 from services.ingest.domain.schemes import SchemeName
 from services.ingest.domain.source import Source, SourceConfiguration
@@ -39,6 +40,8 @@ class _Company(BaseModel):
     own_domains: tuple[str, ...] = ()
     default_region: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] | None = None
     """ISO 3166 code of the country whose national phone numbers appear without a prefix."""
+    privacy: tuple[PrivacyRule, ...] = ()
+    """Mail that never comes in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class SourcesFile:
     own_domains: tuple[str, ...] = ()
     default_region: str | None = None
     sources: Mapping[str, SourceConfiguration] = field(default_factory=dict)
+    privacy: Rules = NO_RULES
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,7 @@ def check(parsed: Mapping[str, Any]) -> tuple[SourcesFile, Sequence[Mistake]]:
     if len(inbound) > 1:
         message = "only one source may have the provider inbound: there is one such topic"
         mistakes.append(Mistake(("sources", inbound[1], "provider"), message))
-    return SourcesFile(company.own_domains, company.default_region, sources), mistakes
+    return SourcesFile(company.own_domains, company.default_region, sources, Rules(company.privacy)), mistakes
 
 
 def _check_source(name: str, table: Any) -> tuple[SourceConfiguration | None, Sequence[Mistake]]:

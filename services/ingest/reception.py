@@ -12,6 +12,8 @@ from contracts.events import UNMAPPED_TYPE, Event
 from contracts.ids import derive_id, digest, event_id
 from services.ingest.domain.identities import Directory
 from services.ingest.domain.mapping import Origin
+from services.ingest.domain.meetings import Notice
+from services.ingest.domain.privacy import NO_RULES, Rules
 from services.ingest.domain.source import Source
 from services.ingest.publisher import Outgoing, Publisher, TooLarge, Unavailable
 from services.ingest.statistics import Statistics
@@ -57,6 +59,14 @@ class _Writer:
         return Outgoing(key, value, headers)
 
 
+class Planner(Protocol):
+    """Keeps what calendars say and publishes meetings when they have begun."""
+
+    async def plan(self, source: str, notices: Sequence[Notice], /) -> Sequence[str]:
+        """Take it; return a reason for each UID that cannot be understood. Raises `Unavailable`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Reception:
     """Takes reports to `tenure.interactions`. `Unavailable` and `TooLarge` of the publisher pass through."""
@@ -66,10 +76,18 @@ class Reception:
     telemetry: Telemetry
     clock: Clock
     directory: Directory
+    privacy: Rules = NO_RULES
+    planner: Planner | None = None
 
     def origin(self, source: Source, now: datetime | None = None) -> Origin:
         """Return what mappings need to know about `source`; `now` is the system's clock."""
-        return Origin(source.name, source.system, self.directory, now or self.clock.now())
+        return Origin(source.name, source.system, self.directory, now or self.clock.now(), privacy=self.privacy)
+
+    async def plan(self, source: str, notices: Sequence[Notice]) -> None:
+        """Take what a delivery says about meetings; raises `Unavailable` while the database is away."""
+        if notices and self.planner is not None:
+            for reason in await self.planner.plan(source, notices):
+                self.refused(source, f"calendar:{reason}")
 
     async def accept(
         self, source: str, events: Sequence[Event], at: datetime, traceparent: str | None

@@ -64,7 +64,9 @@ class MailDoor:
             await self._reception.keep_raw(source.name, body, why, at=origin.received_at, traceparent=traceparent)
             return answer({"accepted": 0, "unmapped": why})
         if mapped.ignored is not None:
+            await self._reception.plan(source.name, mapped.notices)
             self._reception.ignored(source.name, origin.received_at, mapped.ignored)
             return answer({"accepted": 0, "ignored": mapped.ignored})
         await self._reception.accept(source.name, mapped.events, origin.received_at, traceparent)
+        await self._reception.plan(source.name, mapped.notices)
         return answer({"accepted": len(mapped.events)}, 202)

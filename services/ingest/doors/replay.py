@@ -54,6 +54,7 @@ class Replay:
                 if mapped.ignored is not None:
                     return answer({"accepted": 0, "ignored": mapped.ignored})
                 await self._reception.accept(source.name, mapped.events, origin.received_at, trace.traceparent)
+                await self._reception.plan(source.name, mapped.notices)
             except (Unavailable, TooLarge) as error:
                 raise refusal(error) from None
         return answer({"accepted": len(mapped.events)})

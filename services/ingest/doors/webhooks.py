@@ -143,6 +143,7 @@ class Webhooks:
                 body = delivery.body if provider.without_secrets is None else provider.without_secrets(delivery)
                 await self._reception.keep_raw(source.name, body, why, at=at, traceparent=traceparent, kept=kept)
                 return Answer({"accepted": 0, "unmapped": why})
+            await self._reception.plan(source.name, mapped.notices)
             if mapped.ignored is not None:
                 self._reception.ignored(source.name, at, mapped.ignored)
                 return Answer({"accepted": 0, "ignored": mapped.ignored})

@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.message import Message
 from zoneinfo import available_timezones
 
 from icalendar.parser import Contentline, Contentlines
@@ -19,7 +18,6 @@ from services.ingest.domain.identities import normalise_address
 from services.ingest.domain.mapping import Unmapped
 from services.ingest.domain.meetings import SINGLE, Answer, Method, Notice, order_of
 from services.ingest.sources.icalendar_series import FORM, moment_name
-from services.ingest.sources.mail_message import Mail
 
 LARGEST_CALENDAR = 1024 * 1024
 """Bytes. A larger calendar part of a mail is left alone."""
@@ -28,7 +26,6 @@ _MOST_COMPONENTS = 20_000
 _MOST_ATTENDEES = 2_000
 _LONGEST_TEXT = 4_000
 _LONGEST_UID = 900
-_TYPES = frozenset({"text/calendar", "application/ics"})
 _KEPT = frozenset(
     {
         "UID",
@@ -95,14 +92,14 @@ class Line:
     """As it stands, unfolded."""
 
 
-def mail_notices(mail: Mail, *, content: bool, since: datetime) -> tuple[Notice, ...]:
-    """Return what the calendar parts of a mail say; () where it has none that can be read.
+def mail_notices(calendars: Iterable[bytes | str], *, content: bool, since: datetime) -> tuple[Notice, ...]:
+    """Return what the calendar parts of a mail, decoded, say; () where there is none that can be read.
 
     `content`: whether texts may be kept. Instances of a series before `since`, the mail's own date, are none of ours.
     """
     found: dict[tuple[str, str, Method], Notice] = {}
-    for part in mail.parts():
-        raw = _payload(part) if _is_calendar(part) else b""
+    for calendar in calendars:
+        raw = calendar.encode("utf-8", "replace") if isinstance(calendar, str) else calendar
         if not 0 < len(raw) <= LARGEST_CALENDAR:
             continue
         try:
@@ -113,22 +110,6 @@ def mail_notices(mail: Mail, *, content: bool, since: datetime) -> tuple[Notice,
         # Invitations carry the same calendar twice: in the alternative and as an attachment.
         found |= {(notice.uid, notice.instance, notice.method): notice for notice in notices}
     return tuple(found.values())
-
-
-def _is_calendar(part: Message) -> bool:
-    try:
-        name = (part.get_filename() or "").lower()
-        return part.get_content_type() in _TYPES or name.endswith((".ics", ".ical", ".vcs"))
-    except (ValueError, LookupError, AttributeError, TypeError):
-        return False
-
-
-def _payload(part: Message) -> bytes:
-    try:
-        payload = part.get_payload(decode=True)
-    except (ValueError, LookupError, AttributeError):
-        return b""
-    return payload if isinstance(payload, bytes) else b""
 
 
 def read_notices(

@@ -30,7 +30,6 @@ _LONGEST_MINUTES = 14 * 24 * 60
 Event = Any
 """A component of the library, whose types say of a property only that it is any of thirty."""
 _FAULTS = (ValueError, TypeError, KeyError, AttributeError, OverflowError, IndexError, BrokenCalendarProperty)
-_ABSENT = frozenset({"declined", "uninvited"})
 _WEEKDAY = re.compile(r"^[+-]?\d{0,2}(MO|TU|WE|TH|FR|SA|SU)$")
 _LONGEST_CYCLE = 4 * 366 + 1
 """Days in which every day of a year comes at least once, the 29th of February included."""
@@ -215,11 +214,6 @@ def _guests(event: Event, order: int, answers: Mapping[str, tuple[int, str]]) ->
 def _address(value: str, parameters: Mapping[str, Any]) -> str | None:
     written = value[7:] if value[:7].lower() == "mailto:" else str(parameters.get("EMAIL", value))
     return normalise_address(written)
-
-
-def comes(guest: Guest) -> bool:
-    """Say whether somebody can be thought to come. Who organises does, and who has not answered may."""
-    return guest.organises or guest.state not in _ABSENT
 
 
 def _check(event: Event) -> None:
