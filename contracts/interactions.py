@@ -197,19 +197,33 @@ def _mail(form: Form, mails: Sequence[Any], stated: Stated, _: Sequence[Entry]) 
         automatic=stated.get("automatic"),
         labels=tuple(sorted({label for mail in mails for label in mail.labels})),
         mailboxes=tuple(sorted({mail.mailbox for mail in mails})),
-        private=any(mail.private for mail in mails),
+        private=(private := any(mail.private for mail in mails)),
+        protection=stated.get("protection"),
+        away_until=None if private else stated.get("away_until"),
     )
 
 
-def _call(form: Form, reports: Sequence[Any], stated: Stated, _: Sequence[Entry]) -> Detail:
+_LONGEST_CALL = 7 * 24 * 3600
+
+
+def _talked_between(entries: Sequence[Entry]) -> int:
+    """Some exchanges tell moments, not lengths: from the first answer by a person to the last end."""
+    answered, ended = _first_at(entries, "answered"), _at(_latest(entries, "ended"))
+    if answered is None or ended is None:
+        return 0
+    return min(max(int((ended - answered).total_seconds()), 0), _LONGEST_CALL)
+
+
+def _call(form: Form, reports: Sequence[Any], stated: Stated, entries: Sequence[Entry]) -> Detail:
     """Of each leg the greatest revision counts."""
     legs = {report.leg: report for report in reports}
     answered = [leg for leg in legs.values() if leg.answered_by_person]
     root_ended = any(leg.root for leg in legs.values())
+    talked = max((leg.talk_seconds for leg in answered), default=0)
     return form(details.CallDetail)(
         direction=next((leg.direction for leg in legs.values() if leg.root), stated["direction"]),
         outcome="completed" if answered else "missed" if root_ended else "running",
-        talk_seconds=max((leg.talk_seconds for leg in answered), default=0),
+        talk_seconds=talked if talked or not answered else _talked_between(entries),
         tags=tuple(sorted({tag for leg in legs.values() for tag in leg.tags})),
     )
 

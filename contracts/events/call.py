@@ -11,7 +11,8 @@ from contracts.values import Kind, Line, NativeId
 class CallLegEnded(Event):
     """One leg of a call has ended.
 
-    The call is completed when a person answered a leg, missed when the root ended unanswered.
+    The call is completed when a person answered a leg, missed when the root ended unanswered. A source that tells
+    moments and no lengths states the entries `answered` (by a person) and `ended` instead of `talk_seconds`.
     """
 
     TYPE: ClassVar[str] = "tenure.call.leg-ended.v1"

@@ -1,10 +1,12 @@
 """Aircall: calls. The webhook's token rides in the body, there is no signature.
 
-A transfer keeps the call's id, so a call has one leg here. Which report of it counts: one sent when the call's data is
-complete above the provisional one at hang-up, then the later one.
+A transfer keeps the call's id. Who passes a call on has answered it: that is a leg of its own, and nothing that befalls
+the call later takes it back. Of the reports of the call as a whole the one sent when its data is complete counts above
+the provisional one at hang-up, then the later one.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +14,7 @@ import orjson
 
 from contracts.events import CallLegEnded
 from contracts.ids import digest
-from contracts.values import InteractionKey, Kind, Party, Reference
+from contracts.values import Party
 from services.ingest.domain.identities import one_line
 from services.ingest.domain.mapping import (
     Mapped,
@@ -26,19 +28,27 @@ from services.ingest.domain.mapping import (
     optional_text,
     storable_text,
 )
-from services.ingest.domain.provider import Delivery, NoOptions, Provider
+from services.ingest.domain.provider import Delivery, Provider
 from services.ingest.domain.schemes import SchemeName
+from services.ingest.sources.calls import TERMINAL, SiteOptions, leg_report, seconds_between
 
 _PROVISIONAL = "call.hungup"
+_PASSED_ON = frozenset({"call.transferred", "call.external_transferred"})
 _UNDER_WAY = frozenset(
-    {"call.created", "call.ringing_on_agent", "call.agent_declined", "call.answered", "call.transferred"}
+    {
+        "call.created",
+        "call.ringing_on_agent",
+        "call.agent_declined",
+        "call.answered",
+        "call.hold",
+        "call.unhold",
+        "call.unsuccessful_transfer",
+    }
 )
-_TERMINAL_BIT = 1 << 60
-_LONGEST_CALL = 7 * 24 * 3600
 _DIRECTIONS = {"inbound": "in", "outbound": "out"}
 
 
-def read(delivery: Delivery, origin: Origin, _options: NoOptions) -> Mapped:
+def read(delivery: Delivery, origin: Origin, options: SiteOptions) -> Mapped:
     """Map a webhook whose token was verified. Raises `Unmapped` for what it does not understand."""
     payload, body = delivery.payload, delivery.body
     if not isinstance(payload, dict):
@@ -49,56 +59,78 @@ def read(delivery: Delivery, origin: Origin, _options: NoOptions) -> Mapped:
     if event in _UNDER_WAY:
         return Mapped(ignored="call_under_way")
     call = object_at(payload, "data")
+    site = replace(origin, directory=origin.directory.in_region(options.default_region))
+    if event in _PASSED_ON:
+        return Mapped([_passed_on(payload, call, body, site)])
     if call.get("ended_at") is None:
         return Mapped(ignored="call_under_way")
-    return Mapped([_leg(event, payload, call, body, origin)])
+    return Mapped([_whole(event, payload, call, body, site)])
 
 
-def _leg(event: str, payload: Mapping[str, Any], call: Mapping[str, Any], body: bytes, origin: Origin) -> CallLegEnded:
-    native = id_at(call, "id")
-    direction = _DIRECTIONS.get(str(call.get("direction")))
-    if direction is None:
-        raise Unmapped("unknown_direction")
-    started = moment_of(call.get("started_at"), "data.started_at")
+def _whole(
+    event: str, payload: Mapping[str, Any], call: Mapping[str, Any], body: bytes, origin: Origin
+) -> CallLegEnded:
     ended = moment_of(call["ended_at"], "data.ended_at")
     sent = micros(moment_of(payload.get("timestamp"), "timestamp"))
+    order = sent if event == _PROVISIONAL else sent | TERMINAL
     answered = _answered_at(call)
     return CallLegEnded.model_validate(
         {
-            "interaction": InteractionKey(kind=Kind.CALL, system=origin.system, native_id=native),
-            "report": digest(body),
-            "revision": origin.revision(sent if event == _PROVISIONAL else sent | _TERMINAL_BIT, body),
-            "source": origin.source,
-            "occurred_at": started,
-            "parties": _people(call, direction, origin),
-            "references": (Reference(kind="call", value=origin.named(native)),),
+            **_common(call, body, origin, leg=id_at(call, "id"), order=order),
             "text": _comments(call),
-            "leg": native,
             "root": True,
-            "direction": direction,
             "answered_by_person": answered is not None,
-            "talk_seconds": 0 if answered is None else _seconds(answered, ended),
+            "talk_seconds": 0 if answered is None else seconds_between(answered, ended),
             "tags": _tags(call),
         }
     )
 
 
+def _passed_on(payload: Mapping[str, Any], call: Mapping[str, Any], body: bytes, origin: Origin) -> CallLegEnded:
+    """Who passes a call on is "transferred_by", before that "user"; the leg ends with the transfer."""
+    sent = moment_of(payload.get("timestamp"), "timestamp")
+    by = optional_id(_optional_object(call, "transferred_by") or _optional_object(call, "user"), "id") or "somebody"
+    answered = call.get("answered_at")
+    since = sent if answered is None else moment_of(answered, "data.answered_at")
+    return CallLegEnded.model_validate(
+        {
+            **_common(call, body, origin, leg=f"{id_at(call, 'id')}:{by}", order=micros(sent)),
+            "root": False,
+            "answered_by_person": True,
+            "talk_seconds": seconds_between(since, sent),
+        }
+    )
+
+
+def _common(call: Mapping[str, Any], body: bytes, origin: Origin, *, leg: str, order: int) -> dict[str, Any]:
+    native = id_at(call, "id")
+    direction = _DIRECTIONS.get(str(call.get("direction")))
+    if direction is None:
+        raise Unmapped("unknown_direction")
+    return {
+        **leg_report(origin, native, leg=leg, report=digest(body), order=order, body=body),
+        "occurred_at": moment_of(call.get("started_at"), "data.started_at"),
+        "parties": _people(call, direction, origin),
+        "direction": direction,
+    }
+
+
 def _answered_at(call: Mapping[str, Any]) -> datetime | None:
-    """A call that ended in our voicemail was answered by a machine, whatever `answered_at` says."""
-    if call.get("answered_at") is None or call.get("voicemail") or call.get("missed_call_reason"):
+    """A call that ended in our voicemail was answered by a machine, whatever `answered_at` says.
+
+    Unless it was passed on: then somebody had answered, and the voicemail was the next one's.
+    """
+    if call.get("answered_at") is None:
+        return None
+    if not _optional_object(call, "transferred_by") and (call.get("voicemail") or call.get("missed_call_reason")):
         return None
     return moment_of(call["answered_at"], "data.answered_at")
 
 
-def _seconds(since: datetime, until: datetime) -> int:
-    return min(max(int((until - since).total_seconds()), 0), _LONGEST_CALL)
-
-
 def _people(call: Mapping[str, Any], direction: str, origin: Origin) -> tuple[Party, ...]:
     contact = _optional_object(call, "contact")
-    user = _optional_object(call, "user") or _optional_object(call, "assigned_to")
     number = _optional_object(call, "number")
-    contact_id, user_id = optional_id(contact, "id"), optional_id(user, "id")
+    contact_id = optional_id(contact, "id")
     names = (optional_text(contact, "first_name"), optional_text(contact, "last_name"))
     theirs = origin.directory.party(
         "caller" if direction == "in" else "callee",
@@ -112,14 +144,21 @@ def _people(call: Mapping[str, Any], direction: str, origin: Origin) -> tuple[Pa
         name=optional_text(number, "name"),
         ours=True,
     )
-    agent = origin.directory.party(
+    agents = (_agent(call, end, origin) for end in ("transferred_by", "user" if call.get("user") else "assigned_to"))
+    people = [theirs, line, *agents]
+    return tuple(party for number, party in enumerate(people) if party is not None and party not in people[:number])
+
+
+def _agent(call: Mapping[str, Any], field: str, origin: Origin) -> Party | None:
+    user = _optional_object(call, field)
+    user_id = optional_id(user, "id")
+    return origin.directory.party(
         "assignee",
         address=optional_text(user, "email"),
         person=origin.named(f"user:{user_id}") if user_id else None,
         name=optional_text(user, "name"),
         ours=True,
     )
-    return tuple(party for party in (theirs, line, agent) if party is not None)
 
 
 def _optional_object(payload: Mapping[str, Any], field: str) -> Mapping[str, Any]:
@@ -153,5 +192,5 @@ def _without_token(delivery: Delivery) -> bytes:
 
 
 PROVIDER = Provider(
-    name="aircall", scheme=SchemeName.AIRCALL, read=read, options=NoOptions, without_secrets=_without_token
+    name="aircall", scheme=SchemeName.AIRCALL, read=read, options=SiteOptions, without_secrets=_without_token
 )

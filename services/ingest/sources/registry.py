@@ -13,7 +13,9 @@ from services.ingest.sources import (
     freshdesk,
     intercom,
     jira,
+    ringcentral,
     shopify,
+    twilio,
     typeform,
     zammad,
     zendesk,
@@ -28,7 +30,9 @@ WEBHOOKS: Mapping[str, Provider[Any]] = {
         freshdesk.PROVIDER,
         intercom.PROVIDER,
         jira.PROVIDER,
+        ringcentral.PROVIDER,
         shopify.PROVIDER,
+        twilio.PROVIDER,
         typeform.PROVIDER,
         zammad.PROVIDER,
         zendesk.PROVIDER,
@@ -68,5 +72,5 @@ def mail_mappings(options: Mapping[str, tuple[str, Options]]) -> dict[str, MapMa
 
 
 def _mailbox(options: MailOptions) -> Callable[..., Any]:
-    mailbox = Mailbox(options.mailbox, content=options.content, internal=options.internal)
+    mailbox = Mailbox.of(options)
     return lambda raw, origin: map_mail(raw, mailbox, origin)
