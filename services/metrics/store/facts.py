@@ -1,6 +1,6 @@
 """Slim rows: load, save, and what is read again from them because it cannot be subtracted."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -8,7 +8,7 @@ import asyncpg
 
 from services.metrics.domain.facts import Fact
 from services.metrics.domain.state import Item, Rhythm, Ticket, Touch, TouchKey, gaps
-from services.metrics.store.arrays import column, parameter, texts
+from services.runtime import arrays
 
 OPEN_ITEMS_LIMIT = 500
 """Of an account that never answers, the latest are kept in sight."""
@@ -20,7 +20,7 @@ _COLUMNS = (
 )
 _CONTACTS = Fact._fields.index("contacts")
 _LOAD = (
-    f"select {_COLUMNS} from unnest({parameter(1, 'uuid')}, {parameter(2, 'uuid')})"  # noqa: S608 - constants
+    f"select {_COLUMNS} from unnest($1::uuid[], $2::uuid[])"  # noqa: S608 - constants
     " as wanted (account_id, interaction_id) inner join fact as f using (account_id, interaction_id)"
 )
 Window = tuple[str, datetime, datetime]
@@ -36,7 +36,7 @@ async def load(connection: asyncpg.Connection, keys: Sequence[tuple[str, str]]) 
     """Return the stored rows of (account, interaction)."""
     # by primary key
     rows = await connection.fetch(
-        _LOAD, texts([account for account, _ in keys]), texts([interaction for _, interaction in keys])
+        _LOAD, arrays.ids([account for account, _ in keys]), arrays.ids([interaction for _, interaction in keys])
     )
     return {(row[0], row[1]): _fact(row) for row in rows}
 
@@ -81,37 +81,45 @@ async def load_refunds(connection: asyncpg.Connection, orders: Sequence[tuple[st
 async def save(connection: asyncpg.Connection, facts: Sequence[Fact]) -> None:
     """Insert or replace rows; their accounts are locked by the caller, who has compared versions."""
     columns: list[Sequence[Any]] = list(zip(*facts, strict=True))
-    # a string per row: arrays of arrays cannot be unnested by one level
-    columns[_CONTACTS] = ["{" + ",".join(contacts) + "}" for contacts in columns[_CONTACTS]]
-    await connection.execute(_SAVE, *map(column, columns))
+    # a text per row: arrays of arrays cannot be unnested by one level
+    columns[_CONTACTS] = [arrays.literal_ids(contacts) if contacts else None for contacts in columns[_CONTACTS]]
+    columns[_AMOUNT] = [None if amount is None else str(amount) for amount in columns[_AMOUNT]]
+    await connection.execute(
+        _SAVE, *[arrays.or_nothing(pack, values) for pack, values in zip(_PACKS, columns, strict=True)]
+    )
 
 
 _NAMES = Fact._fields
-_TYPES = {
-    "account_id": "uuid",
-    "interaction_id": "uuid",
-    "version": "bigint",
-    "present": "boolean",
-    "at": "timestamptz",
-    "day": "date",
-    "effects": "smallint",
-    "began_at": "timestamptz",
-    "resolved_at": "timestamptz",
-    "resolved_on": "date",
-    "cancelled": "boolean",
-    "amount": "numeric",
-    "parent_id": "uuid",
-    "question": "boolean",
-    "answered_at": "timestamptz",
-    "two_way": "boolean",
-    "roles": "integer",
-    "voided": "boolean",
+_AMOUNT = _NAMES.index("amount")
+_KINDS: Mapping[str, tuple[str, Callable[[Sequence[Any]], arrays.Packed]]] = {
+    "account_id": ("uuid", arrays.ids),
+    "interaction_id": ("uuid", arrays.ids),
+    "version": ("bigint", arrays.numbers),
+    "present": ("boolean", arrays.flags),
+    "at": ("timestamptz", arrays.moments),
+    "day": ("date", arrays.days),
+    "effects": ("bigint", arrays.numbers),
+    "began_at": ("timestamptz", arrays.moments),
+    "resolved_at": ("timestamptz", arrays.moments),
+    "resolved_on": ("date", arrays.days),
+    "cancelled": ("boolean", arrays.flags),
+    "parent_id": ("uuid", arrays.ids),
+    "question": ("boolean", arrays.flags),
+    "answered_at": ("timestamptz", arrays.moments),
+    "two_way": ("boolean", arrays.flags),
+    "roles": ("bigint", arrays.numbers),
+    "voided": ("boolean", arrays.flags),
 }
-_PLACES = ", ".join(parameter(place, _TYPES.get(name, "text")) for place, name in enumerate(_NAMES, 1))
-_SELECTED = ", ".join("contacts::uuid[]" if name == "contacts" else name for name in _NAMES)
+_TEXT = ("text", arrays.texts)
+_PACKS = tuple(_KINDS.get(name, _TEXT)[1] for name in _NAMES)
+_UNNESTED = ", ".join(
+    f"unnest(${place}::{_KINDS.get(name, _TEXT)[0]}[]) as {name}" for place, name in enumerate(_NAMES, 1)
+)
+_WRITTEN = {"contacts": "coalesce(contacts::uuid[], '{}')", "amount": "amount::numeric"}
+_SELECTED = ", ".join(_WRITTEN.get(name, name) for name in _NAMES)
 _SET = ", ".join(f"{name} = excluded.{name}" for name in _NAMES[2:])
 _SAVE = (
-    f"insert into fact ({', '.join(_NAMES)}) select {_SELECTED} from unnest({_PLACES}) as saved ({', '.join(_NAMES)})"  # noqa: S608 - constants
+    f"insert into fact ({', '.join(_NAMES)}) select {_SELECTED} from (select {_UNNESTED}) as saved"  # noqa: S608 - constants
     f" on conflict (account_id, interaction_id) do update set {_SET}"
 )
 
@@ -208,14 +216,14 @@ async def rhythms(connection: asyncpg.Connection, as_of: Mapping[str, date]) -> 
     """Return per account the rhythm of its orders up to a day."""
     # order days from the buckets (bounded by the calendar, not by the number of orders), the last order by index
     rows = await connection.fetch(
-        f"select w.account_id, d.orders, d.days, l.began_at, l.interaction_id"  # noqa: S608 - constants
-        f" from unnest({parameter(1, 'uuid')}, {parameter(2, 'date')}) as w (account_id, as_of)"
+        "select w.account_id, d.orders, d.days, l.began_at, l.interaction_id"
+        " from unnest($1::uuid[], $2::date[]) as w (account_id, as_of)"
         " cross join lateral (select sum(b.counts[6])::bigint as orders, array_agg(b.day order by b.day) as days"
         " from bucket as b where b.account_id = w.account_id and b.day <= w.as_of and b.counts[6] > 0) as d"
         " cross join lateral (select f.began_at, f.interaction_id from fact as f where f.account_id = w.account_id"
         " and f.effects & 16 <> 0 and f.day <= w.as_of order by f.began_at desc, f.interaction_id desc limit 1) as l",
-        texts(as_of),
-        column(as_of.values()),
+        arrays.ids(as_of),
+        arrays.days(as_of.values()),
     )
     found = dict.fromkeys(as_of, Rhythm())
     for account, orders, days, last_at, last_id in rows:

@@ -11,31 +11,21 @@ import orjson
 from services.metrics.domain.facts import RoleSpans
 from services.metrics.domain.state import AccountState, Item, Rhythm, Touch
 from services.metrics.domain.windows import ADDITIVE, LENGTHS, Bucket, Sums, padded
-from services.metrics.store.arrays import column, counts_text, parameter, texts
+from services.runtime import arrays
 
 _COLUMNS = (
     "s.account_id, s.version, s.account_version, s.as_of, s.due, s.future, s.since, s.counts, s.money::text as money,"
     " s.derived::text as derived, s.digest, a.currency, a.roles::text as roles"
 )
-_SAVED = {
-    "account_id": "uuid",
-    "version": "bigint",
-    "account_version": "bigint",
-    "as_of": "date",
-    "due": "date",
-    "future": "boolean",
-    "since": "date",
-    "counts": "text",
-    "money": "text",
-    "derived": "text",
-    "digest": "text",
-}
 _SAVE = (
-    "update account_state as s set version = n.version, account_version = n.account_version, as_of = n.as_of,"  # noqa: S608 - constants
-    " due = n.due, future = n.future, since = n.since, counts = n.counts::bigint[], money = n.money::json,"
-    " derived = n.derived::json, digest = n.digest::bytea from unnest("
-    + ", ".join(parameter(place, kind) for place, kind in enumerate(_SAVED.values(), 1))
-    + f") as n ({', '.join(_SAVED)}) where s.account_id = n.account_id"
+    "update account_state as s set version = n.version, account_version = n.account_version, as_of = n.as_of,"
+    " due = n.due, future = n.future, since = n.since, counts = ($8::bigint[])[$12 * (n.place - 1) + 1:$12 * n.place],"
+    " money = n.money::json, derived = coalesce(n.derived, '{}')::json, digest = n.digest from (select"
+    " unnest($1::uuid[]) as account_id, unnest($2::bigint[]) as version, unnest($3::bigint[]) as account_version,"
+    " unnest($4::date[]) as as_of, unnest($5::date[]) as due, unnest($6::boolean[]) as future,"
+    " unnest($7::date[]) as since, unnest($9::text[]) as money, unnest($10::text[]) as derived,"
+    " unnest($11::bytea[]) as digest, generate_subscripts($1::uuid[], 1) as place) as n"
+    " where s.account_id = n.account_id"
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -103,8 +93,8 @@ async def _locked(connection: asyncpg.Connection, ordered: Sequence[str]) -> Seq
     # the account's lock; always taken in the order of ids
     return await connection.fetch(
         f"select {_COLUMNS} from account_state as s left join account as a using (account_id)"  # noqa: S608 - constants
-        f" where s.account_id = any({parameter(1, 'uuid')}) order by s.account_id for update of s",
-        texts(ordered),
+        " where s.account_id = any($1::uuid[]) order by s.account_id for update of s",
+        arrays.ids(ordered),
     )
 
 
@@ -127,8 +117,31 @@ async def epoch(connection: asyncpg.Connection) -> int:
 
 async def save(connection: asyncpg.Connection, states: Iterable[AccountState]) -> None:
     """Write back states whose rows are locked."""
-    # one statement for all accounts of the transaction
-    await connection.execute(_SAVE, *map(column, zip(*map(_values, states), strict=True)))
+    given = list(states)
+    counts, width = _in_one([state.sums.counts for state in given])
+    # one statement for all accounts of the transaction; counts are cut out of one array, because `unnest` would flatten
+    # arrays of arrays
+    await connection.execute(
+        _SAVE,
+        arrays.ids([state.account_id for state in given]),
+        arrays.numbers([state.version for state in given]),
+        arrays.numbers([state.account_version for state in given]),
+        arrays.days([state.sums.as_of for state in given]),
+        arrays.days([state.due for state in given]),
+        arrays.flags([state.future for state in given]),
+        arrays.days([state.since for state in given]),
+        counts,
+        arrays.or_nothing(arrays.texts, [_dump_sums(state.sums.money) for state in given]),
+        arrays.or_nothing(arrays.texts, [_dump_derived(state) for state in given]),
+        arrays.blobs([state.digest for state in given]),
+        width,
+    )
+
+
+def _in_one(rows: Sequence[list[int]]) -> tuple[arrays.Packed, int]:
+    """Return counts of several rows one after the other, and how many there are of each."""
+    width = max(map(len, rows), default=0)
+    return arrays.numbers([count for row in rows for count in padded(row, width)]), width
 
 
 async def load_buckets(
@@ -138,11 +151,11 @@ async def load_buckets(
     wanted = list(days)
     # by primary key
     rows = await connection.fetch(
-        "select b.account_id, b.day, b.counts, b.money::text as money"  # noqa: S608 - constants
-        f" from unnest({parameter(1, 'uuid')}, {parameter(2, 'date')}) as w (account_id, day)"
+        "select b.account_id, b.day, b.counts, b.money::text as money"
+        " from unnest($1::uuid[], $2::date[]) as w (account_id, day)"
         " inner join bucket as b using (account_id, day)",
-        texts([account for account, _ in wanted]),
-        column([day for _, day in wanted]),
+        arrays.ids([account for account, _ in wanted]),
+        arrays.days([day for _, day in wanted]),
     )
     return _by_account(rows)
 
@@ -171,16 +184,19 @@ def _by_account(rows: Iterable[asyncpg.Record]) -> dict[str, dict[date, Bucket]]
 
 async def save_buckets(connection: asyncpg.Connection, buckets: Sequence[tuple[str, date, Bucket]]) -> None:
     """Insert or replace buckets; their accounts are locked."""
-    # counts as text: arrays of arrays cannot be unnested by one level
+    counts, width = _in_one([bucket.counts for _, _, bucket in buckets])
+    # counts are cut out of one array, as those of states are
     await connection.execute(
-        "insert into bucket (account_id, day, counts, money) select account_id, day, counts::bigint[], money::json"  # noqa: S608 - constants
-        f" from unnest({parameter(1, 'uuid')}, {parameter(2, 'date')}, {parameter(3, 'text')}, {parameter(4, 'text')})"
-        " as n (account_id, day, counts, money)"
+        "insert into bucket (account_id, day, counts, money)"
+        " select account_id, day, ($3::bigint[])[$5 * (place - 1) + 1:$5 * place], money::json"
+        " from (select unnest($1::uuid[]) as account_id, unnest($2::date[]) as day, unnest($4::text[]) as money,"
+        " generate_subscripts($1::uuid[], 1) as place) as n"
         " on conflict (account_id, day) do update set counts = excluded.counts, money = excluded.money",
-        texts([account for account, _, _ in buckets]),
-        column([day for _, day, _ in buckets]),
-        texts([counts_text(bucket.counts) for _, _, bucket in buckets]),
-        column([dump_money(bucket.money) for _, _, bucket in buckets]),
+        arrays.ids([account for account, _, _ in buckets]),
+        arrays.days([day for _, day, _ in buckets]),
+        counts,
+        arrays.or_nothing(arrays.texts, [dump_money(bucket.money) for _, _, bucket in buckets]),
+        width,
     )
 
 
@@ -252,23 +268,6 @@ def _dump_sums(money: Mapping[str, list[Decimal]]) -> str | None:
     return orjson.dumps(kept).decode() if kept else None
 
 
-def _values(state: AccountState) -> tuple[Any, ...]:
-    sums = state.sums
-    return (
-        state.account_id,
-        state.version,
-        state.account_version,
-        sums.as_of,
-        state.due,
-        state.future,
-        state.since,
-        counts_text(sums.counts),
-        _dump_sums(sums.money),
-        orjson.dumps(_dump_derived(state)).decode(),
-        None if state.digest is None else f"\\x{state.digest.hex()}",
-    )
-
-
 def _micros(moment: datetime | None) -> int | None:
     return None if moment is None else (moment - _EPOCH) // _MICROSECOND
 
@@ -277,7 +276,8 @@ def _moment(micros: int) -> datetime:
     return _EPOCH + timedelta(microseconds=micros)
 
 
-def _dump_derived(state: AccountState) -> dict[str, Any]:
+def _dump_derived(state: AccountState) -> str | None:
+    """Write what was last read from the slim rows; None for nothing."""
     rhythm = state.rhythm
     derived: dict[str, Any] = {}
     if state.touches:
@@ -291,7 +291,7 @@ def _dump_derived(state: AccountState) -> dict[str, Any]:
         derived["h"] = [None if hours is None else [str(figure) for figure in hours] for hours in state.hours]
     if any(state.opened):
         derived["o"] = state.opened
-    return derived
+    return orjson.dumps(derived).decode() if derived else None
 
 
 def _load_derived(state: AccountState, derived: Mapping[str, Any]) -> None:
