@@ -6,7 +6,7 @@ Times are seconds; of two reports in one second the one that says more is taken 
 from collections.abc import Mapping
 from typing import Any
 
-from contracts.events import InteractionWithdrawn
+from contracts.events import InteractionRestored, InteractionWithdrawn
 from contracts.ids import digest
 from contracts.values import Party
 from services.ingest.domain.mapping import (
@@ -26,7 +26,8 @@ from services.ingest.domain.schemes import SchemeName
 from services.ingest.sources.surveys import answer_fields, answered, on_five
 from services.ingest.sources.ticketing import object_or_empty, unwanted, word
 
-_ANSWERS = frozenset({"survey_response.created", "survey_response.updated"})
+_CREATED = "survey_response.created"
+_ANSWERS = frozenset({_CREATED, "survey_response.updated"})
 _DELETED = "survey_response.deleted"
 _FACES = frozenset({"csat", "five_star", "smileys"})
 # Asked of employees, or about effort and fit: neither NPS nor CSAT of customers.
@@ -70,21 +71,13 @@ def read(delivery: Delivery, origin: Origin, options: DelightedOptions) -> Mappe
         fields = answer_fields(origin, native, body, report, order, at)
         return Mapped([InteractionWithdrawn.model_validate({**fields, "reason": "no score"})])
     survey, number = _scale(kind, score)
+    party, text = _person(answer, options, origin), storable_text(comment)
+    said_now = answered(origin, native, body, report, order, at, survey, number, party=party, text=text)
+    if name == _CREATED:
+        return Mapped([said_now])
+    # The number may have been taken back in between.
     return Mapped(
-        [
-            answered(
-                origin,
-                native,
-                body,
-                report,
-                order,
-                at,
-                survey,
-                number,
-                party=_person(answer, options, origin),
-                text=storable_text(comment),
-            )
-        ]
+        [said_now, InteractionRestored.model_validate(answer_fields(origin, native, body, report, order, at))]
     )
 
 

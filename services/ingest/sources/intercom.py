@@ -96,7 +96,7 @@ def read(delivery: Delivery, origin: Origin, options: DeskOptions) -> Mapped:
     if not _asked_by_a_customer(thing):
         return Mapped(ignored="not_asked_by_a_customer")
     at = moment_of(thing.get("updated_at") or thing.get("created_at") or payload["created_at"], "updated_at")
-    report = TicketReport(origin, ticket, _order(max(at, sent), part), delivery.body, native)
+    report = TicketReport(origin, ticket, _order(at, part), delivery.body, native)
     comments = _comments(topic, thing, part, report)
     if topic == _REDACTED:
         return Mapped(comments) if comments else unwanted(topic)
@@ -155,7 +155,8 @@ def _ticket(  # noqa: PLR0917 - one notification, taken apart
         model, when = TicketRated, rated
     attributes = object_or_empty(thing, "ticket_attributes")
     first = object_or_empty(thing, "source") or object_or_empty(thing, "conversation_message")
-    title = optional_text(attributes, "_default_title_") or optional_text(thing, "title")
+    # What we began is not what they asked for.
+    words = written(first.get("body")) if opened == moment_of(thing.get("created_at"), "created_at") else None
     return report.event(
         model,
         when,
@@ -167,8 +168,14 @@ def _ticket(  # noqa: PLR0917 - one notification, taken apart
         tags=tags_of(object_or_empty(thing, "tags").get("tags")),
         parties=_people(thing, report.origin),
         references=_merged_into(thing, report),
-        title=title or written(first.get("subject")),
-        text=written(attributes.get("_default_description_")) or written(first.get("body")),
+        title=_title(thing) or written(first.get("subject")),
+        text=written(attributes.get("_default_description_")) or words,
+    )
+
+
+def _title(thing: Mapping[str, Any]) -> str | None:
+    return optional_text(object_or_empty(thing, "ticket_attributes"), "_default_title_") or optional_text(
+        thing, "title"
     )
 
 
@@ -256,7 +263,7 @@ def _comments(topic: str, thing: Mapping[str, Any], part: Mapping[str, Any], rep
             moment_of(part.get("created_at"), "part.created_at"),
             "in" if theirs else "out",
             parties=present(writer, *_contacts(thing, report.origin)),
-            title=optional_text(thing, "title"),
+            title=_title(thing),
             text=text,
             automatic="auto_reply" if machine else None,
         )

@@ -220,12 +220,12 @@ class TicketReport:
 
         `opened` goes along with every report, so one about the opening that was missed or is late costs nothing.
         """
-        own = model.ENTRY
-        more = [*(() if own == "opened" else entry("opened", opened)), *entries]
+        own = {"kind": model.ENTRY, "at": to_second(at)}
+        more = [*(() if model.ENTRY == "opened" else entry("opened", opened)), *entries]
         return model.model_validate(
             {
                 **self._fields(self.key, at),
-                "entries": more,
+                "entries": [each for place, each in enumerate(more) if each != own and each not in more[:place]],
                 "references": (self.reference(), *references),
                 "title": one_line(title, _LONGEST_TITLE),
                 **stated,

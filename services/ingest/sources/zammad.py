@@ -12,7 +12,6 @@ from contracts.events import (
     Event,
     TicketClosed,
     TicketOpened,
-    TicketRated,
     TicketReopened,
     TicketResolved,
     TicketUpdated,
@@ -100,7 +99,6 @@ def _ticket(
         *(each for at in closings for each in entry(TicketResolved.ENTRY or "", at)),
         *(each for at in reopened for each in entry(TicketReopened.ENTRY or "", at)),
         *(entry(TicketClosed.ENTRY or "", updated) if status == "closed" and not closings else ()),
-        *(entry(TicketRated.ENTRY or "", closings[-1] if closings else opened) if rating is not None else ()),
     ]
     return report.event(
         TicketOpened if first and not closings else TicketUpdated,

@@ -42,7 +42,9 @@ from services.ingest.sources.ticketing import (
     Status,
     change_of_status,
     entry,
+    present,
     rating_of,
+    tags_of,
     unwanted,
     word,
 )
@@ -180,9 +182,10 @@ def _map_comment(
     author = raw_author if isinstance(raw_author, dict) else {}
     staff = author.get("is_staff") is True
     parties = _people(detail, origin)
-    if not staff and (person := optional_id(author, "id")):
-        writer = origin.directory.party("from", person=origin.named(person), name=optional_text(author, "name"))
-        parties = (*parties, writer) if writer else parties
+    if person := optional_id(author, "id"):
+        name_of = optional_text(author, "name")
+        writer = origin.directory.party("from", person=origin.named(person), name=name_of, ours=staff)
+        parties = (*parties, *present(writer))
     stated = {
         "interaction": key,
         "parent": report["interaction"],
@@ -234,11 +237,11 @@ def _stated(detail: Mapping[str, Any], origin: Origin) -> dict[str, Any]:
     """Return what a ticket's snapshot states. Fields that it does not carry stay unstated."""
     priority = str(detail.get("priority")).lower()
     tags = detail.get("tags")
-    tags = tags.split() if isinstance(tags, str) else tags
     return {
         "status": _STATUSES.get(str(detail.get("status")).lower()),
         "priority": priority if priority in _PRIORITIES else None,
-        "tags": [tag for tag in map(one_line, tags) if tag][:200] if isinstance(tags, list) else None,
+        # A trigger writes them one after the other.
+        "tags": tags_of(tags.split() if isinstance(tags, str) else tags),
         "parties": _people(detail, origin),
         "references": (Reference(kind="ticket", value=origin.named(id_at(detail, "id"))),),
         "title": one_line(optional_text(detail, "subject"), 1000),
