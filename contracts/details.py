@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from contracts.events.order import OrderLine
-from contracts.values import Automatic, Direction, Instant, Line, Model, Money, Name
+from contracts.values import Automatic, Direction, Instant, Line, Model, Money, Name, Word
 
 
 class MailDetail(Model):
@@ -22,6 +22,10 @@ class MailDetail(Model):
     labels: tuple[str, ...] = ()
     mailboxes: tuple[str, ...] = ()
     private: bool = False
+    protection: Word | None = None
+    """`signed` or `encrypted`."""
+    away_until: date | None = None
+    """Until when its writer is away, where an out-of-office reply says so."""
 
 
 class CallDetail(Model):

@@ -1,11 +1,12 @@
 """Mail, as one mailbox saw it. The same mail in several mailboxes is several reports about one interaction."""
 
+from datetime import date
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from contracts.events.base import Event
-from contracts.values import Automatic, Direction, Instant, Kind, Line, Name
+from contracts.values import Automatic, Direction, Instant, Kind, Line, Name, Word
 
 
 class EmailReport(Event):
@@ -22,6 +23,10 @@ class EmailReport(Event):
     labels: Annotated[tuple[Line, ...], Field(max_length=100)] = ()
     private: bool = False
     """Marked private in this mailbox: its content is withheld in all."""
+    protection: Word | None = None
+    """`signed` or `encrypted`, with S/MIME or PGP. Signatures are not checked, and what is encrypted has no text."""
+    away_until: date | None = None
+    """The last day of an absence or the day of the return, whichever an out-of-office reply says. Content."""
 
 
 class EmailReceived(EmailReport):

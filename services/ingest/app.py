@@ -4,6 +4,7 @@ from contracts.topics import INBOUND, INTERACTIONS
 from services.ingest.api import Mappings, build_api
 from services.ingest.configuration import read_sources
 from services.ingest.domain.identities import Directory
+from services.ingest.domain.source import own_addresses
 from services.ingest.doors.amazon import Amazon, BoundedGet
 from services.ingest.inbound import InboundHandler
 from services.ingest.mailbox import MailboxPoller
@@ -37,14 +38,14 @@ async def build(settings: IngestSettings) -> Service:
     verifier = TokenVerifier.from_settings(settings) if settings.auth_jwks_file else None
     publisher = Publisher(settings.physical(INTERACTIONS.name), settings)
     presence = BrokerPresence(settings, INTERACTIONS)
-    statistics = Statistics(sources)
+    statistics = Statistics()
     directory = Directory(file.own_domains, file.default_region, own_addresses(sources))
     planner = MeetingPlanner(pool, settings, clock, directory, statistics)
     reception = Reception(publisher, statistics, telemetry, clock, directory, file.privacy, planner)
     chosen = {name: (source.configuration.provider, source.configuration.options) for name, source in sources.items()}
     mappings = Mappings(webhook_mappings(chosen), mail_mappings(chosen), read_cloudevent)
     mailboxes = MailboxPoller(reception, sources, mappings.mails, pool)
-    report = SourceReport(pool, statistics, sources, clock)
+    report = SourceReport(pool, statistics, sources, clock, settings.zone, telemetry.metrics, file.default_region)
     consumers = [
         BatchConsumer(
             service="ingest",

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from contracts.identities import company_domain, normalise_address, normalise_domain, normalise_phone
 from contracts.values import Identity, Party, PartyRole
 
-__all__ = ["Directory", "company_domain", "normalise_address", "normalise_domain", "one_line"]
+__all__ = ["Directory", "company_domain", "normalise_address", "normalise_domain", "one_line", "without_tag"]
 
 _LONGEST_NAME = 200
 _CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff\u200b-\u200f\u202a-\u202e\u2066-\u2069]+")
@@ -26,11 +26,22 @@ def one_line(text: str | None, longest: int = _LONGEST_NAME) -> str | None:
     return " ".join(_CONTROL.sub(" ", text).split())[:longest].strip() or None
 
 
+def without_tag(address: str) -> str:
+    """Return a normalised address without what may follow a plus: where it is delivered at nearly every provider."""
+    local, _, domain = address.rpartition("@")
+    plain = local.partition("+")[0]
+    return f"{plain}@{domain}" if plain else address
+
+
 class Directory:
     """What we know about ourselves when we read somebody's name: our domains, and where our local numbers are."""
 
-    def __init__(self, own_domains: Iterable[str] = (), default_region: str | None = None) -> None:
+    def __init__(
+        self, own_domains: Iterable[str] = (), default_region: str | None = None, own_addresses: Iterable[str] = ()
+    ) -> None:
         self.own_domains = frozenset(filter(None, map(normalise_domain, own_domains)))
+        self.own_addresses = frozenset(map(without_tag, own_addresses))
+        """Mailboxes of ours under domains that are not, such as a free mail provider's; normalised."""
         self.default_region = default_region
         self._elsewhere: dict[str, Directory] = {}
 
@@ -39,7 +50,7 @@ class Directory:
         if region is None or region == self.default_region:
             return self
         if region not in self._elsewhere:
-            self._elsewhere[region] = Directory(self.own_domains, region)
+            self._elsewhere[region] = Directory(self.own_domains, region, self.own_addresses)
         return self._elsewhere[region]
 
     def phone(self, raw: str, region: str | None = None) -> str | None:
@@ -50,8 +61,10 @@ class Directory:
         return normalise_phone(raw, region or self.default_region)
 
     def is_own(self, address: str) -> bool:
-        """Say whether a normalised address is under one of our domains, or a subdomain of one."""
+        """Say whether a normalised address is a mailbox of ours, or under one of our domains or a subdomain of one."""
         domain = address.rpartition("@")[2]
+        if self.own_addresses and without_tag(address) in self.own_addresses:
+            return True
         return any(domain == own or domain.endswith("." + own) for own in self.own_domains)
 
     def company_of(self, address: str) -> str | None:

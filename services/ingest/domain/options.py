@@ -31,6 +31,10 @@ class MailOptions(Options):
     """Whether texts and subjects are kept, or who wrote to whom and when only."""
     internal: bool = False
     """Whether mail among ourselves is kept; it concerns no customer."""
+    aliases: tuple[Address, ...] = ()
+    """Other addresses of whoever has this mailbox, such as one at a free mail provider."""
+    excerpt: Annotated[int, Field(ge=0, le=20_000)] = 20_000
+    """How many characters of a text are kept; 0: none, and subjects only."""
 
 
 class ImapOptions(MailOptions):

@@ -1,5 +1,6 @@
 """A source as configured: what its table in sources.toml says, and its keys."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from services.ingest.domain.options import MailOptions
@@ -17,6 +18,8 @@ class SourceConfiguration:
     options: Options
     scheme: SchemeName | None
     """How deliveries prove themselves; None: otherwise, or not at all."""
+    responsible: tuple[str, ...] = ()
+    """Users who are told when it is down or quiet: mail addresses, subjects or ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +41,9 @@ class Source:
         """What a mailbox says about itself; None for what is none."""
         options = self.configuration.options
         return options if isinstance(options, MailOptions) else None
+
+
+def own_addresses(sources: Mapping[str, Source]) -> frozenset[str]:
+    """Return the addresses of all mailboxes of ours; some lie under domains that are not ours."""
+    mailboxes = [source.mail for source in sources.values() if source.mail is not None]
+    return frozenset(address for mailbox in mailboxes for address in (mailbox.mailbox, *mailbox.aliases))

@@ -1,35 +1,39 @@
-"""Mail, as one mailbox saw it: RFC 5322 bytes → what was received or sent, and whose address bounced."""
+"""Mail, as one mailbox saw it: RFC 5322 bytes → what was received or sent, who meets, and whose address bounced."""
 
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-
-from mailparser_reply import EmailReplyParser
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Any, Self
 
 from contracts.events import ContactBounced, EmailReceived, EmailSent, Event
-from contracts.ids import derive_id, digest
-from contracts.values import EARLIEST, Direction, InteractionKey, Kind, Party, PartyRole, Reference, Revision
-from services.ingest.domain.identities import normalise_address, one_line
+from contracts.ids import derive_id
+from contracts.values import EARLIEST, Automatic, Direction, InteractionKey, Kind, Party, PartyRole, Reference, Revision
+from services.ingest.domain.identities import Directory, normalise_address, one_line, without_tag
 from services.ingest.domain.mail_identity import MAIL_SYSTEM, mail_native_id, unnamed_mail_native_id
-from services.ingest.domain.mapping import Mapped, Origin, Unmapped, micros, storable_text
+from services.ingest.domain.mapping import LONGEST_TEXT, MAPPER, Mapped, Origin, Unmapped, micros
+from services.ingest.domain.options import MailOptions
+from services.ingest.domain.privacy import Looked
+from services.ingest.sources.icalendar import mail_notices
 from services.ingest.sources.mail_automatic import classify
-from services.ingest.sources.mail_message import Mail
+from services.ingest.sources.mail_away import away_until
+from services.ingest.sources.mail_bounce import failed_addresses
+from services.ingest.sources.mail_message import Mail, dated_there
+from services.ingest.sources.mail_mime import ReadMail
+from services.ingest.sources.mail_reply import newest_reply
 
 _ROLES: Sequence[PartyRole] = ("to", "cc", "bcc")
 _SKEW = timedelta(days=1)
 _PRIVATE = frozenset({"private", "personal", "company-confidential"})
 _LABELS = ("x-gmail-labels", "keywords", "x-keywords")
 _MOST_LABELS = 100
-_FAILED_FOR_GOOD = re.compile(r"^5\.\d{1,3}\.\d{1,3}")
-# The line above a quoted mail. The reply parser knows those of English and German programs only.
-_QUOTED_BELOW = re.compile(
-    r"^-{3,} ?(?:Ursprüngliche Nachricht|Original Message|Mensaje original|Mensagem original) ?-{3,}[ \t]*$|"
-    r"^(?:On|Am|El|Em|Le|Il|No dia)\b[^\n]{4,200}(?:\n[^\n]{0,120})?\b"
-    r"(?:wrote|schrieb[^\n:]{0,120}|escribió|escreveu|a écrit|ha scritto) ?:[ \t]*$",
-    re.MULTILINE,
-)
-_REPLIES = EmailReplyParser(languages=["en", "de", "es", "fr", "it", "nl"])
+_MOST_PARTIES = 1000
+"""Of ten thousand recipients: a record must not outgrow what the broker takes."""
+_DELIVERED = ("delivered-to", "x-original-to", "x-delivered-to", "envelope-to", "x-envelope-to")
+_LOOKED_AT = ("from", "sender", "reply-to", "return-path", *_ROLES, *_DELIVERED)
+# Where a group or a relay that puts itself into From says who wrote it.
+_ORIGINAL_AUTHOR = ("x-original-from", "x-original-sender", "x-google-original-from")
+# Where a relay that gives a mail another Message-ID keeps the first: Amazon SES and Exchange replace it.
+_ORIGINAL_ID = ("x-original-message-id", "x-microsoft-original-message-id", "x-google-original-message-id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,70 +44,144 @@ class Mailbox:
     """Normalised."""
     content: bool = True
     internal: bool = False
+    aliases: frozenset[str] = field(default=frozenset())
+    """Other addresses of the same people, normalised."""
+    excerpt: int = LONGEST_TEXT
+    """Characters of text that are kept; 0: none."""
+
+    @classmethod
+    def of(cls, options: MailOptions) -> Self:
+        """Return the mailbox that sources.toml describes."""
+        return cls(
+            options.mailbox,
+            content=options.content,
+            internal=options.internal,
+            aliases=frozenset(options.aliases),
+            excerpt=options.excerpt,
+        )
+
+    def owns(self, address: str) -> bool:
+        """Say whether a normalised address is this mailbox's, plus-addresses included."""
+        plain = without_tag(address)
+        return plain == without_tag(self.address) or plain in self.aliases or address in self.aliases
 
 
-def map_mail(raw: bytes, mailbox: Mailbox, origin: Origin, *, stored_at: datetime | None = None) -> Mapped:
+@dataclass(frozen=True, slots=True)
+class _Somebody:
+    """A writer or recipient."""
+
+    role: PartyRole
+    address: str
+    """Normalised."""
+    name: str
+    ours: bool
+
+
+def map_mail(raw: bytes | ReadMail, mailbox: Mailbox, origin: Origin, *, stored_at: datetime | None = None) -> Mapped:
     """Map one mail. `stored_at` is the server's own receipt time, where it is known.
 
     Raises `Unmapped` only for what has no sender that could be anybody.
     """
     mail = Mail(raw)
-    sender = _sender(mail)
-    if sender is None:
+    left_out = origin.privacy.left_out(_looked_at(mail, origin), origin.source)
+    if left_out is not None:
+        return Mapped(ignored=left_out)
+    author = _author(mail, mailbox, origin.directory)
+    if author is None:
         raise Unmapped("no_sender")
-    name, address = sender
-    automatic = classify(mail, address, origin.directory)
-    recipients = _recipients(mail, origin)
-    direction = _direction(address, recipients, mailbox, origin)
-    dated = mail.moment(mail.value("date"))
-    sent_at = _plausible(dated, origin)
-    stored_at = _plausible(mail.received_at(), origin) or _plausible(stored_at, origin)
-    occurred_at = stored_at or sent_at or origin.received_at
-    key = InteractionKey(kind=Kind.MAIL, system=MAIL_SYSTEM, native_id=_native_id(mail, address, dated))
-    revision = origin.revision(micros(occurred_at), raw)
+    automatic = classify(mail, author.address, origin.directory)
+    recipients = _recipients(mail, mailbox, origin.directory)
+    direction = _direction(author, recipients)
+    if direction == "in" and not any(mailbox.owns(person.address) for person in recipients):
+        # Blind copies, groups and forwarding: the mailbox had it, whatever the headers for people say.
+        recipients.append(_Somebody("bcc", mailbox.address, "", ours=True))
+    sent_at = _plausible(mail.moment(mail.value("date")), origin)
+    occurred_at = (
+        _plausible(mail.received_at(), origin) or _plausible(stored_at, origin) or sent_at or origin.received_at
+    )
+    key = InteractionKey(kind=Kind.MAIL, system=MAIL_SYSTEM, native_id=_native_id(mail, author.address))
+    revision = Revision(authority=origin.authority, order=micros(occurred_at), mapper=MAPPER, digest=mail.read.digest)
+    kept = mailbox.content and mail.plain("sensitivity") not in _PRIVATE
+    notices = mail_notices(mail.calendars, content=kept, since=occurred_at - _SKEW)
     bounces = _bounces(mail, key.native_id, revision, occurred_at, origin) if automatic == "bounce" else []
     if direction == "internal" and not mailbox.internal:
         # A bounce that our own server wrote is among ourselves, but it speaks of somebody else.
-        return Mapped(bounces) if bounces else Mapped(ignored="internal")
-    private = mail.plain("sensitivity") in _PRIVATE
-    kept = mailbox.content and not private
-    author = origin.directory.party("from", address=address, name=name)
+        return Mapped(bounces, notices=notices) if bounces or notices else Mapped(ignored="internal")
     report = {
         "interaction": key,
         "report": mailbox.address,
         "revision": revision,
         "source": origin.source,
         "occurred_at": occurred_at,
-        "parties": [party for party in (author, *recipients) if party is not None],
-        "references": _references(mail),
-        "title": one_line(mail.value("subject"), 1000) if kept else None,
-        "text": newest_reply(mail.text()) if kept else None,
+        "parties": _parties(author, recipients, mailbox, origin.directory),
+        "references": _references(mail, automatic),
         "mailbox": mailbox.address,
         "direction": direction,
         "sent_at": sent_at,
         "automatic": automatic,
         "labels": _labels(mail),
-        "private": private,
+        "private": mail.plain("sensitivity") in _PRIVATE,
+        "protection": mail.protection,
+        **(_content(mail, mailbox, automatic) if kept else {}),
     }
     model = EmailReceived if direction == "in" else EmailSent
-    return Mapped([model.model_validate(report), *bounces])
+    return Mapped([model.model_validate(report), *bounces], notices=notices)
 
 
-def newest_reply(text: str) -> str | None:
-    """Return what the writer of a mail added to it: without quoted mails and signature."""
-    cut = _QUOTED_BELOW.search(text)
-    own = text[: cut.start()] if cut else text
-    try:
-        reply = _REPLIES.parse_reply(own.replace("\r\n", "\n"))
-    except (ValueError, IndexError, AttributeError, RecursionError):
-        reply = None
-    # A mail that is nothing but a quotation, or that the parser took for one, is kept whole.
-    return storable_text(reply) or storable_text(own) or storable_text(text)
+def _content(mail: Mail, mailbox: Mailbox, automatic: Automatic | None) -> Mapping[str, Any]:
+    """Return what only mailboxes say whose content may be kept."""
+    own = newest_reply(mail.text)
+    return {
+        "title": one_line(mail.value("subject"), 1000),
+        "text": own[: mailbox.excerpt].rstrip() or None if own else None,
+        "away_until": _away_until(mail) if automatic in {"out_of_office", "auto_reply"} else None,
+    }
 
 
-def _sender(mail: Mail) -> tuple[str, str] | None:
-    """Return (name, normalised address) of who wrote it; some notifications carry a Sender or Return-Path only."""
-    for header in ("from", "sender", "return-path"):
+def _away_until(mail: Mail) -> date | None:
+    sent = dated_there(mail.value("date")) or mail.received_at()
+    return None if sent is None else away_until(mail.value("subject"), mail.text, sent)
+
+
+def _looked_at(mail: Mail, origin: Origin) -> Looked:
+    written = (normalise_address(address) for name in _LOOKED_AT for _, address in mail.addresses(name))
+    return Looked(
+        addresses=frozenset(address for address in written if address is not None),
+        subject=mail.value("subject"),
+        sensitivity=mail.plain("sensitivity"),
+        labels=_labels(mail),
+        folder=origin.folder,
+    )
+
+
+def _author(mail: Mail, mailbox: Mailbox, directory: Directory) -> _Somebody | None:
+    """Return who wrote it; some notifications carry a Sender or Return-Path only."""
+    found = _first(mail, ("from", "sender", "return-path"))
+    if found is None:
+        return None
+    name, address = found
+    if directory.is_own(address) or mailbox.owns(address):
+        original = _before_the_group(mail, name, directory)
+        if original is None:
+            return _Somebody("from", address, name, ours=True)
+        name, address = original
+    return _Somebody("from", address, name, ours=False)
+
+
+def _before_the_group(mail: Mail, name: str, directory: Directory) -> tuple[str, str] | None:
+    """Return who wrote a mail that a group of ours sent on under its own name, or None where we wrote it ourselves."""
+    through_list = "list-id" in mail or "x-google-group-id" in mail
+    original = _first(mail, _ORIGINAL_AUTHOR)
+    if original is None and through_list and " via " in name:
+        # "Bob Miller via Support <support@…>": the one who is to be answered wrote it.
+        original = _first(mail, ("reply-to",))
+    if original is None or directory.is_own(original[1]):
+        return None
+    return original[0] or name.partition(" via ")[0].strip(" '\""), original[1]
+
+
+def _first(mail: Mail, headers: Sequence[str]) -> tuple[str, str] | None:
+    for header in headers:
         for name, raw in mail.addresses(header):
             address = normalise_address(raw)
             if address is not None:
@@ -111,22 +189,36 @@ def _sender(mail: Mail) -> tuple[str, str] | None:
     return None
 
 
-def _recipients(mail: Mail, origin: Origin) -> list[Party]:
-    found: dict[tuple[str, str], Party] = {}
+def _recipients(mail: Mail, mailbox: Mailbox, directory: Directory) -> list[_Somebody]:
+    found: dict[tuple[PartyRole, str], _Somebody] = {}
     for role in _ROLES:
         for name, raw in mail.addresses(role):
-            party = origin.directory.party(role, address=raw, name=name)
-            if party is not None:
-                found.setdefault((role, party.identities[0].value), party)
+            address = normalise_address(raw)
+            if address is not None and (role, address) not in found:
+                ours = directory.is_own(address) or mailbox.owns(address)
+                found[role, address] = _Somebody(role, address, name, ours=ours)
     return list(found.values())
 
 
-def _direction(sender: str, recipients: Sequence[Party], mailbox: Mailbox, origin: Origin) -> Direction:
-    if not origin.directory.is_own(sender) and sender != mailbox.address:
+def _direction(author: _Somebody, recipients: Sequence[_Somebody]) -> Direction:
+    if not author.ours:
         return "in"
-    if recipients and all(party.ours for party in recipients):
+    if recipients and all(person.ours for person in recipients):
         return "internal"
     return "out"
+
+
+def _parties(author: _Somebody, recipients: Sequence[_Somebody], mailbox: Mailbox, directory: Directory) -> list[Party]:
+    people = [author, *recipients]
+    if len(people) > _MOST_PARTIES:
+        # Of too many those count whom it may concern: the author, this mailbox, then customers before colleagues.
+        first = sorted(people, key=lambda one: (one is not author and not mailbox.owns(one.address), one.ours))
+        chosen = set(map(id, first[:_MOST_PARTIES]))
+        people = [person for person in people if id(person) in chosen]
+    parties = (
+        directory.party(person.role, address=person.address, name=person.name, ours=person.ours) for person in people
+    )
+    return [party for party in parties if party is not None]
 
 
 def _plausible(moment: datetime | None, origin: Origin) -> datetime | None:
@@ -136,17 +228,21 @@ def _plausible(moment: datetime | None, origin: Origin) -> datetime | None:
     return moment
 
 
-def _native_id(mail: Mail, sender: str, dated: datetime | None) -> str:
+def _native_id(mail: Mail, author: str) -> str:
     """The date as it is written, plausible or not: an id must not depend on when we look."""
-    message_id = mail.message_ids("message-id")
+    dated = mail.moment(mail.value("date"))
+    message_id = mail.message_ids(*_ORIGINAL_ID) or mail.message_ids("message-id")
     if message_id:
-        return mail_native_id(message_id[0], sender, dated)
-    body = digest(mail.body_bytes())
-    return unnamed_mail_native_id(sender, dated, mail.value("to"), mail.value("subject"), body)
+        return mail_native_id(message_id[0], author, dated)
+    return unnamed_mail_native_id(author, dated, mail.value("to"), mail.value("subject"), mail.body_digest())
 
 
-def _references(mail: Mail) -> tuple[Reference, ...]:
-    found = mail.message_ids("references", "in-reply-to", "message-id")
+def _references(mail: Mail, automatic: Automatic | None) -> tuple[Reference, ...]:
+    found = mail.message_ids("references", "in-reply-to", *_ORIGINAL_ID, "message-id")
+    returned = mail.returned() if automatic == "bounce" else None
+    if returned is not None:
+        # A notification answers the mail that it gives back, though it seldom says so.
+        found = list(dict.fromkeys([*returned.message_ids("message-id"), *found]))
     return tuple(Reference(kind="message", value=value) for value in found)
 
 
@@ -157,14 +253,11 @@ def _labels(mail: Mail) -> list[str]:
 
 
 def _bounces(mail: Mail, report: str, revision: Revision, at: datetime, origin: Origin) -> list[Event]:
-    """Return who cannot be reached any more, by a delivery status notification (RFC 3464)."""
+    """Return who cannot be reached any more. The notification's own Message-ID is the evidence."""
+    evidence = tuple(Reference(kind="message", value=value) for value in mail.message_ids("message-id")[:1])
     events: dict[str, Event] = {}
-    for fields in map(dict, mail.delivery_reports()):
-        status = fields.get("status", "").strip()
-        if fields.get("action", "").strip().lower() != "failed" or not _FAILED_FOR_GOOD.match(status):
-            continue
-        recipient = (fields.get("original-recipient") or fields.get("final-recipient") or "").rpartition(";")[2]
-        address = normalise_address(recipient.strip(" <>"))
+    for written, status in failed_addresses(mail):
+        address = normalise_address(written)
         party = origin.directory.party("subject", address=address) if address else None
         if address is None or party is None or party.ours:
             continue
@@ -175,12 +268,7 @@ def _bounces(mail: Mail, report: str, revision: Revision, at: datetime, origin: 
             source=origin.source,
             occurred_at=at,
             parties=(party,),
-            references=(Reference(kind="message", value=mail_id),) if (mail_id := _about(mail)) else (),
-            reason=status[:20],
+            references=evidence,
+            reason=status,
         )
     return list(events.values())
-
-
-def _about(mail: Mail) -> str | None:
-    """Return the Message-ID of the notification itself: the evidence."""
-    return next(iter(mail.message_ids("message-id")), None)

@@ -1,57 +1,67 @@
-"""Reading a mail (RFC 5322, MIME) that may be broken in any way. Nothing here raises; what cannot be read is left out.
+"""What stands in a mail (RFC 5322, MIME) that may be broken in any way. Nothing raises; what is unreadable is left out.
 
 The standard library's newer policy parses headers eagerly and raises on some that real mail carries (a Message-ID in
-brackets, bytes that are no text), so mails are read with the older, tolerant one and decoded here.
+brackets, bytes that are no text), so header blocks are read with the older, tolerant one and decoded here.
 """
 
-import binascii
-import email.utils
+import quopri
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from email import message_from_bytes
-from email.errors import HeaderParseError
-from email.header import decode_header
-from email.message import Message
-from email.policy import compat32
-from email.utils import getaddresses, parsedate_to_datetime
-from typing import Any
+from email.utils import parsedate_to_datetime
+from functools import cached_property
 
 from selectolax.lexbor import LexborHTMLParser
 
+from contracts.ids import digest
+from services.ingest.sources.mail_addresses import read_addresses
+from services.ingest.sources.mail_charsets import decoded, decoded_words, lenient_base64
+from services.ingest.sources.mail_mime import JOURNAL, MAILS, Part, ReadMail, read_mail
+from services.ingest.sources.mail_sealed import Protection, is_envelope, protection_of, signed_content
+from services.ingest.sources.mail_tnef import Tnef, read_tnef
+
 LONGEST_BODY = 100_000
 """Characters of text that are looked at; a mail's own words stand at its top."""
-# Later releases of Python read addresses strictly unless told otherwise; earlier ones cannot be told.
-_TOLERANT: dict[str, Any] = {"strict": False} if getattr(email.utils, "supports_strict_parsing", False) else {}
 _MESSAGE_ID = re.compile(r"<[^<>\s\x00-\x1f\x7f]{3,900}>")
+_BARE_ID = re.compile(r"\s*([^<>\s\x00-\x1f\x7f,;]{1,450}@[^<>\s\x00-\x1f\x7f,;]{1,450})\s*")
 _MOST_IDS = 100
-_MOST_PARTS = 500
-_MOST_ADDRESSES = 1000
-_MOST_HEADER = 100_000
-_FALLBACKS = {
-    "unicode-1-1-utf-7": "utf-7",
-    "ansi_x3.110-1983": "latin-1",
-    "x-unknown": "utf-8",
-    "iso-8859-8-i": "iso-8859-8",
-}
-_QUOTES = "blockquote, .gmail_quote, .gmail_extra, #divRplyFwdMsg ~ *, #divRplyFwdMsg, .moz-cite-prefix, .yahoo_quoted"
+_MOST_REPORTS = 500
+_MOST_CALENDARS = 16
+_TEXTS = frozenset({"text/plain", "text/html", "text/enriched"})
+_CALENDARS = frozenset({"text/calendar", "application/ics"})
+_STATUSES = frozenset({"message/delivery-status", "message/global-delivery-status"})
+_TNEF = frozenset({"application/ms-tnef", "application/vnd.ms-tnef", "application/octet-stream"})
+_QUOTES = (
+    "blockquote, .gmail_quote, .gmail_extra, #divRplyFwdMsg ~ *, #divRplyFwdMsg, .moz-cite-prefix, .yahoo_quoted,"
+    " #appendonsend ~ *, .protonmail_quote, .zmail_extra, .moz-forward-container, .OutlookMessageHeader,"
+    " #mail-editor-reference-message-container, .ms-outlook-mobile-reference-message,"
+    " .gmail_signature, .moz-signature, .protonmail_signature_block, #ms-outlook-mobile-signature, #Signature"
+)
 _NO_TEXT = "script, style, head, title, template, noscript"
 _BLOCKS = "p, div, br, tr, li, h1, h2, h3, h4, h5, h6, pre, table, section"
+_DEEPEST_HTML = 500
+_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]{0,15})\b[^>]{0,2000}>")
+_BLANK_LINES = re.compile(r"\n{3,}")
 
 
 class Mail:
     """One mail."""
 
-    def __init__(self, raw: bytes) -> None:
-        self._message: Message = message_from_bytes(raw, policy=compat32)
+    def __init__(self, raw: bytes | ReadMail) -> None:
+        self.read = raw if isinstance(raw, ReadMail) else read_mail(raw)
+        self._root = _journaled(self.read.root)
         # Read past the policy, which would turn bytes that are no ASCII into question marks.
         self._headers: dict[str, list[str]] = {}
-        for name, value in self._message.raw_items():
+        for name, value in self._root.headers.raw_items():
             self._headers.setdefault(name.lower(), []).append(_unfold(_as_text(value)))
+
+    def __contains__(self, name: str) -> bool:
+        """Say whether there is a header of this lower-case name."""
+        return name in self._headers
 
     def values(self, name: str) -> list[str]:
         """Return the decoded values of all headers of this name, unfolded, topmost first."""
-        return [_decoded(value) for value in self._raw(name)]
+        return [decoded_words(value) for value in self._raw(name)]
 
     def value(self, name: str) -> str:
         """Return the decoded value of the first header of this name, or ""."""
@@ -63,146 +73,215 @@ class Mail:
 
     def addresses(self, name: str) -> list[tuple[str, str]]:
         """Return (name, address) of a header of addresses, in order. Addresses are as written."""
-        # Addresses are read before encoded words are decoded: a decoded comma would split them.
-        raw = [value[:_MOST_HEADER] for value in self._raw(name)]
-        try:
-            pairs = getaddresses(raw, **_TOLERANT)[:_MOST_ADDRESSES]
-        except (ValueError, IndexError, RecursionError):
-            return []
-        return [(_decoded(display), address) for display, address in pairs if "@" in address]
+        return read_addresses(self._raw(name))
 
     def moment(self, text: str) -> datetime | None:
         """Return the date of an RFC 5322 header, in UTC; one without a zone is read as UTC."""
+        dated = dated_there(text)
         try:
-            moment = parsedate_to_datetime(text.strip()[:200])
-            aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-            return aware.astimezone(UTC)
-        except (ValueError, TypeError, IndexError, OverflowError):
+            return None if dated is None else dated.astimezone(UTC)
+        except (ValueError, OverflowError):
             return None
 
     def received_at(self) -> datetime | None:
-        """Return when the last server on the way, the mailbox's own, took the mail."""
-        newest = next(iter(self.values("received")), "")
-        return self.moment(newest.rpartition(";")[2]) if ";" in newest else None
+        """Return when the last server on the way that says so, the mailbox's own, took the mail."""
+        for value in self.values("received")[:5]:
+            moment = self.moment(value.rpartition(";")[2]) if ";" in value else None
+            if moment is not None:
+                return moment
+        return None
 
     def message_ids(self, *names: str) -> list[str]:
-        """Return the distinct Message-IDs in these headers, in order, the last hundred."""
-        found = [
-            match for name in names for value in self._raw(name) for match in _MESSAGE_ID.findall(value[:_MOST_HEADER])
-        ]
-        return list(dict.fromkeys(found))[-_MOST_IDS:]
+        """Return the distinct Message-IDs in these headers, in order: of more than a hundred the first and the last."""
+        found: list[str] = []
+        for name in names:
+            for value in self._raw(name):
+                ids = _MESSAGE_ID.findall(value)
+                bare = _BARE_ID.fullmatch(value) if not ids else None
+                found += ids if bare is None else [f"<{bare.group(1)}>"]
+        distinct = list(dict.fromkeys(found))
+        return distinct if len(distinct) <= _MOST_IDS else [distinct[0], *distinct[1 - _MOST_IDS :]]
 
     def content_type(self) -> str:
         """Return the media type of the whole mail."""
-        return _type_of(self._message)
+        return self._root.kind
 
     def parameter(self, name: str) -> str:
         """Return a parameter of Content-Type in lower case, or ""."""
-        return _parameter(self._message, name).lower()
+        return self._root.parameter(name).lower()
 
-    def parts(self) -> Iterator[Message]:
-        """Yield the parts that hold something, depth first, the first 500; attached mails stay closed."""
-        waiting: list[Message] = [self._message]
-        for _ in range(_MOST_PARTS):
-            if not waiting:
-                return
-            part = waiting.pop(0)
-            children = part.get_payload()
-            if isinstance(children, list) and _type_of(part).startswith("multipart/"):
-                waiting[:0] = [child for child in children if isinstance(child, Message)]
+    def parts(self) -> Iterator[Part]:
+        """Yield the parts that hold something, depth first, also in signed envelopes. Attached mails stay closed."""
+        return iter(self._parts)
+
+    @cached_property
+    def _parts(self) -> Sequence[Part]:
+        found = []
+        for part in self._root.leaves():
+            content = signed_content(payload_of(part)) if is_envelope(part) else None
+            if content is None:
+                found.append(part)
             else:
-                yield part
+                # An envelope in an envelope stays shut.
+                found += list(read_mail(content).root.leaves())
+        return found
 
     def types(self) -> list[str]:
         """Return the media types of all parts."""
-        return [_type_of(part) for part in self.parts()]
+        return [part.kind for part in self._parts]
 
+    @cached_property
+    def protection(self) -> Protection | None:
+        """How the mail is protected: signed or encrypted, with S/MIME or PGP."""
+        return protection_of(self._root, self._own_text)
+
+    @property
     def text(self) -> str:
-        """Return the mail's text: its first plain part, else its first HTML part as text; "" when it has none."""
+        """Its text: the first plain part, else the first HTML part as text; "" for none, or where it is encrypted."""
+        return "" if self.protection == "encrypted" else self._own_text
+
+    @cached_property
+    def _own_text(self) -> str:
         html = ""
-        for part in self.parts():
-            kind = _type_of(part)
-            if _is_attachment(part) or kind not in {"text/plain", "text/html"}:
+        for part in self._parts:
+            if part.attached or part.kind not in _TEXTS:
                 continue
             content = text_of(part)
-            if kind == "text/plain" and content.strip():
+            if part.kind == "text/plain" and content.strip():
                 return content
             html = html or content
-        return text_of_html(html) if html else ""
+        if html:
+            return text_of_html(html)
+        if self.tnef is not None:
+            return self.tnef.text[:LONGEST_BODY] or text_of_html(self.tnef.html)
+        if self._root.kind.startswith("multipart/") and not self._root.children:
+            # Its boundary never came; what there is, is its text.
+            return text_of(self._root)
+        return ""
+
+    @cached_property
+    def tnef(self) -> Tnef | None:
+        """Outlook's envelope, or None."""
+        envelopes = (
+            read_tnef(payload_of(part)) for part in self._parts if part.kind in _TNEF and part.end > part.start
+        )
+        return next((found for found in envelopes if found is not None), None)
+
+    @cached_property
+    def calendars(self) -> Sequence[bytes]:
+        """What its calendar parts hold (RFC 5545), decoded for transfer only; those that are attachments too."""
+        found = [payload_of(part) for part in self._parts if part.kind in _CALENDARS]
+        return list(dict.fromkeys(content for content in found if content.strip()))[:_MOST_CALENDARS]
+
+    @property
+    def invites(self) -> bool:
+        """Whether a calendar part stands where a text would: then the mail is about a meeting, and is no letter."""
+        if self.tnef is not None and self.tnef.is_calendar:
+            return True
+        for part in self._parts:
+            if part.kind not in _CALENDARS:
+                continue
+            method = part.parameter("method").upper()
+            if part.kind == "text/calendar" and (not part.attached or method) and method != "PUBLISH":
+                return True
+        return False
 
     def delivery_reports(self) -> list[list[tuple[str, str]]]:
-        """Return the per-recipient fields of a delivery status notification (RFC 3464), as (lower-case name, value)."""
-        for part in self.parts():
-            if _type_of(part) == "message/delivery-status":
-                blocks = part.get_payload()
-                opened = [block for block in blocks if isinstance(block, Message)] if isinstance(blocks, list) else []
-                return [[(name.lower(), str(value)) for name, value in block.items()] for block in opened[:_MOST_PARTS]]
+        """Return the blocks of a delivery status notification (RFC 3464), as (lower-case name, value)."""
+        for part in self._parts:
+            if part.kind in _STATUSES:
+                text = decoded(payload_of(part), "utf-8").replace("\r\n", "\n")
+                blocks = [_fields(block) for block in re.split(r"\n[ \t]*\n", text, maxsplit=_MOST_REPORTS)]
+                return [block for block in blocks if block][:_MOST_REPORTS]
         return []
 
-    def body_bytes(self) -> bytes:
-        """Return what stands below the headers, decoded where it can be, for a digest."""
-        return b"\n".join(_payload(part) for part in self.parts())
+    def returned(self) -> "Mail | None":
+        """Return the mail that a notification gives back, or its headers; None where it gives none."""
+        for part in self._parts:
+            if part.kind in MAILS and part.children:
+                return Mail(ReadMail(part.children[0], b"", 0, ""))
+            if part.kind == "text/rfc822-headers":
+                return Mail(payload_of(part))
+        return None
+
+    def body_digest(self) -> str:
+        """Return the digest of what stands below the headers, without attachments."""
+        return digest(b"\n".join(payload_of(part) for part in self._root.leaves() if part.end > part.start))
 
     def _raw(self, name: str) -> list[str]:
         return self._headers.get(name, [])
 
 
-def text_of(part: Message) -> str:
+def dated_there(text: str) -> datetime | None:
+    """Return the date of an RFC 5322 header with the sender's own offset; without one it is UTC."""
+    try:
+        moment = parsedate_to_datetime(text.strip()[:200])
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+def text_of(part: Part) -> str:
     """Return the text of a part, whatever its charset claims to be."""
-    payload = _payload(part)[: 4 * LONGEST_BODY]
-    charset = _parameter(part, "charset").strip().lower() or "utf-8"
-    for candidate in (_FALLBACKS.get(charset, charset), "utf-8"):
-        try:
-            return payload.decode(candidate)[:LONGEST_BODY]
-        except (LookupError, ValueError, TypeError):
-            continue
-    return payload.decode("latin-1")[:LONGEST_BODY]
+    return decoded(payload_of(part)[: 4 * LONGEST_BODY], part.parameter("charset"))[:LONGEST_BODY]
+
+
+def payload_of(part: Part) -> bytes:
+    """Return a part's content, decoded for transfer as far as it can be."""
+    encoding = part.header("content-transfer-encoding").strip().lower()
+    if encoding == "base64":
+        return lenient_base64(part.body)
+    if encoding == "quoted-printable":
+        return quopri.decodestring(part.body)
+    return part.body
 
 
 def text_of_html(html: str) -> str:
-    """Return the words of an HTML mail, without what it quotes, one line per block."""
+    """Return the words of an HTML mail, one line per block, without what it quotes unless it holds nothing else."""
+    cut = _shallow(html[:LONGEST_BODY])
+    return _words(cut, f"{_NO_TEXT}, {_QUOTES}") or _words(cut, _NO_TEXT)
+
+
+def _words(html: str, unwanted: str) -> str:
     try:
-        tree = LexborHTMLParser(html[:LONGEST_BODY])
-        for unwanted in tree.css(f"{_NO_TEXT}, {_QUOTES}"):
-            unwanted.decompose()
+        tree = LexborHTMLParser(html)
+        for node in tree.css(unwanted):
+            node.decompose()
         for block in tree.css(_BLOCKS):
             block.insert_before("\n")
         words = tree.body.text(separator="") if tree.body is not None else ""
     except (ValueError, RuntimeError):
         return ""
     lines = (" ".join(line.split()) for line in words.replace("\xa0", " ").splitlines())
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
+    return _BLANK_LINES.sub("\n\n", "\n".join(lines)).strip()
 
 
-def _payload(part: Message) -> bytes:
-    try:
-        payload = part.get_payload(decode=True)
-    except (ValueError, binascii.Error, LookupError, AttributeError):
-        payload = None
-    if isinstance(payload, bytes):
-        return payload
-    return str(part.get_payload()).encode("utf-8", "replace")
+def _shallow(html: str) -> str:
+    """Return HTML as it is, or without tags where it nests so deep that walking it would end the process."""
+    depth = 0
+    for tag in _TAG.finditer(html):
+        depth += -1 if tag.group(1) else 1
+        if depth > _DEEPEST_HTML * 4:
+            return _TAG.sub("\n", html)
+    return html
 
 
-def _type_of(part: Message) -> str:
-    try:
-        return part.get_content_type()
-    except (ValueError, LookupError, AttributeError):
-        return "text/plain"
+def _journaled(root: Part) -> Part:
+    """Return the mail that a mail server's journal report is about, or the mail itself."""
+    if JOURNAL not in root.headers:
+        return root
+    return next((part.children[0] for part in root.leaves() if part.kind in MAILS and part.children), root)
 
 
-def _parameter(part: Message, name: str) -> str:
-    try:
-        value = part.get_param(name, "")
-    except (ValueError, LookupError, AttributeError):
-        return ""
-    if isinstance(value, tuple):
-        return str(value[2])
-    return str(value or "")
-
-
-def _is_attachment(part: Message) -> bool:
-    return _as_text(part.get("content-disposition", "")).strip().lower().startswith("attachment")
+def _fields(block: str) -> list[tuple[str, str]]:
+    fields: list[tuple[str, str]] = []
+    for line in block.split("\n"):
+        name, colon, value = line.partition(":")
+        if line[:1] in {" ", "\t"} and fields:
+            fields[-1] = (fields[-1][0], f"{fields[-1][1]} {line.strip()}")
+        elif colon and name.strip():
+            fields.append((name.strip().lower(), value.strip()))
+    return fields
 
 
 def _as_text(value: object) -> str:
@@ -212,34 +291,8 @@ def _as_text(value: object) -> str:
         octets = raw.encode("ascii", "surrogateescape")
     except UnicodeEncodeError:
         return raw.encode("utf-8", "replace").decode("utf-8", "replace")
-    try:
-        return octets.decode("utf-8")
-    except UnicodeDecodeError:
-        return octets.decode("latin-1")
+    return decoded(octets, "")
 
 
 def _unfold(value: str) -> str:
     return " ".join(value.replace("\x00", "").splitlines())
-
-
-def _decoded(value: str) -> str:
-    """Decode the encoded words (RFC 2047) in a header; what cannot be decoded stays as it is written."""
-    if "=?" not in value:
-        return value.strip()
-    try:
-        chunks: Sequence[tuple[bytes | str, str | None]] = decode_header(value)
-    except (HeaderParseError, ValueError, binascii.Error):
-        return value.strip()
-    return "".join(_chunk(content, charset) for content, charset in chunks).strip()
-
-
-def _chunk(content: bytes | str, charset: str | None) -> str:
-    if isinstance(content, str):
-        return content
-    name = (charset or "utf-8").lower()
-    for candidate in (_FALLBACKS.get(name, name), "utf-8"):
-        try:
-            return content.decode(candidate)
-        except (LookupError, ValueError):
-            continue
-    return content.decode("latin-1")

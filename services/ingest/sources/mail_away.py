@@ -1,0 +1,121 @@
+"""Until when somebody is away, where an out-of-office reply says it: in the languages of Europe."""
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime, timedelta
+from functools import lru_cache
+
+from babel import Locale
+
+from services.ingest.sources import mail_phrases as phrases
+
+_LOOKED_AT = 3000
+_LONGEST_ABSENCE = timedelta(days=400)
+_BACK = re.compile(phrases.BACK, re.IGNORECASE)
+_SENTENCES = re.compile(r"[\n!?]|(?<=[^\W\d]{3})\.\s")
+# 2026-03-15 · 15.03.2026, 15/3/26, 15. 3. · 15 March 2026, 15. März, 15 de marzo de 2026 · March 15th, 2026, márc. 15.
+_ISO = re.compile(r"(?<!\d)(20\d\d)[-./年 ]{1,2}(\d{1,2})[-./ ]{1,2}(\d{1,2})(?!\d)")
+_NUMERIC = re.compile(r"(?<![\d.])(\d{1,2})([./-]) ?(\d{1,2})(?:\2 ?(20\d\d|\d\d)?)?(?![\d:])")
+_DAY_FIRST = re.compile(
+    r"(?<!\d)(\d{1,2})(?:st|nd|rd|th|er|º|ª|\.|-?(?:e|ste|de|\u0433\u043e|\u0435))?\s+(?:of |de |d'|di |da )?"
+    r"([^\W\d_]{3,14})\.?(?:,?\s+(?:de\s+|del\s+)?(20\d\d))?"
+)
+_MONTH_FIRST = re.compile(
+    r"([^\W\d_]{3,14})\.?\s+(\d{1,2})(?:st|nd|rd|th|\.|-[^\W\d_]{2,4})?(?!\d|[:.]\d)(?:,?\s+(20\d\d))?"
+)
+_YEAR_FIRST = re.compile(r"(20\d\d)\.?\s*(?:m\.\s*|gada\s+|g\.\s*)?([^\W\d_]{3,14})\.?\s+(\d{1,2})\b")
+_DECEMBER = 12
+
+
+def away_until(subject: str, text: str, sent: datetime) -> date | None:
+    """Return the date that a reply names as the end of an absence or the return; the latest, where it names several.
+
+    `sent` is the reply's Date with the sender's own offset: it gives the year where none is written, and tells whether
+    3/4 is in March or in April. None where no sentence about the end of the absence names a date.
+    """
+    found = []
+    for sentence in _SENTENCES.split(f"{subject}\n{text[:_LOOKED_AT]}"):
+        if _BACK.search(sentence):
+            found += [named for named in _dates(sentence, sent) if _is_plausible(named, sent.date())]
+    return max(found, default=None)
+
+
+def _is_plausible(named: date, sent: date) -> bool:
+    return sent <= named <= sent + _LONGEST_ABSENCE
+
+
+def _dates(sentence: str, sent: datetime) -> Iterator[date]:
+    rest = sentence
+    for match in _ISO.finditer(sentence):
+        yield from _date(int(match.group(1)), int(match.group(2)), int(match.group(3)), sent)
+    rest = _ISO.sub(" ", rest)
+    for match in _YEAR_FIRST.finditer(rest):
+        if (month := _month(match.group(2))) is not None:
+            yield from _date(int(match.group(1)), month, int(match.group(3)), sent)
+    for match in _DAY_FIRST.finditer(rest):
+        if (month := _month(match.group(2))) is not None:
+            yield from _date(_year(match.group(3)), month, int(match.group(1)), sent)
+    for match in _MONTH_FIRST.finditer(rest):
+        if (month := _month(match.group(1))) is not None:
+            yield from _date(_year(match.group(3)), month, int(match.group(2)), sent)
+    for match in _NUMERIC.finditer(rest):
+        day, month = int(match.group(1)), int(match.group(3))
+        if match.group(2) == "/" and (month > _DECEMBER or (day <= _DECEMBER and _writes_months_first(sent))):
+            day, month = month, day
+        yield from _date(_year(match.group(4)), month, day, sent)
+
+
+def _writes_months_first(sent: datetime) -> bool:
+    """North America does. Brazil, which does not, is three hours behind Greenwich at most."""
+    offset = sent.utcoffset()
+    return offset is not None and timedelta(hours=-10) <= offset <= timedelta(hours=-4)
+
+
+def _year(written: str | None) -> int | None:
+    if not written:
+        return None
+    return int(written) if len(written) > 2 else 2000 + int(written)  # noqa: PLR2004 - two digits
+
+
+def _date(year: int | None, month: int, day: int, sent: datetime) -> Iterator[date]:
+    try:
+        if year is not None:
+            yield date(year, month, day)
+            return
+        # The next such day.
+        named = date(sent.year, month, day)
+        yield named if named >= sent.date() else date(sent.year + 1, month, day)
+    except ValueError:
+        return
+
+
+def _month(written: str) -> int | None:
+    """Return the month that a word names; some languages add up to three letters of a case: "märtsil"."""
+    word, months = _plain(written), _months()
+    for cut in range(min(3, max(0, len(word) - 3)) + 1):
+        found = months.get(word[: len(word) - cut])
+        if found is not None:
+            return found
+    return None
+
+
+def _plain(word: str) -> str:
+    return word.casefold().strip(".")
+
+
+@lru_cache(maxsize=1)
+def _months() -> Mapping[str, int]:
+    """Return the number of each month by its names in all languages; built on first use, in a quarter of a second."""
+    found: dict[str, int] = {}
+    clashing: set[str] = set()
+    for language in phrases.LANGUAGES:
+        for names in Locale.parse(language).months.values():
+            for width in ("wide", "abbreviated"):
+                for number, name in names[width].items():
+                    word = _plain(name)
+                    if len(word) < 3 or not word.isalpha():  # noqa: PLR2004 - "V", "10"
+                        continue
+                    if found.setdefault(word, number) != number:
+                        clashing.add(word)
+    # "listopad" is October in Croatia and November in Poland.
+    return {word: number for word, number in found.items() if word not in clashing}

@@ -1,0 +1,203 @@
+"""The newest words of a mail: without the mails it quotes, without signatures, disclaimers and banners.
+
+Line by line, and every line is looked at a bounded number of times: a mail may be built to make a cleverer way hang.
+Where nothing would be left, less is cut: a mail that only forwards keeps its words.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+
+from services.ingest.domain.mapping import storable_text
+from services.ingest.sources import mail_phrases as phrases
+
+_LONGEST_TEXT = 100_000
+_LONGEST_LINE = 400
+_MOST_SIGNATURE_LINES = 25
+_SHORTEST_DISCLAIMER = 80
+_LONGEST_BANNER = 400
+_LONGEST_NAME = 40
+
+
+def _words(alternatives: str) -> str:
+    return "|".join(re.escape(each) for each in sorted(alternatives.split("|"), key=len, reverse=True))
+
+
+def _labels(alternatives: str) -> re.Pattern[str]:
+    return re.compile(rf"[>*\s]{{0,8}}(?:{_words(alternatives)})\s?\*?\s?:", re.IGNORECASE)
+
+
+_WROTE = re.compile(rf"(?<!\w)(?:{phrases.WROTE})(?!\w)", re.IGNORECASE)
+_DATED = re.compile(r"\d{4}|\d{1,2}[:.h]\d{2}|\d{1,2}[./-]\d{1,2}|@")
+_LINE_ABOVE = re.compile(r"\S.{0,200}\d")
+_ENDS = re.compile(r":\s*$")
+_SEPARATOR = re.compile(r"\s*(?:[-_=]{3,}\s?[^\W\d_].{2,60}\S\s?[-_=]{3,}|_{20,}|={20,}|-{20,})\s*$")
+_FROM, _TO_OR_SENT, _SUBJECT = (
+    _labels(each) for each in (phrases.FROM, f"{phrases.SENT}|{phrases.TO}", phrases.SUBJECT)
+)
+_MARK = re.compile(r"\s*--\s*$")
+_SENT_FROM = re.compile(rf"\s*\W{{0,2}}(?:{_words(phrases.SENT_FROM)})\b.{{0,80}}$", re.IGNORECASE)
+_CONFIDENTIAL = re.compile(phrases.CONFIDENTIAL, re.IGNORECASE)
+_MESSAGE = re.compile(phrases.MESSAGE, re.IGNORECASE)
+_WARNING = re.compile(rf"\W{{0,4}}(?:{_words(phrases.WARNINGS)})\b", re.IGNORECASE)
+_OUTSIDE = re.compile(phrases.OUTSIDE, re.IGNORECASE)
+_PGP_BEGIN = "-----BEGIN PGP SIGNED MESSAGE-----"
+_PGP_END = "-----BEGIN PGP SIGNATURE-----"
+
+_Cut = Callable[[Sequence[str]], Sequence[str]]
+
+
+def newest_reply(text: str) -> str | None:
+    """Return what the writer of a mail added to it; None for a mail without words."""
+    lines: Sequence[str] = unsigned_text(text[:_LONGEST_TEXT]).replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    cuts: Sequence[_Cut] = (_without_banner, _above_quoted, _without_quoted_lines, _above_signature, _above_disclaimer)
+    for cut in cuts:
+        shorter = cut(lines)
+        if any(map(str.strip, shorter)):
+            lines = shorter
+    return storable_text(re.sub(r"\n{3,}", "\n\n", "\n".join(map(str.rstrip, lines))))
+
+
+def unsigned_text(text: str) -> str:
+    """Return a text without the armour of an inline PGP signature."""
+    begin = text.find(_PGP_BEGIN)
+    if begin < 0:
+        return text
+    signed = text[begin + len(_PGP_BEGIN) :].partition(_PGP_END)[0]
+    # Below the armour's own headers; lines that begin with a dash were given another one.
+    head, blank, body = signed.replace("\r\n", "\n").partition("\n\n")
+    words = body if blank else head
+    return text[:begin] + "\n".join(line.removeprefix("- ") for line in words.split("\n"))
+
+
+def _above_quoted(lines: Sequence[str]) -> Sequence[str]:
+    """Return the lines above the first quoted mail."""
+    for number, line in enumerate(lines):
+        if not line or len(line) > _LONGEST_LINE:
+            continue
+        if _SEPARATOR.match(line) or _is_header_block(lines, number):
+            return lines[:number]
+        if _WROTE.search(line) and _ends_with_colon(lines, number):
+            begin = _begin_of_attribution(lines, number)
+            if begin is not None:
+                return lines[:begin]
+    return lines
+
+
+def _is_header_block(lines: Sequence[str], number: int) -> bool:
+    """Say whether here begins what Outlook puts above a mail that it quotes: from, sent, to, subject."""
+    if not _FROM.match(lines[number]):
+        return False
+    below = [line for line in lines[number + 1 : number + 9] if line.strip() and len(line) <= _LONGEST_LINE]
+    named = sum(1 for line in below[:4] if _TO_OR_SENT.match(line))
+    return named >= 1 and (named > 1 or any(_SUBJECT.match(line) for line in below))
+
+
+def _ends_with_colon(lines: Sequence[str], number: int) -> bool:
+    """Say whether the sentence ends with a colon, on its line or one of the next two; programs break it anywhere."""
+    for line in lines[number : number + 3]:
+        if not line.strip() or len(line) > _LONGEST_LINE:
+            return False
+        if _ENDS.search(line):
+            return True
+    return False
+
+
+def _begin_of_attribution(lines: Sequence[str], number: int) -> int | None:
+    """Return where "On … wrote:" begins, or None when it names neither a time nor an address."""
+    line = lines[number]
+    above = lines[number - 1] if number else ""
+    two_above = lines[number - 2] if number > 1 else ""
+    verb = _WROTE.search(line)
+    # Its beginning was broken off when the line has no date of its own before the verb.
+    if verb is not None and _dated_without_address(line[: verb.start()]):
+        return number
+    if len(above) <= _LONGEST_LINE and _dated_without_address(above) and not _ends_a_sentence(above):
+        return number - 1
+    if len(two_above) <= _LONGEST_LINE and above.strip() and _dated_without_address(two_above):
+        return number if _ends_a_sentence(two_above) else number - 2
+    sentence = " ".join(lines[number : number + 3])
+    return number if _DATED.search(sentence) else None
+
+
+def _dated_without_address(text: str) -> bool:
+    return (
+        _LINE_ABOVE.match(text.lstrip("> \t")) is not None and _DATED.search(text.split("@", maxsplit=1)[0]) is not None
+    )
+
+
+def _ends_a_sentence(line: str) -> bool:
+    return line.rstrip()[-1:] in {".", "!", "?"} and not line.rstrip()[-3:-1].isdigit()
+
+
+def _without_quoted_lines(lines: Sequence[str]) -> Sequence[str]:
+    """Answers between the lines stay, the lines between the answers go."""
+    return [line for line in lines if not line.lstrip().startswith((">", "|>"))]
+
+
+def _above_signature(lines: Sequence[str]) -> Sequence[str]:
+    for number, line in enumerate(lines):
+        if _MARK.match(line) or (
+            len(line) <= _LONGEST_LINE and _SENT_FROM.match(line) and _is_last_word(lines, number)
+        ):
+            return _above_sign_off(lines[:number]) if any(map(str.strip, lines[:number])) else lines
+    return _above_sign_off(lines)
+
+
+def _is_last_word(lines: Sequence[str], number: int) -> bool:
+    """Say whether at most a name or an address follows: "sent from the plant yesterday" is a sentence."""
+    return sum(1 for line in lines[number + 1 :] if line.strip()) <= 3  # noqa: PLR2004 - a few lines of a device
+
+
+def _above_sign_off(lines: Sequence[str]) -> Sequence[str]:
+    """Return the lines above "Kind regards", when that stands above no more than a signature."""
+    written = [number for number, line in enumerate(lines) if line.strip()]
+    for number in written[-_MOST_SIGNATURE_LINES:]:
+        if number > written[0] and _is_sign_off(lines[number]):
+            return lines[:number]
+    return lines
+
+
+def _is_sign_off(line: str) -> bool:
+    plain = line.strip(" \t*_.,!-\u2013\u2014/").casefold()
+    if plain in _SIGN_OFFS:
+        return True
+    head, comma, name = plain.partition(",")
+    # "Kind regards, Bob"
+    return bool(comma) and len(name) <= _LONGEST_NAME and head.strip() in _SIGN_OFFS
+
+
+_SIGN_OFFS = frozenset(map(str.casefold, phrases.SIGN_OFFS))
+
+
+def _above_disclaimer(lines: Sequence[str]) -> Sequence[str]:
+    """Return the lines above the first paragraph that speaks of a confidential message at length."""
+    for begin, end in _paragraphs(lines):
+        paragraph = " ".join(lines[begin:end])
+        if len(paragraph) < _SHORTEST_DISCLAIMER or not any(map(str.strip, lines[:begin])):
+            continue
+        if _CONFIDENTIAL.search(paragraph) and _MESSAGE.search(paragraph):
+            return lines[:begin]
+    return lines
+
+
+def _without_banner(lines: Sequence[str]) -> Sequence[str]:
+    """Leave out the warning that a mail server puts on top of what comes from outside."""
+    for begin, end in _paragraphs(lines):
+        paragraph = " ".join(lines[begin:end])
+        if len(paragraph) <= _LONGEST_BANNER and _WARNING.match(paragraph) and _OUTSIDE.search(paragraph):
+            return lines[end:]
+        return lines
+    return lines
+
+
+def _paragraphs(lines: Sequence[str]) -> Sequence[tuple[int, int]]:
+    """Return (first line, line after the last) of every run of lines that are not blank."""
+    found: list[tuple[int, int]] = []
+    begin: int | None = None
+    for number, line in enumerate([*lines, ""]):
+        if line.strip():
+            begin = number if begin is None else begin
+        elif begin is not None:
+            found.append((begin, number))
+            begin = None
+    return found
