@@ -233,6 +233,12 @@ def _ticket(form: Form, _: Sequence[Any], stated: Stated, entries: Sequence[Entr
     resolved = _latest(entries, "resolved")
     closed = _latest(entries, "closed")
     standing = last is None or last.kind in {"opened", "reopened"}
+    status = stated.get("status")
+    if last is not None and status is not None and last.kind != "opened":
+        kinds = {entry.kind for entry in entries if entry.at == last.at}
+        if "reopened" in kinds and kinds & {"resolved", "closed"}:
+            # Desks date to the second: of an end and a reopening within one, what was said last was the later.
+            standing = status not in {"resolved", "closed"}
     return form(details.TicketDetail)(
         opened_at=_first_at(entries, "opened"),
         # Closing without a resolution before it resolves: some desks close only.
@@ -241,7 +247,7 @@ def _ticket(form: Form, _: Sequence[Any], stated: Stated, entries: Sequence[Entr
         reopenings=sum(entry.kind == "reopened" for entry in entries),
         priority=stated.get("priority"),
         severity=stated.get("severity"),
-        status=stated.get("status"),
+        status=status,
         rating=stated.get("rating"),
     )
 

@@ -104,6 +104,17 @@ def test_a_reopened_ticket_is_not_resolved() -> None:
     assert ticket(report(OPENED, 0), report(RESOLVED, 60), report(REOPENED, 90)).resolved_at is None
 
 
+@pytest.mark.parametrize(
+    ("said_last", "resolved"), [("resolved", True), ("closed", True), ("open", False), (None, False)]
+)
+def test_of_an_end_and_a_reopening_in_one_second_the_status_said_last_is_the_later(
+    said_last: str | None, *, resolved: bool
+) -> None:
+    before = [report(RESOLVED, 60, 1, status=None), report(REOPENED, 60, 2, status=None)]
+    last = report("tenure.ticket.updated.v1", 60, 3, status=said_last)
+    assert (ticket(*before, last).resolved_at is not None) is resolved
+
+
 def test_a_resolution_that_arrives_before_its_opening_is_still_one() -> None:
     assert ticket(report(RESOLVED, 60)).resolved_at == START + timedelta(minutes=60)
     assert ticket(report(RESOLVED, 60)).opened_at is None

@@ -79,7 +79,14 @@ class Thing:
     def resolved_at(self) -> datetime | None:
         """Of a ticket: the last resolution known, not while it is reopened; one that was only closed, its closing."""
         last = self.last("opened", "resolved", "reopened", "closed")
-        if last is None or last[1] in {"opened", "reopened"}:
+        if last is None or last[1] == "opened":
+            return None
+        together = {kind for at, kind in self.entries if at == last[0]}
+        if "reopened" in together and together & {"resolved", "closed"} and self.fields.get("status"):
+            stands = self.fields["status"] not in {"resolved", "closed"}
+        else:
+            stands = last[1] == "reopened"
+        if stands:
             return None
         resolved = self.last("resolved") or self.last("closed")
         return None if resolved is None else resolved[0]
