@@ -12,15 +12,18 @@ from starlette.types import ASGIApp
 from services.ingest.domain.mapping import MapMail, ReadCloudEvent
 from services.ingest.domain.provider import BoundProvider
 from services.ingest.domain.source import Source
+from services.ingest.doors import sources as standing
 from services.ingest.doors.amazon import Amazon
+from services.ingest.doors.description import DESCRIPTION, doors
 from services.ingest.doors.events import Events
 from services.ingest.doors.hot import HotDoors
 from services.ingest.doors.imports import Imports
 from services.ingest.doors.mail import MailDoor
 from services.ingest.doors.replay import Replay
+from services.ingest.doors.sources import Standings
 from services.ingest.doors.webhooks import Webhooks
 from services.ingest.reception import Reception
-from services.runtime import problems
+from services.runtime import openapi, problems
 from services.runtime.auth import TokenVerifier
 from services.runtime.limits import Limits
 
@@ -43,6 +46,7 @@ def build_api(
     *,
     amazon: Amazon,
     public_url: str | None = None,
+    standings: Standings | None = None,
 ) -> ASGIApp:
     """Return the public ASGI app. Without a `verifier` the doors for operators stay shut."""
     hot = {
@@ -52,7 +56,7 @@ def build_api(
     mail = MailDoor(reception, sources, mappings.mails)
     imports = Imports(reception, sources, mappings.cloudevent, verifier)
     replay = Replay(reception, sources, mappings.webhooks, mappings.mails, verifier)
-    app = FastAPI(title="Tenure ingest", version="1", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title="Tenure ingest", version="1", docs_url=None, redoc_url=None, openapi_url=openapi.URL)
     # Plain routes: FastAPI's own would parse bodies that are ours to read.
     app.add_route("/v1/mail/{mailbox}", mail.post, methods=["POST"])
     app.add_route("/v1/imports/{source}", imports.post, methods=["POST"])
@@ -62,7 +66,10 @@ def build_api(
     app.add_route("/v1/events", _only_post, methods=["POST"])
     if dead_letters is not None:
         app.include_router(dead_letters)
+    if standings is not None and verifier is not None:
+        app.include_router(standing.router(standings, verifier))
     problems.install(app)
+    openapi.publish(app, DESCRIPTION, doors())
     return Limits(HotDoors(hot, app))
 
 

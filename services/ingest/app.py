@@ -83,7 +83,16 @@ async def build(settings: IngestSettings) -> Service:
         name="ingest",
         settings=settings,
         operations=operations_app(checks, flow.report, telemetry),
-        api=build_api(reception, sources, mappings, verifier, letters, amazon=amazon, public_url=settings.public_url),
+        api=build_api(
+            reception,
+            sources,
+            mappings,
+            verifier,
+            letters,
+            amazon=amazon,
+            public_url=settings.public_url,
+            standings=lambda: report.standings(clock.now()),
+        ),
         components=components,
         resources=[outside.aclose, pool.close],
     )

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, TypeAdapter, ValidationError
 
+from services.ingest.domain.options import one_or_more
 from services.ingest.domain.privacy import NO_RULES, PrivacyRule, Rules
 from services.ingest.domain.provider import Provider, SourceKind
 from services.ingest.domain.schemes import SchemeName
@@ -30,6 +31,8 @@ class _Common(BaseModel):
     provider: str
     system: System | None = None
     secret_files: tuple[str, ...] = ()
+    responsible: Annotated[tuple[str, ...], BeforeValidator(one_or_more)] = ()
+    """Who is told when the source is down or quiet: users' mail addresses, subjects or ids."""
 
 
 class _Company(BaseModel):
@@ -131,7 +134,10 @@ def _check_source(name: str, table: Any) -> tuple[SourceConfiguration | None, Se
             mistakes.append(Mistake((*path, needed), f"is needed for the provider {kind.name}"))
     if mistakes or common is None or options is None:
         return None, mistakes
-    return SourceConfiguration(common.provider, common.system, common.secret_files, options, kind.scheme), ()
+    configuration = SourceConfiguration(
+        common.provider, common.system, common.secret_files, options, kind.scheme, common.responsible
+    )
+    return configuration, ()
 
 
 def _needed(kind: SourceKind | Provider[Any]) -> Sequence[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from contracts import standins
 from contracts.codec import encode
@@ -101,8 +101,11 @@ class Reception:
             records.append(write(event, accepted))
             ids.append(accepted)
         await self.publisher.publish(records)
+        again = self.statistics.remember([one.event for one in ids])
         self.telemetry.metrics.accepted(source, "accepted", len(events))
-        self.statistics.delivered(source, at, accepted=len(events))
+        if again:
+            self.telemetry.metrics.redeliveries.labels(source).inc(again)
+        self.statistics.delivered(source, at, accepted=len(events), redelivered=again)
         return ids
 
     async def keep_raw(
@@ -137,10 +140,10 @@ class Reception:
         self.telemetry.metrics.accepted(source, "unmapped")
         self.statistics.delivered(source, at, unmapped=1)
 
-    def ignored(self, source: str, at: datetime, why: str = "unnamed") -> None:  # noqa: ARG002
+    def ignored(self, source: str, at: datetime, why: str = "unnamed") -> None:
         """Count a delivery that is understood and says nothing that concerns us, by the name `why`."""
         self.telemetry.metrics.accepted(source, "ignored")
-        self.statistics.delivered(source, at, ignored=1)
+        self.statistics.ignored(source, at, why)
 
     def undelivered(self, source: str, error: Unavailable | TooLarge, number: int = 1) -> None:
         """Count what was right and could not be stored all the same."""
@@ -152,4 +155,5 @@ class Reception:
     def refused(self, source: str, reason: str, number: int = 1, *, outcome: str = "refused") -> None:
         """Count what was not let in."""
         self.telemetry.metrics.accepted(source, outcome, number)
+        self.telemetry.metrics.rejections.labels(source, reason).inc(number)
         self.statistics.rejected(source, reason, number)

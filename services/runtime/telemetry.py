@@ -4,8 +4,9 @@ Labels and span attributes hold ids, codes, topics and configured names; never a
 """
 
 import random
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from typing import NamedTuple, Protocol, Self, TypeVar
 
 from opentelemetry import trace
@@ -84,6 +85,38 @@ class Metrics:
             "tenure_ingest_events", "What sources sent, by outcome", ["source", "outcome"], registry=r
         )
 
+        # How sources stand (ingest). Moments are seconds since 1970 by the system's clock; absent while there is none.
+        self.rejections = Counter(
+            "tenure_ingest_rejected", "What sources sent and was not let in", ["source", "reason"], registry=r
+        )
+        self.redeliveries = Counter(
+            "tenure_ingest_redelivered", "Accepted events that had come shortly before", ["source"], registry=r
+        )
+        self.source_last_delivery = Gauge(
+            "tenure_source_last_delivery_timestamp_seconds", "Last authentic delivery", ["source"], registry=r
+        )
+        self.source_complete = Gauge(
+            "tenure_source_complete_up_to_timestamp_seconds",
+            "Up to when a polled source has been read",
+            ["source"],
+            registry=r,
+        )
+        self.source_working = Gauge(
+            "tenure_source_working", "0 while a source cannot be read, else 1", ["source"], registry=r
+        )
+        self.source_quiet = Gauge(
+            "tenure_source_quiet", "1 while a source is quiet against its own rhythm", ["source"], registry=r
+        )
+        self._sources: set[str] = set()
+
+        # The configuration of sources (ingest). outcome: loaded, refused (the old one stays), unchanged.
+        self.configuration_good = Gauge(
+            "tenure_ingest_configuration_good", "0 while sources.toml or a secret is wrong, else 1", registry=r
+        )
+        self.configuration_reloads = Counter(
+            "tenure_ingest_configuration_reloads", "Changes of sources.toml or secrets", ["outcome"], registry=r
+        )
+
         # Alerts and their deliveries (notifier). kind: opened, escalated, reopened, resolved. channel: mail, webhook;
         # outcome: delivered, failed (tried again), dead (given up), withdrawn (over before anybody was told).
         self.alert_steps = Counter("tenure_alert_steps", "Steps in alerts' lives", ["rule", "kind"], registry=r)
@@ -104,6 +137,31 @@ class Metrics:
         if counter is None:
             counter = self._acceptance[source, outcome] = self.acceptance.labels(source, outcome)
         counter.inc(events)
+
+    def source(
+        self,
+        name: str,
+        *,
+        last_delivery: datetime | None,
+        complete_up_to: datetime | None,
+        working: bool,
+        quiet: bool,
+    ) -> None:
+        """Say how the configured source `name` stands."""
+        self._sources.add(name)
+        for gauge, moment in ((self.source_last_delivery, last_delivery), (self.source_complete, complete_up_to)):
+            if moment is not None:
+                gauge.labels(name).set(moment.timestamp())
+        self.source_working.labels(name).set(1 if working else 0)
+        self.source_quiet.labels(name).set(1 if quiet else 0)
+
+    def only_sources(self, names: Collection[str]) -> None:
+        """Forget the standing of sources that are not configured any more."""
+        for name in self._sources - set(names):
+            self._sources.discard(name)
+            for gauge in (self.source_last_delivery, self.source_complete, self.source_working, self.source_quiet):
+                with suppress(KeyError):
+                    gauge.remove(name)
 
     def exposition(self) -> bytes:
         """Return the Prometheus text format."""

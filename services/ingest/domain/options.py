@@ -9,7 +9,8 @@ from services.ingest.domain.identities import normalise_address
 from services.ingest.domain.provider import Options
 
 
-def _one_or_more(value: object) -> object:
+def one_or_more(value: object) -> object:
+    """Let a single text stand for a list of one."""
     return (value,) if isinstance(value, str) else value
 
 
@@ -44,7 +45,7 @@ class ImapOptions(MailOptions):
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     username: Annotated[str, Field(min_length=1)]
     password_file: str
-    folder: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = ("INBOX",)
+    folder: Annotated[tuple[str, ...], BeforeValidator(one_or_more)] = ("INBOX",)
     """One folder or a list; sent mail has one of its own."""
     poll_seconds: Annotated[float, Field(ge=0.1, le=3600)] = 60
     tls: bool = True

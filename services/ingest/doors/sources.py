@@ -1,0 +1,50 @@
+"""`/v1/sources`: how every source stands, for operators."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
+
+import asyncpg
+from fastapi import APIRouter, Depends
+
+from services.runtime.auth import TokenVerifier, require_role
+from services.runtime.problems import Problem, not_found
+
+
+class Shown(Protocol):
+    """How one source stands."""
+
+    def page(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        ...
+
+
+Standings = Callable[[], Awaitable[Sequence[Shown]]]
+"""How all configured sources stand now; raises the database's faults."""
+
+
+def router(standings: Standings, verifier: TokenVerifier) -> APIRouter:
+    """Return the routes."""
+    operator = Depends(require_role("operator", verifier))
+    routes = APIRouter(prefix="/v1/sources", tags=["sources"], dependencies=[operator])
+
+    async def pages() -> list[dict[str, Any]]:
+        try:
+            return [one.page() for one in await standings()]
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            detail = "The database does not answer; sources are served all the same. Try again."
+            raise Problem(503, "Not known for now", detail, "unavailable") from None
+
+    @routes.get("")
+    async def list_sources() -> dict[str, Any]:
+        """Say of every configured source what it sent, up to when it is complete, and whether it is quiet."""
+        return {"items": await pages()}
+
+    @routes.get("/{name}")
+    async def show_source(name: str) -> dict[str, Any]:
+        """Say how one source stands."""
+        for page in await pages():
+            if page["name"] == name:
+                return page
+        raise not_found("source")
+
+    return routes
