@@ -187,8 +187,9 @@ def _struct_of(model: type[Model]) -> type[msgspec.Struct]:
         bases = (_Event,)
         about = model.KIND
         namespace |= {"TYPE": model.TYPE, "KIND": model.KIND, "ENTRY": model.ENTRY}
-    if moments or about is not None:
-        namespace["__post_init__"] = _check(tuple(moments), about)
+    rules = _rules(model)
+    if moments or rules or about is not None:
+        namespace["__post_init__"] = _check(tuple(moments), about, rules)
     made = msgspec.defstruct(
         model.__name__,
         fields,
@@ -220,9 +221,22 @@ def _decimal(field: str) -> property:
     return property(value)
 
 
-def _check(moments: tuple[str, ...], about: object) -> Callable[[Any], None]:
+_Rule = Callable[[Any], object]
+
+
+def _rules(model: type[Model]) -> tuple[_Rule, ...]:
+    """Return what the model demands over several of its fields, but for the kind of a report, which `_check` knows."""
+    found = model.__pydantic_decorators__.model_validators
+    rules = {name: one for name, one in found.items() if name != "_is_about_its_kind"}
+    if any(one.info.mode != "after" for one in rules.values()):
+        message = f"no stand-in for what {model.__name__} does before it reads its fields; teach contracts/standins.py"
+        raise TypeError(message)
+    return tuple(one.func for one in rules.values())
+
+
+def _check(moments: tuple[str, ...], about: object, rules: tuple[_Rule, ...]) -> Callable[[Any], None]:
     """Return what `Model` demands and no type can say: moments of UTC between 1990 and 2200, the kind of a report."""
-    if moments == ("occurred_at",) and about is not None:
+    if moments == ("occurred_at",) and about is not None and not rules:
 
         def report(self: Any) -> None:
             moment = self.occurred_at
@@ -238,8 +252,50 @@ def _check(moments: tuple[str, ...], about: object) -> Callable[[Any], None]:
             moment: datetime | None = getattr(self, name)
             if moment is not None and (moment.tzinfo is not UTC or not EARLIEST <= moment < LATEST):
                 raise ValueError
+        for rule in rules:
+            rule(self)
 
     return every
+
+
+_GIVEN_BY_THE_DOOR = frozenset({"interaction", "report", "revision", "source", "occurred_at"})
+
+
+@functools.cache
+def stated_form(model: type[Event]) -> type[msgspec.Struct]:
+    """Return the struct of what a sender of `model` states: all of its fields but those that the door gives.
+
+    Encoded, it is the tail of the report's own encoding, after what the door gives.
+    """
+    whole = _STRUCTS[model]
+    fields: list[Any] = []
+    rename: dict[str, str] = {}
+    for field in msgspec.structs.fields(whole):
+        if field.name in _GIVEN_BY_THE_DOOR:
+            continue
+        if field.default_factory is not msgspec.NODEFAULT:
+            fields.append((field.name, field.type, msgspec.field(default_factory=field.default_factory)))
+        elif field.default is not msgspec.NODEFAULT:
+            fields.append((field.name, field.type, field.default))
+        else:
+            fields.append((field.name, field.type))
+        if field.name != field.encode_name:
+            rename[field.name] = field.encode_name
+    hints = get_type_hints(model, include_extras=True)
+    moments = tuple(name for name in hints if name != "occurred_at" and _validator(hints[name]) is _MOMENTS)
+    rules = _rules(model)
+    return msgspec.defstruct(
+        f"Stated{model.__name__}",
+        fields,
+        namespace={"__post_init__": _check(moments, None, rules)} if moments or rules else {},
+        module=__name__,
+        frozen=True,
+        kw_only=True,
+        gc=False,
+        omit_defaults=True,
+        forbid_unknown_fields=True,
+        rename=rename or None,
+    )
 
 
 _DECIMALS = "decimals"

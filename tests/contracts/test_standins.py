@@ -192,3 +192,20 @@ def test_stand_ins_add_up_to_what_their_models_add_up_to(reports: list[Event]) -
     assert [report.id for report in distinct(reports)] == [
         report.id for report in distinct([standins.stand_in(report) for report in reports])
     ]
+
+
+@pytest.mark.parametrize(("survey", "score", "accepted"), [("csat", 9, False), ("csat", 5, True), ("nps", 9, True)])
+def test_what_a_model_demands_over_several_fields_its_stand_in_demands_too(
+    survey: str,
+    score: int,
+    accepted: bool,  # noqa: FBT001 - a column of the table above
+) -> None:
+    model = BY_TYPE["tenure.survey.answered.v1"]
+    fields = stored(EXAMPLES, model.TYPE)["data"] | {"survey": survey, "score": score}
+    assert (standins.made(model, fields) is not None) is accepted
+    stated = {name: value for name, value in fields.items() if name in standins.stated_form(model).__struct_fields__}
+    if accepted:
+        msgspec.convert(stated, standins.stated_form(model))
+    else:
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.convert(stated, standins.stated_form(model))
