@@ -28,10 +28,10 @@ def read_cloudevent(item: Any, origin: Origin, systems: frozenset[str] = frozens
 
 
 FUTURE = timedelta(days=1)
-_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
-_SEQUENCE = re.compile(r"\d{1,18}")
+TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+SEQUENCE = re.compile(r"\d{1,18}")
 _OURS = frozenset({"interaction", "report", "revision", "source", "occurred_at"})
-_LONGEST_ATTRIBUTE = 1024
+LONGEST_ATTRIBUTE = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +56,11 @@ class Reader:
         kind = model.KIND or _kind(data)
         data = {name: value for name, value in data.items() if not (name == "kind" and model.KIND is None)}
         system = self._system(attributes)
-        data["parties"] = _parties(data.get("parties", ()), self.origin.directory)
+        data["parties"] = parties_of(data.get("parties", ()), self.origin.directory)
         if "parent" in data:
-            data["parent"] = _parent(data["parent"], system)
+            data["parent"] = parent_of(data["parent"], system)
         if kind is Kind.MAIL:
-            subject, system = _mail_key(subject, data, moment), MAIL_SYSTEM
+            subject, system = mail_key(subject, data, moment), MAIL_SYSTEM
         order = attributes.sequence()
         # The same report says the same whether it came alone or in a batch, so its digest is over one canonical form.
         content = orjson.dumps(item, option=orjson.OPT_SORT_KEYS)
@@ -110,14 +110,14 @@ class _Attributes:
         value = self._item.get(name)
         if value is None:
             return None
-        if not isinstance(value, str) or not value.strip() or len(value) > _LONGEST_ATTRIBUTE:
-            raise _one(name, f"must be a string of 1 to {_LONGEST_ATTRIBUTE} characters", _WHAT.get(name, "correct it"))
+        if not isinstance(value, str) or not value.strip() or len(value) > LONGEST_ATTRIBUTE:
+            raise _one(name, f"must be a string of 1 to {LONGEST_ATTRIBUTE} characters", _WHAT.get(name, "correct it"))
         return value
 
     def time(self) -> datetime:
         value = self.text("time")
         remedy = "write an RFC 3339 time with an offset, such as 2026-03-02T09:30:00Z"
-        if not _TIME.fullmatch(value):
+        if not TIME.fullmatch(value):
             raise _one("time", "is no RFC 3339 time with an offset", remedy)
         try:
             moment = datetime.fromisoformat(value.upper()).astimezone(UTC)
@@ -132,7 +132,7 @@ class _Attributes:
         if value is None:
             return None
         text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-        if not isinstance(text, str) or not _SEQUENCE.fullmatch(text):
+        if not isinstance(text, str) or not SEQUENCE.fullmatch(text):
             raise _one(
                 "sequence",
                 "must be a whole number of at most 18 digits",
@@ -188,13 +188,14 @@ def _kind(data: Mapping[str, Any]) -> Kind:
         raise _one("data.kind", "is missing or unknown", f"say what is withdrawn or restored: {known}") from None
 
 
-def _parent(parent: Any, system: str) -> Any:
+def parent_of(parent: Any, system: str) -> Any:
+    """Return a parent with its system: the one that reports it, unless it says another."""
     if isinstance(parent, dict) and "system" not in parent:
         return {**parent, "system": system}
     return parent
 
 
-def _parties(parties: Any, directory: Directory) -> Any:
+def parties_of(parties: Any, directory: Directory) -> Any:
     """Write identities as we write them, and state the company's domain and whether somebody is ours."""
     if not isinstance(parties, list | tuple):
         return parties
@@ -235,7 +236,7 @@ def _identity(identity: Any, path: str, directory: Directory) -> Any:
     return identity
 
 
-def _mail_key(subject: str, data: Mapping[str, Any], moment: datetime) -> str:
+def mail_key(subject: str, data: Mapping[str, Any], moment: datetime) -> str:
     """Return the native id that the mail doors derive, when `subject` is a Message-ID; else `subject` is the id."""
     if not (subject.startswith("<") and subject.endswith(">")):
         return subject
