@@ -45,14 +45,6 @@ class StoredStatistic(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Cursor:
-    """How far a folder has been read: everything up to `last_uid` under this `uid_validity` is with the broker."""
-
-    uid_validity: int
-    last_uid: int
-
-
-@dataclass(frozen=True, slots=True)
 class Pass:
     """The last pass over a mailbox. `horizon`: the clock before the last good one began."""
 
@@ -152,36 +144,6 @@ def _statistic(row: asyncpg.Record) -> StoredStatistic:
         row["ignored_by"],
         row["rejected"],
         row["last_delivery"],
-    )
-
-
-async def load_cursor(connection: asyncpg.Connection, source: str, folder: str) -> Cursor | None:
-    """Return how far a folder has been read; None: never."""
-    # by primary key
-    row = await connection.fetchrow(
-        "select uid_validity, last_uid from mailbox_cursor where source = $1 and folder = $2", source, folder
-    )
-    return None if row is None else Cursor(row["uid_validity"], row["last_uid"])
-
-
-async def save_cursor(connection: asyncpg.Connection, source: str, folder: str, cursor: Cursor) -> None:
-    """Store how far a folder has been read. Under one validity a cursor never moves back."""
-    # two replicas that poll the same mailbox must not undo one another
-    await connection.execute(
-        """
-        insert into mailbox_cursor as stored (source, folder, uid_validity, last_uid)
-        values ($1, $2, $3, $4)
-        on conflict (source, folder) do update set
-            uid_validity = excluded.uid_validity,
-            last_uid = case
-                when stored.uid_validity = excluded.uid_validity then greatest(stored.last_uid, excluded.last_uid)
-                else excluded.last_uid
-            end
-        """,
-        source,
-        folder,
-        cursor.uid_validity,
-        cursor.last_uid,
     )
 
 

@@ -1,7 +1,7 @@
 """What sources that are no webhooks may say in sources.toml beside what all sources say."""
 
 from datetime import date
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -38,16 +38,49 @@ class MailOptions(Options):
     """How many characters of a text are kept; 0: none, and subjects only."""
 
 
-class ImapOptions(MailOptions):
+class PolledOptions(Options):
+    """A source that we ask ourselves."""
+
+    poll_seconds: Annotated[float, Field(ge=0.1, le=3600)] = 60
+
+
+class ImapOptions(MailOptions, PolledOptions):
     """A mailbox that we read ourselves."""
 
     host: Annotated[str, Field(min_length=1)]
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     username: Annotated[str, Field(min_length=1)]
     password_file: str
-    folder: Annotated[tuple[str, ...], BeforeValidator(one_or_more)] = ("INBOX",)
+    folder: Annotated[tuple[str, ...], BeforeValidator(one_or_more), Field(min_length=1)] = ("INBOX",)
     """One folder or a list; sent mail has one of its own."""
-    poll_seconds: Annotated[float, Field(ge=0.1, le=3600)] = 60
     tls: bool = True
     since: date | None = None
     """Mail from before this day is left alone; history enters by import."""
+    idle: bool = True
+    """Whether to wait for the server's word that something came, where it gives one; else we only ask."""
+    compare_seconds: Annotated[float, Field(ge=1, le=7 * 24 * 3600)] = 3600
+    """How often a folder is compared whole, even when nothing seems to have happened to it."""
+    deleted: Literal["keep", "withdraw"] = "keep"
+    """Whether a mail that is deleted is withdrawn. Kept: it was written all the same, and people tidy up."""
+
+
+class CaldavOptions(PolledOptions):
+    """A calendar that we read ourselves."""
+
+    url: Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
+    """The calendar's own address, as its server shows it."""
+    username: Annotated[str, Field(min_length=1)]
+    password_file: str
+    mailbox: Address
+    """Whose calendar it is."""
+    content: bool = True
+    """Whether titles and descriptions are kept, or who met whom and when only."""
+    since: date | None = None
+    """Meetings from before this day are left alone; without one, those that are over by more than a day."""
+
+
+class FolderOptions(MailOptions, PolledOptions):
+    """Old mail in files: a maildir, or a folder of mbox files."""
+
+    path: Annotated[str, Field(min_length=1)]
+    """A maildir (it has `cur` and `new`), an mbox file, or a folder with such files; read only."""

@@ -1,0 +1,256 @@
+"""One pass over a mailbox: what is new or was missed goes to the broker, then the cursor moves."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import asyncpg
+import structlog
+from pydantic import ValidationError
+
+from contracts.codec import encode, event_envelope
+from contracts.events import EmailReceived, EmailSent, Event, InteractionRestored, InteractionWithdrawn
+from contracts.ids import digest
+from contracts.topics import INTERACTIONS
+from contracts.values import Authority, InteractionKey, Kind
+from services.ingest import store, store_mailbox
+from services.ingest.domain.mail_identity import MAIL_SYSTEM
+from services.ingest.domain.mapping import MapMail, Mapped, Unmapped, micros
+from services.ingest.domain.options import ImapOptions
+from services.ingest.domain.source import Source
+from services.ingest.domain.uids import FolderLook, FolderState, UidSet, has_moved, starting_point, unread
+from services.ingest.failpoints import IngestFailpoint
+from services.ingest.imap import CHUNK, FetchedMail, ImapSession
+from services.ingest.publisher import TooLarge
+from services.ingest.reception import Reception
+from services.runtime import outbox
+from services.runtime.failpoints import reach
+from services.runtime.outbox import OutboxMessage
+from services.runtime.postgres import acquire, transaction
+
+_log = structlog.get_logger(__name__)
+
+
+class Interrupted(Exception):
+    """The service stops, or another replica has the mailbox; what was read is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """A folder during a pass."""
+
+    name: str
+    state: FolderState
+    look: FolderLook
+    lying_there: Sequence[int]
+    """UIDs of all mails that are ours; when it is not compared whole, of those above the last one."""
+
+
+class MailboxPass:
+    """Reads one mailbox. `go_on` is asked between mails, and raises `Interrupted` to stop."""
+
+    def __init__(
+        self,
+        reception: Reception,
+        source: Source,
+        options: ImapOptions,
+        mapping: MapMail,
+        pool: asyncpg.Pool,
+    ) -> None:
+        self._reception = reception
+        self._source = source
+        self._options = options
+        self._mapping = mapping
+        self._pool = pool
+
+    async def run(self, session: ImapSession, go_on: Callable[[], None]) -> None:
+        """Read everything that is new or was missed in every folder; the horizon moves to the clock before we began."""
+        horizon = self._reception.clock.now()
+        await asyncio.to_thread(session.open)
+        whole = [await self._read_folder(session, name, horizon, go_on) for name in self._options.folder]
+        if self._options.deleted == "withdraw" and all(each is not None for each in whole):
+            await self._withdraw([each for each in whole if each is not None], horizon)
+        async with acquire(self._pool) as connection:
+            await store.save_pass(connection, self._source.name, horizon, "ok")
+
+    async def _read_folder(
+        self, session: ImapSession, name: str, horizon: datetime, go_on: Callable[[], None]
+    ) -> _Folder | None:
+        """Read a folder; return it when it was compared whole."""
+        async with acquire(self._pool) as connection:
+            stored = await store_mailbox.load_folder(connection, self._source.name, name)
+        look = await asyncio.to_thread(session.look, name)
+        state = starting_point(stored, look)
+        new = await asyncio.to_thread(session.uids, state.last_uid, None)
+        if not self._is_due(state, horizon) and not has_moved(state, look, len(new)):
+            ours = await self._ours(session, new, state)
+            await self._read(session, _Folder(name, state, look, ours), ours, go_on)
+            await self._looked(name, look, max([state.last_uid, *new]))
+            return None
+        there = await asyncio.to_thread(session.uids, 0, self._options.since)
+        folder = _Folder(name, state, look, there)
+        left = await self._read(session, folder, unread(state, there), go_on)
+        await self._looked(name, look, max([state.last_uid, *new, *there]))
+        async with acquire(self._pool) as connection:
+            await store_mailbox.save_comparison(
+                connection, self._source.name, name, checked_at=horizon, compared=len(there), missing=left
+            )
+        return folder
+
+    def _is_due(self, state: FolderState, now: datetime) -> bool:
+        """Say whether a folder is compared whole; a deletion shows in no other way."""
+        if state.checked_at is None or self._options.deleted == "withdraw":
+            return True
+        return (now - state.checked_at).total_seconds() >= self._options.compare_seconds
+
+    async def _ours(self, session: ImapSession, new: Sequence[int], state: FolderState) -> Sequence[int]:
+        if not new or self._options.since is None:
+            return new
+        return await asyncio.to_thread(session.uids, state.last_uid, self._options.since)
+
+    async def _looked(self, name: str, look: FolderLook, last_uid: int) -> None:
+        async with acquire(self._pool) as connection:
+            await store_mailbox.save_look(
+                connection,
+                self._source.name,
+                name,
+                uid_validity=look.uid_validity,
+                last_uid=last_uid,
+                total=look.total,
+            )
+        reach(IngestFailpoint.CURSOR_SAVED)
+
+    async def _read(self, session: ImapSession, folder: _Folder, uids: Sequence[int], go_on: Callable[[], None]) -> int:
+        """Read these mails; return how many of them are not with the broker all the same."""
+        left = 0
+        for start in range(0, len(uids), CHUNK):
+            chunk = uids[start : start + CHUNK]
+            taken: list[int] = []
+            places: dict[int, str] = {}
+            mails = session.fetch(chunk)
+            while (mail := await asyncio.to_thread(_next, mails)) is not None:
+                go_on()
+                if isinstance(mail, int):
+                    taken.append(mail)
+                    continue
+                said = await self._take(folder.name, mail)
+                if said is None:
+                    left += 1
+                    continue
+                taken.append(mail.uid)
+                places |= dict.fromkeys([mail.uid], said) if said else {}
+            async with transaction(self._pool) as connection:
+                reach(IngestFailpoint.MAILS_PUBLISHED)
+                await self._save(connection, folder, taken, places, (start + len(chunk), len(uids)))
+            reach(IngestFailpoint.CURSOR_SAVED)
+        return left
+
+    async def _save(
+        self,
+        connection: asyncpg.Connection,
+        folder: _Folder,
+        taken: Sequence[int],
+        places: dict[int, str],
+        progress: tuple[int, int],
+    ) -> None:
+        name, validity = self._source.name, folder.look.uid_validity
+        done, total = progress
+        await store_mailbox.add_read(
+            connection, name, folder.name, uid_validity=validity, read=UidSet.of(taken), done=done, total=total
+        )
+        if total > CHUNK and done < total:
+            await store_mailbox.save_status(connection, name, f"reading {folder.name}: {done:,} of {total:,} mails")
+        if self._options.deleted == "withdraw" and places:
+            await store_mailbox.note_places(connection, name, folder.name, validity, places)
+            back = await store_mailbox.take_restored(connection, name, list(places.values()))
+            await self._append(connection, [self._lifecycle(InteractionRestored, each) for each in back])
+
+    async def _take(self, folder: str, mail: FetchedMail) -> str | None:
+        """Take one mail; return its native id, "" where it has none, None when it is not with the broker."""
+        source = self._source
+        origin = replace(self._reception.origin(source), folder=folder)
+        at = origin.received_at
+        raw = mail.raw
+        with self._reception.telemetry.span("ingest mailbox", source=source.name) as trace:
+            try:
+                why, mapped = await asyncio.to_thread(self._map, raw, origin)
+                if mapped is not None:
+                    if mapped.ignored is None:
+                        await self._reception.accept(source.name, mapped.events, at, trace.traceparent)
+                    else:
+                        self._reception.ignored(source.name, at, mapped.ignored)
+                    await self._reception.plan(source.name, mapped.notices)
+                    return _native_id(mapped.events)
+                if not self._options.content:
+                    # It stays in the mailbox: what must not be kept must not lie on a topic as raw bytes either.
+                    self._reception.refused(source.name, why)
+                    return None
+                kept = raw if isinstance(raw, bytes) else raw.kept
+                await self._reception.keep_raw(source.name, kept, why, at=at, traceparent=trace.traceparent)
+            except TooLarge:
+                # It stays where it is, in the mailbox; the log says which it was.
+                self._reception.refused(source.name, "too_large")
+                _log.warning("a mail is too large to be kept", source=source.name, folder=folder, uid=mail.uid)
+                return None
+            return ""
+
+    def _map(self, raw: object, origin: object) -> tuple[str, Mapped | None]:
+        try:
+            return "", self._mapping(raw, origin)  # type: ignore[arg-type]
+        except Unmapped as unmapped:
+            return unmapped.reason, None
+        except ValidationError:
+            return "not_valid", None
+        except Exception as error:  # noqa: BLE001 - our own mistake about one mail must not keep those behind it waiting
+            _log.error("a mail could not be mapped", source=self._source.name, error=type(error).__name__)
+            return "mapping_failed", None
+
+    async def _withdraw(self, folders: Sequence[_Folder], now: datetime) -> None:
+        """Withdraw what lies in no folder any more. What was only moved lies in another one by now."""
+        name = self._source.name
+        async with transaction(self._pool) as connection:
+            gone: list[str] = []
+            for folder in folders:
+                there = UidSet.of(folder.lying_there)
+                gone += await store_mailbox.leave_places(connection, name, folder.name, folder.look.uid_validity, there)
+            await store_mailbox.note_withdrawn(connection, name, gone)
+            await self._append(connection, [self._lifecycle(InteractionWithdrawn, each) for each in gone])
+        if gone:
+            self._reception.statistics.published(name, len(gone))
+            _log.info("mails were deleted and are withdrawn", source=name, number=len(gone), at=now.isoformat())
+
+    def _lifecycle(
+        self, form: type[InteractionWithdrawn | InteractionRestored], native_id: str
+    ) -> InteractionWithdrawn | InteractionRestored:
+        now = self._reception.clock.now()
+        origin = self._reception.origin(self._source)
+        return form(
+            interaction=InteractionKey(kind=Kind.MAIL, system=MAIL_SYSTEM, native_id=native_id),
+            report=self._options.mailbox,
+            # A deletion has no order of its own: the clock's stands above whatever the mail itself said.
+            revision=origin.revision(micros(now), digest(native_id.encode()).encode(), Authority.DELETION),
+            source=self._source.name,
+            occurred_at=now,
+            mailbox=self._options.mailbox,
+            reason="deleted from the mailbox" if form is InteractionWithdrawn else "back in the mailbox",
+        )
+
+    async def _append(self, connection: asyncpg.Connection, events: Sequence[Event]) -> None:
+        now = self._reception.clock.now()
+        await outbox.append(
+            connection,
+            [
+                OutboxMessage(INTERACTIONS, event.interaction.id, event_envelope(event, now), encode(event))
+                for event in events
+            ],
+        )
+
+
+def _native_id(events: Sequence[Event]) -> str:
+    mail = next((event for event in events if isinstance(event, EmailReceived | EmailSent)), None)
+    return "" if mail is None else mail.interaction.native_id
+
+
+def _next(mails: Iterator[FetchedMail | int]) -> FetchedMail | int | None:
+    return next(mails, None)
