@@ -1,26 +1,47 @@
 """sources.toml: what sends us events, checked whole before anything of it is used."""
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, TypeAdapter, ValidationError
 
+from services.ingest.documents import read_document
+from services.ingest.domain.mistakes import Mistake, Remark
 from services.ingest.domain.options import one_or_more
 from services.ingest.domain.privacy import NO_RULES, PrivacyRule, Rules
 from services.ingest.domain.provider import Provider, SourceKind
 from services.ingest.domain.schemes import SchemeName
 from services.ingest.domain.source import Source, SourceConfiguration
+from services.ingest.secrets import Secrets
 from services.ingest.settings import IngestSettings
 from services.ingest.sources.registry import KINDS
-from services.ingest.verify import read_key
 from services.runtime.settings import SettingsError
 
 SourceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 System = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,254}$")]
 _NAME: TypeAdapter[str] = TypeAdapter(SourceName)
+_REMEDIES = {
+    "system": 'name the system whose ids it reports, such as system = "zendesk:acme", and never change it',
+    "secret_files": 'name the files with its secrets, such as secret_files = ["desk.secret"]',
+    "default_region": 'write two capitals (ISO 3166), such as "DE"',
+    "poll_seconds": "write a number from 0.1 to 3600",
+    "port": "write a number from 1 to 65535",
+}
+_REMEDIES_BY_TYPE = {
+    "bool_type": "write true or false",
+    "bool_parsing": "write true or false",
+    "string_type": 'write a text in quotes, such as "text"',
+    "tuple_type": 'write a list, such as ["one"]',
+    "list_type": 'write a list, such as ["one"]',
+    "int_type": "write a number",
+    "int_parsing": "write a number",
+    "float_type": "write a number",
+    "float_parsing": "write a number",
+    "date_from_datetime_parsing": "write a day such as 2026-01-31, without quotes",
+}
 
 
 class _Common(BaseModel):
@@ -58,30 +79,52 @@ class SourcesFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Mistake:
-    """Something wrong in the file. `path` leads to it: ("sources", "desk", "system")."""
+class Examined:
+    """What sources.toml and the secrets that it names say. Of what is wrong nothing is in `sources`."""
 
-    path: tuple[str, ...]
-    message: str
+    file: SourcesFile
+    sources: Mapping[str, Source]
+    remarks: Sequence[Remark]
 
-    def __str__(self) -> str:
-        return f"{'.'.join(self.path)}: {self.message}" if self.path else self.message
+    @property
+    def mistakes(self) -> Sequence[Remark]:
+        """What must be mended before it can be used."""
+        return [remark for remark in self.remarks if remark.severe]
 
 
 def read_sources(settings: IngestSettings) -> tuple[SourcesFile, Mapping[str, Source]]:
     """Read the file and the secrets that it names; raise `SettingsError` with one plain sentence."""
-    path = settings.sources_file
-    try:
-        parsed = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as away:
-        raise SettingsError(f"TENURE_SOURCES_FILE: {path} cannot be read ({away.strerror}).") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as wrong:
-        raise SettingsError(f"TENURE_SOURCES_FILE: {path} is not TOML: {wrong}.") from None
-    file, mistakes = check(parsed)
-    if mistakes:
-        raise SettingsError(f"TENURE_SOURCES_FILE: {mistakes[0]}.")
-    folder = settings.secrets_dir or path.parent
-    return file, {name: _source(name, entry, folder) for name, entry in file.sources.items()}
+    examined = examine(settings.sources_file, settings.secrets_dir)
+    if examined.mistakes:
+        first, more = examined.mistakes[0], len(examined.mistakes) - 1
+        also = f" There are {more} more mistakes: `tenure sources check` shows all." if more else ""
+        raise SettingsError(f"TENURE_SOURCES_FILE: {str(first).rstrip('.')}.{also}")
+    return examined.file, examined.sources
+
+
+def secrets_folder(path: Path, secrets_dir: Path | None) -> Path:
+    """Return where the secrets lie that sources.toml (or the folder in its place) names."""
+    return secrets_dir or (path if path.is_dir() else path.parent)
+
+
+def examine(path: Path, secrets_dir: Path | None = None) -> Examined:
+    """Read sources.toml, or all files *.toml of a folder as one, with the secrets; never raises for what they hold."""
+    document = read_document(path)
+    file, mistakes = check(document.parsed)
+    remarks = [*document.remarks, *(document.remark(mistake) for mistake in mistakes)]
+    sources: dict[str, Source] = {}
+    folder = secrets_folder(path, secrets_dir)
+    for name, configuration in file.sources.items():
+        secrets = Secrets(name, configuration, folder)
+        source = secrets.read()
+        if source is not None:
+            sources[name] = source
+        remarks += [document.remark(mistake) for mistake in secrets.mistakes]
+        remarks += [document.remark(mistake, severe=False) for mistake in secrets.doubts]
+    if not file.own_domains and any(source.mail for source in sources.values()):
+        doubt = Mistake(("own_domains",), "is empty, so nobody can say which mail is ours", "name your mail domains")
+        remarks.append(document.remark(doubt, severe=False))
+    return Examined(file, sources, sorted(remarks, key=lambda one: (not one.severe, str(one.file), one.line)))
 
 
 def check(parsed: Mapping[str, Any]) -> tuple[SourcesFile, Sequence[Mistake]]:
@@ -91,7 +134,7 @@ def check(parsed: Mapping[str, Any]) -> tuple[SourcesFile, Sequence[Mistake]]:
     try:
         company = _Company.model_validate({name: value for name, value in parsed.items() if name != "sources"})
     except ValidationError as wrong:
-        mistakes += _mistakes((), wrong)
+        mistakes += _mistakes((), wrong, [*_Company.model_fields, "sources"])
     tables = parsed.get("sources", {})
     if not isinstance(tables, dict):
         return SourcesFile(), [*mistakes, Mistake(("sources",), "must be tables such as [sources.desk]")]
@@ -104,7 +147,7 @@ def check(parsed: Mapping[str, Any]) -> tuple[SourcesFile, Sequence[Mistake]]:
     inbound = [name for name, source in sources.items() if source.provider == "inbound"]
     if len(inbound) > 1:
         message = "only one source may have the provider inbound: there is one such topic"
-        mistakes.append(Mistake(("sources", inbound[1], "provider"), message))
+        mistakes.append(Mistake(("sources", inbound[1], "provider"), message, f"remove it, or {inbound[0]}"))
     return SourcesFile(company.own_domains, company.default_region, sources, Rules(company.privacy)), mistakes
 
 
@@ -113,12 +156,17 @@ def _check_source(name: str, table: Any) -> tuple[SourceConfiguration | None, Se
     try:
         _NAME.validate_python(name)
     except ValidationError:
-        return None, [Mistake(path, "must be a name of lower-case letters, digits, dots and dashes, at most 63")]
+        message = "must be a name of lower-case letters, digits, dots and dashes, at most 63"
+        return None, [Mistake(path, message, "it stands in the address that the provider calls")]
     if not isinstance(table, dict):
         return None, [Mistake(path, f"must be a table: write [sources.{name}]")]
-    kind = KINDS.get(str(table.get("provider")))
+    if "provider" not in table:
+        return None, [Mistake((*path, "provider"), "is needed", f"add it: one of {', '.join(sorted(KINDS))}")]
+    kind = KINDS.get(str(table["provider"]))
     if kind is None:
-        return None, [Mistake((*path, "provider"), f"must be one of {', '.join(sorted(KINDS))}")]
+        remedy = _instead(str(table["provider"]), sorted(KINDS))
+        return None, [Mistake((*path, "provider"), "is no provider that we know", remedy)]
+    known = sorted({*_Common.model_fields, *kind.options.model_fields})
     mistakes: list[Mistake] = []
     common, options = None, None
     try:
@@ -128,10 +176,11 @@ def _check_source(name: str, table: Any) -> tuple[SourceConfiguration | None, Se
     try:
         options = kind.options.model_validate({key: table[key] for key in table if key not in _Common.model_fields})
     except ValidationError as wrong:
-        mistakes += _mistakes(path, wrong)
+        mistakes += _mistakes(path, wrong, known)
     for needed in _needed(kind):
         if not table.get(needed):
-            mistakes.append(Mistake((*path, needed), f"is needed for the provider {kind.name}"))
+            remedy = _REMEDIES.get(needed, f"add a line `{needed} = …`")
+            mistakes.append(Mistake((*path, needed), f"is needed for the provider {kind.name}", remedy))
     if mistakes or common is None or options is None:
         return None, mistakes
     configuration = SourceConfiguration(
@@ -146,37 +195,31 @@ def _needed(kind: SourceKind | Provider[Any]) -> Sequence[str]:
     return [*(["system"] if kind.has_system else []), *proof]
 
 
-def _mistakes(path: tuple[str, ...], wrong: ValidationError) -> list[Mistake]:
-    return [
-        Mistake((*path, *map(str, error["loc"])), error["msg"].removeprefix("Value error, "))
-        for error in wrong.errors(include_url=False, include_input=False)
-    ]
+def _mistakes(path: tuple[str, ...], wrong: ValidationError, known: Sequence[str] = ()) -> list[Mistake]:
+    found = []
+    for error in wrong.errors(include_url=False, include_input=False):
+        place = (*path, *map(str, error["loc"]))
+        if error["type"] == "extra_forbidden":
+            found.append(Mistake(place, "is not known here", _instead(place[-1], known)))
+        elif error["type"] == "missing":
+            found.append(Mistake(place, "is needed", f"add a line `{place[-1]} = …`"))
+        else:
+            remedy = _REMEDIES.get(place[-1]) or _REMEDIES_BY_TYPE.get(error["type"], "")
+            found.append(Mistake(place, _plainly(error["type"], error["msg"]), remedy))
+    return found
 
 
-def _source(name: str, configuration: SourceConfiguration, folder: Path) -> Source:
-    secrets = [_secret(name, folder / file) for file in configuration.secret_files]
-    password_file = getattr(configuration.options, "password_file", None)
-    password = None if password_file is None else _secret(name, folder / password_file)
-    scheme = configuration.scheme
-    if scheme is SchemeName.SNS:
-        secrets = list(getattr(configuration.options, "topics", ()))
-    try:
-        keys = () if scheme is None else tuple(read_key(scheme, secret) for secret in secrets)
-    except ValueError:
-        raise SettingsError(
-            f"sources.{name}.secret_files: a secret is not written as {configuration.provider} shows it"
-            " (Standard Webhooks: whsec_ and base64 of at least 16 bytes)."
-        ) from None
-    return Source(name=name, configuration=configuration, keys=keys, password=password)
+def _plainly(kind: str, message: str) -> str:
+    """Return pydantic's words as a person says them who has never heard of it."""
+    if kind == "string_pattern_mismatch":
+        return "is not written as it must be"
+    plain = message.removeprefix("Value error, ").replace("Input should be", "must be")
+    return plain.replace("a valid tuple", "a list").replace("a valid ", "a ")
 
 
-def _secret(name: str, path: Path) -> str:
-    try:
-        secret = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        raise SettingsError(
-            f"sources.{name}: the secret file {path} cannot be read; create it, readable by us only."
-        ) from None
-    if not secret:
-        raise SettingsError(f"sources.{name}: the secret file {path} is empty.")
-    return secret
+def _instead(written: str, known: Sequence[str]) -> str:
+    """Return what may have been meant, else what could be."""
+    close = get_close_matches(written.lower(), known, n=1, cutoff=0.7)
+    if close:
+        return f"did you mean {close[0]}?"
+    return f"remove it, or write one of {', '.join(sorted(known))}" if known else "remove it"

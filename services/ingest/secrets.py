@@ -1,0 +1,76 @@
+"""The secrets that a source names: read, checked, and never shown."""
+
+import stat
+from pathlib import Path
+
+from services.ingest.domain.mistakes import Mistake
+from services.ingest.domain.schemes import SchemeName
+from services.ingest.domain.source import Source, SourceConfiguration
+from services.ingest.verify import read_key
+
+_LONGEST = 64 * 1024
+
+
+class Secrets:
+    """Reads the secrets of one source. `mistakes` stop it from being used, `doubts` do not."""
+
+    def __init__(self, name: str, configuration: SourceConfiguration, folder: Path) -> None:
+        self._name = name
+        self._configuration = configuration
+        self._folder = folder
+        self.mistakes: list[Mistake] = []
+        self.doubts: list[Mistake] = []
+
+    def read(self) -> Source | None:
+        """Return the source with its keys; None: `mistakes` say why not."""
+        configuration = self._configuration
+        secrets = [
+            (number, self._secret("secret_files", file, str(number)))
+            for number, file in enumerate(configuration.secret_files)
+        ]
+        password_file = getattr(configuration.options, "password_file", None)
+        password = None if password_file is None else self._secret("password_file", password_file)
+        keys = self._keys([(number, secret) for number, secret in secrets if secret is not None])
+        if self.mistakes:
+            return None
+        return Source(name=self._name, configuration=configuration, keys=keys, password=password)
+
+    def _keys(self, secrets: list[tuple[int, str]]) -> tuple[bytes, ...]:
+        scheme = self._configuration.scheme
+        if scheme is None:
+            return ()
+        if scheme is SchemeName.SNS:
+            return tuple(read_key(scheme, topic) for topic in getattr(self._configuration.options, "topics", ()))
+        keys = []
+        for number, secret in secrets:
+            try:
+                keys.append(read_key(scheme, secret))
+            except ValueError:
+                file = self._configuration.secret_files[number]
+                self._wrong(
+                    ("secret_files", str(number)),
+                    f"{file} does not hold a secret as {self._configuration.provider} shows it",
+                    "copy it as it is shown (Standard Webhooks: whsec_ and base64 of at least 16 bytes)",
+                )
+        return tuple(keys)
+
+    def _secret(self, field: str, file: str, number: str | None = None) -> str | None:
+        path = self._folder / file
+        place = (field,) if number is None else (field, number)
+        try:
+            mode = path.stat().st_mode
+            with path.open("rb") as opened:
+                secret = opened.read(_LONGEST).decode("utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            self._wrong(place, f"the secret file {path} cannot be read", "create it, readable by us only")
+            return None
+        if not secret:
+            self._wrong(place, f"the secret file {path} is empty", "write the secret into it")
+            return None
+        if mode & stat.S_IRWXO:
+            doubt = f"the secret file {path} can be read by everybody on this machine"
+            self.doubts.append(Mistake(("sources", self._name, *place), doubt, f"chmod o= {path}"))
+        return secret
+
+    def _wrong(self, place: tuple[str, ...], message: str, remedy: str) -> None:
+        self.mistakes.append(Mistake(("sources", self._name, *place), message, remedy))

@@ -1,0 +1,137 @@
+"""Every mistake in sources.toml is named with its file, its line and what to do; secrets are never shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from services.ingest.configuration import Examined, examine
+
+SECRET = "whsec_" + "A" * 32
+
+FILE = """own_domains = "brightwell.example"
+[sources.desk]
+provider = "zendesc"
+system = "zendesk:a"
+
+[sources.shop]
+provider = "shopify"
+system = "shopify a"
+secret_file = ["shop.secret"]
+prices_include_tax = "yes"
+
+[sources.max]
+provider = "imap"
+mailbox = "max@brightwell.example"
+host = "imap.brightwell.example"
+username = "max"
+password_file = "max.password"
+responsible = "olga@brightwell.example"
+
+[[privacy]]
+name = "hr"
+"""
+
+
+FILES = 'name the files with its secrets, such as secret_files = ["desk.secret"]'
+SYSTEM = 'name the system whose ids it reports, such as system = "zendesk:acme", and never change it'
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "max.password").write_text("s3cr3t")
+    (tmp_path / "max.password").chmod(0o600)
+    return tmp_path
+
+
+def examined(folder: Path, text: str = FILE) -> Examined:
+    (folder / "sources.toml").write_text(text, encoding="utf-8")
+    return examine(folder / "sources.toml")
+
+
+def said(found: Examined) -> list[str]:
+    return [str(remark).rpartition("/")[2] for remark in found.mistakes]
+
+
+def test_every_mistake_is_named_at_once_with_its_line_and_a_remedy(folder: Path) -> None:
+    found = examined(folder)
+    assert said(found) == [
+        'sources.toml:1: own_domains: must be a list; write a list, such as ["one"]',
+        "sources.toml:3: sources.desk.provider: is no provider that we know; did you mean zendesk?",
+        "sources.toml:6: sources.shop.secret_files: is needed for the provider shopify; " + FILES,
+        "sources.toml:8: sources.shop.system: is not written as it must be; " + SYSTEM,
+        "sources.toml:9: sources.shop.secret_file: is not known here; did you mean secret_files?",
+        "sources.toml:20: privacy.0: needs one of addresses, domains, subject, labels, folders, sensitivity",
+    ]
+    assert list(found.sources) == ["max"]
+    assert found.sources["max"].configuration.responsible == ("olga@brightwell.example",)
+
+
+def test_a_secret_that_is_missing_empty_or_not_written_as_shown_is_named_and_never_shown(folder: Path) -> None:
+    (folder / "empty").write_text(" \n")
+    (folder / "short").write_text("whsec_c2VjcmV0")
+    found = examined(
+        folder,
+        """
+[sources.erp]
+provider = "cloudevents"
+system = "erp:a"
+secret_files = [
+  "short",
+  "empty",
+  "nowhere",
+]
+""",
+    )
+    assert [remark.line for remark in found.mistakes] == [6, 7, 8]
+    text = "\n".join(map(str, found.remarks))
+    for why in ("does not hold a secret as cloudevents shows it", "is empty", "cannot be read"):
+        assert why in text
+    assert "c2VjcmV0" not in text
+    assert not found.sources
+
+
+def test_a_secret_that_everybody_can_read_is_a_doubt_and_no_mistake(folder: Path) -> None:
+    (folder / "max.password").chmod(0o644)
+    found = examined(folder, FILE[FILE.index("[sources.max]") : FILE.index("[[privacy]]")])
+    assert not found.mistakes
+    doubts = [str(remark) for remark in found.remarks]
+    assert any("can be read by everybody" in doubt and "chmod o=" in doubt for doubt in doubts)
+    assert any("own_domains" in doubt for doubt in doubts)
+    assert "max" in found.sources
+
+
+def test_a_folder_is_read_as_one_file_and_what_is_said_twice_is_named_in_both_places(folder: Path) -> None:
+    mounted = folder / "mounted"
+    mounted.mkdir()
+    (mounted / "a.toml").write_text(
+        'own_domains = ["a.example"]\ndefault_region = "DE"\n[sources.old]\nprovider = "inbound"\n'
+    )
+    (mounted / "b.toml").write_text(
+        'own_domains = ["b.example"]\n\n[sources.more]\nprovider = "import"\nsystem = "x"\n'
+    )
+    (mounted / ".hidden.toml").write_text("nonsense")
+    found = examine(mounted)
+    assert not found.mistakes
+    assert found.file.own_domains == ("a.example", "b.example")
+    assert set(found.sources) == {"old", "more"}
+    (mounted / "c.toml").write_text(
+        'default_region = "FR"\n[sources.old]\nprovider = "inbound"\n[sources.new]\nprovider = "fax"\n'
+    )
+    assert said(examine(mounted)) == [
+        "c.toml:1: default_region: is also in a.toml, line 2; keep one of them",
+        "c.toml:2: sources.old: is also in a.toml, line 3; keep one of them",
+        f"c.toml:5: {said(examine(mounted))[2].partition(': ')[2]}",
+    ]
+    assert "is no provider that we know" in said(examine(mounted))[2]
+
+
+def test_what_is_no_toml_is_named_with_its_line(folder: Path) -> None:
+    (line,) = said(examined(folder, 'own_domains = []\n[sources\nprovider = "x"\n'))
+    assert line.startswith("sources.toml:2: is not TOML: ")
+    (line,) = said(examine(folder / "nowhere.toml"))
+    assert line == "nowhere.toml:1: cannot be read (No such file or directory); create it, readable by the service"
+    (folder / "bytes.toml").write_bytes(b"\xff\xfe")
+    (line,) = said(examine(folder / "bytes.toml"))
+    assert "is not UTF-8" in line
