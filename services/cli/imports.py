@@ -1,60 +1,69 @@
-"""`tenure import`: history (NDJSON) to ingest, accounts, contacts, domains and users (CSV) to accounts."""
+"""`tenure import`: history from files to ingest, tables of accounts, contacts, domains and users to accounts."""
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
-from enum import StrEnum
-from http import HTTPStatus
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import httpx2
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from services.cli.faults import CommandFault
-from services.cli.targets import InstanceName, fact, local_token, running_instance
+from services.cli.options import grouped
+from services.cli.remote import Remote, TokenFile, Url
+from services.cli.targets import InstanceName
 from services.cli.terminal import progress
-
-MOST_LINES = 500
-MOST_BYTES = 1_000_000
-_PATIENCE = 60.0  # seconds for one answer
-_ATTEMPTS = 30  # while the service says that it cannot take anything for now
-_MOST_SHOWN = 1000
-_SUBJECT = "tenure-import"
-
-Post = Callable[[bytes], httpx2.Response]
-
-
-class Holds(StrEnum):
-    """What a CSV file holds."""
-
-    ACCOUNTS = "accounts"
-    CONTACTS = "contacts"
-    DOMAINS = "domains"
-    USERS = "users"
 
 
 @dataclass(frozen=True, slots=True)
-class Rejection:
-    """One row that was not taken. `line` counts from 1, the head of a CSV included."""
+class Reading:
+    """How a file is read."""
 
-    line: int
-    field: str
-    reason: str
+    source: Annotated[str | None, typer.Option(help="history: which source of sources.toml it is the history of")] = (
+        None
+    )
+    as_: Annotated[
+        str | None,
+        typer.Option("--as", help="what it holds: accounts, contacts, domains, users, or a mapping of --mappings"),
+    ] = None
+    mapping: Annotated[
+        Path | None, typer.Option(help="a mapping of your own: TOML that says what the columns mean", dir_okay=False)
+    ] = None
+    system: Annotated[str | None, typer.Option(help="the system of sources.toml whose ids the rows carry")] = None
+    exported: Annotated[
+        str | None, typer.Option(help="when the rows were exported: 2026-03-31, a moment, or `file`")
+    ] = None
+    zone: Annotated[str | None, typer.Option(help="time zone of moments without an offset; overrides the mapping")] = (
+        None
+    )
+    region: Annotated[str | None, typer.Option(help="country of national phone numbers, such as DE")] = None
+    set_: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE for a constant of the mapping")] = None
 
 
-@dataclass(slots=True)
-class Outcome:
-    """What became of a file."""
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """What is written down beside."""
 
-    accepted: int = 0
-    rejections: list[Rejection] = field(default_factory=list)
+    report: Annotated[
+        Path | None, typer.Option(help="where rejected rows go; by default FILE.rejected.csv", dir_okay=False)
+    ] = None
+    state: Annotated[
+        Path | None,
+        typer.Option(help="where it is kept how far it has come; by default beside the file", file_okay=False),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where it goes."""
+
+    url: Url = None
+    token_file: TokenFile = None
+    instance: InstanceName = None
+
+    def remote(self, service: str) -> Remote:
+        """The service as an operator calls it."""
+        return Remote(service, "operator", self.url, self.token_file, self.instance)
 
 
 def register(app: typer.Typer) -> None:
@@ -62,143 +71,29 @@ def register(app: typer.Typer) -> None:
     app.command(name="import")(import_file)
 
 
+@grouped
 def import_file(
-    file: Annotated[Path, typer.Argument(help="FILE.ndjson with history, or FILE.csv", exists=True, dir_okay=False)],
-    source: Annotated[str | None, typer.Option(help="NDJSON: the configured source with provider = import")] = None,
-    holds: Annotated[Holds | None, typer.Option("--as", help="CSV: what it holds; by default its name says it")] = None,
-    url: Annotated[str | None, typer.Option(help="the service's public address, instead of this checkout's")] = None,
-    token_file: Annotated[Path | None, typer.Option(help="a file with a bearer token of an operator")] = None,
+    reading: Reading,
+    keeping: Keeping,
+    target: Target,
+    file: Annotated[Path | None, typer.Argument(help="the file, or a folder of mail", exists=True)] = None,
     *,
-    instance: InstanceName = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="CSV: only say what would be rejected")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would happen")] = False,
+    mappings: Annotated[bool, typer.Option("--mappings", help="list the mappings that come with Tenure")] = False,
 ) -> None:
-    """Import a file. Good rows go in, bad ones are listed with their line and reason; exit with 1 when there are any.
+    """Import a file. Good rows go in, bad ones are reported with line, field, reason and remedy; exit with 1 then.
 
-    The same file twice changes nothing.
+    The same file twice changes nothing, and an import that was killed goes on where it was.
     """
-    bearer = _bearer(token_file, instance)
-    with progress() as say:
-        if file.suffix == ".csv":
-            base = url or _address(instance, "accounts")
-            outcome = _import_csv(file, holds or _guess(file), base, bearer, dry_run=dry_run)
-        else:
-            if source is None:
-                raise CommandFault("Which source is this the history of? Name it with --source.")
-            outcome = _import_history(file, source, url or _address(instance, "ingest"), bearer, say)
-    _show(outcome, would=dry_run)
-    if outcome.rejections:
-        raise typer.Exit(1)
+    # Reading files brings the mappings of ingest along, which the other commands do without.
+    from services.cli import imports_files  # noqa: PLC0415 - see above
 
-
-def chunks(lines: Iterator[bytes]) -> Iterator[tuple[int, list[bytes]]]:
-    """Yields (number of the first line, lines) of what goes in one request: 500 lines, 1 MB at most."""
-    first, held, size = 1, list[bytes](), 0
-    for number, line in enumerate(lines, start=1):
-        if held and (len(held) == MOST_LINES or size + len(line) > MOST_BYTES):
-            yield first, held
-            first, held, size = number, [], 0
-        held.append(line)
-        size += len(line)
-    if held:
-        yield first, held
-
-
-def _import_history(
-    file: Path, source: str, base: str, bearer: Callable[[], str], say: Callable[[str], None]
-) -> Outcome:
-    outcome = Outcome()
-    total = file.stat().st_size
-    done = 0
-    with httpx2.Client(base_url=base, timeout=_PATIENCE) as client, file.open("rb") as opened:
-        for first, lines in chunks(iter(opened)):
-            if len(lines[0]) > MOST_BYTES:
-                outcome.rejections.append(Rejection(first, "line", f"is longer than {MOST_BYTES} bytes"))
-                continue
-            # A last line without its end still ends.
-            body = b"".join(line if line.endswith(b"\n") else line + b"\n" for line in lines)
-            answer = _send(client, f"/v1/imports/{source}", body, "application/x-ndjson", bearer)
-            outcome.accepted += int(answer["accepted"])
-            outcome.rejections += _rejections(answer["rejected"], first - 1)
-            done += sum(map(len, lines))
-            say(f"{file.name}: {done * 100 // max(total, 1)} %, {outcome.accepted} accepted")
-    return outcome
-
-
-def _import_csv(file: Path, holds: Holds, base: str, bearer: Callable[[], str], *, dry_run: bool) -> Outcome:
-    path = f"/v1/imports/{holds}" + ("?dry_run=true" if dry_run else "")
-    with httpx2.Client(base_url=base, timeout=_PATIENCE) as client:
-        answer = _send(client, path, file.read_bytes(), "text/csv", bearer)
-    rejections = _rejections(answer.get("rejected", ()), 0)
-    return Outcome(int(answer.get("accepted", 0)), rejections)
-
-
-def _send(client: httpx2.Client, path: str, body: bytes, media: str, bearer: Callable[[], str]) -> Mapping[str, Any]:
-    for _ in range(_ATTEMPTS):
-        headers = {"content-type": media, "authorization": f"Bearer {bearer()}"}
-        try:
-            response = client.post(path, content=body, headers=headers)
-        except httpx2.HTTPError as away:
-            raise CommandFault(f"{client.base_url} does not answer ({type(away).__name__}); is it running?") from None
-        if response.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
-            return _read(response)
-        time.sleep(float(response.headers.get("retry-after", "1")))
-    raise CommandFault("The service could take nothing for a while; import the file again later, nothing will double.")
-
-
-def _read(response: httpx2.Response) -> Mapping[str, Any]:
-    try:
-        content = response.json()
-    except ValueError:
-        content = {}
-    if response.is_success and isinstance(content, dict):
-        return content
-    said = content.get("detail") or content.get("title") if isinstance(content, dict) else None
-    raise CommandFault(f"The service refused the file ({response.status_code}): {said or 'it did not say why'}")
-
-
-def _rejections(rejected: Sequence[Mapping[str, Any]], before: int) -> list[Rejection]:
-    found = []
-    for row in rejected:
-        line = int(row["line"]) + before
-        errors = row.get("errors") or [row]
-        for error in errors:
-            place = error.get("field") or error.get("column") or ""
-            reason = "; ".join(filter(None, (error.get("message") or error.get("reason"), error.get("remedy"))))
-            found.append(Rejection(line, str(place), reason))
-    return found
-
-
-def _show(outcome: Outcome, *, would: bool) -> None:
-    rows = len({rejection.line for rejection in outcome.rejections})
-    typer.echo(f"{outcome.accepted} rows {'would be ' if would else ''}accepted, {rows} rejected")
-    shown = outcome.rejections[:_MOST_SHOWN]
-    if not shown:
+    if mappings:
+        imports_files.list_mappings()
         return
-    if sys.stdout.isatty():
-        table = Table("line", "field", "reason")
-        for rejection in shown:
-            table.add_row(str(rejection.line), rejection.field, rejection.reason)
-        Console().print(table)
-    else:
-        for rejection in shown:
-            typer.echo(f"line {rejection.line}: {rejection.field}: {rejection.reason}")
-    if len(outcome.rejections) > len(shown):
-        typer.echo(f"and {len(outcome.rejections) - len(shown)} more")
-
-
-def _guess(file: Path) -> Holds:
-    for each in Holds:
-        if each.value in file.stem.lower():
-            return each
-    raise CommandFault(f"What does {file.name} hold? Say it with --as accounts, contacts, domains or users.")
-
-
-def _bearer(token_file: Path | None, instance: str | None) -> Callable[[], str]:
-    """A function that gives a token: a file may be renewed meanwhile, and our own issuer's live for minutes."""
-    if token_file is not None:
-        return lambda: token_file.read_text(encoding="ascii").strip()
-    return lambda: local_token(instance, _SUBJECT, ["operator"], timedelta(minutes=5))
-
-
-def _address(instance: str | None, service: str) -> str:
-    return str(fact(running_instance(instance), "services")[service]["http"])
+    if file is None:
+        raise CommandFault("Name the file: tenure import FILE.")
+    with progress() as say:
+        whole = imports_files.import_file(file, reading, keeping, target, say, dry_run=dry_run)
+    if not whole:
+        raise typer.Exit(1)

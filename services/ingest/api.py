@@ -12,12 +12,13 @@ from starlette.types import ASGIApp
 from services.ingest.domain.mapping import MapMail, ReadCloudEvent
 from services.ingest.domain.provider import BoundProvider
 from services.ingest.domain.source import Source
+from services.ingest.domain.written import OpenLines
 from services.ingest.doors import sources as standing
 from services.ingest.doors.amazon import Amazon
 from services.ingest.doors.description import DESCRIPTION, doors
 from services.ingest.doors.events import Events
 from services.ingest.doors.hot import HotDoors
-from services.ingest.doors.imports import Imports
+from services.ingest.doors.imports import Imports, ReadCalendar, Readers
 from services.ingest.doors.mail import MailDoor
 from services.ingest.doors.replay import Replay
 from services.ingest.doors.sources import Standings
@@ -35,6 +36,8 @@ class Mappings:
     webhooks: Mapping[str, BoundProvider]
     mails: Mapping[str, MapMail]
     cloudevent: ReadCloudEvent
+    lines: OpenLines
+    calendar: ReadCalendar
 
 
 def build_api(
@@ -54,7 +57,8 @@ def build_api(
         "/v1/events": Events(reception, sources, mappings.cloudevent).take,
     }
     mail = MailDoor(reception, sources, mappings.mails)
-    imports = Imports(reception, sources, mappings.cloudevent, verifier)
+    readers = Readers(mappings.lines, mappings.cloudevent, mappings.mails, mappings.calendar)
+    imports = Imports(reception, sources, readers, verifier)
     replay = Replay(reception, sources, mappings.webhooks, mappings.mails, verifier)
     app = FastAPI(title="Tenure ingest", version="1", docs_url=None, redoc_url=None, openapi_url=openapi.URL)
     # Plain routes: FastAPI's own would parse bodies that are ours to read.

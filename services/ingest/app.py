@@ -14,6 +14,8 @@ from services.ingest.reception import Reception
 from services.ingest.reporting import SourceReport
 from services.ingest.settings import IngestSettings
 from services.ingest.sources.cloudevents import read_cloudevent
+from services.ingest.sources.history import read_calendar
+from services.ingest.sources.quick import quick_lines
 from services.ingest.sources.registry import mail_mappings, webhook_mappings
 from services.ingest.statistics import Statistics
 from services.runtime import dead_letter_api
@@ -43,7 +45,7 @@ async def build(settings: IngestSettings) -> Service:
     planner = MeetingPlanner(pool, settings, clock, directory, statistics)
     reception = Reception(publisher, statistics, telemetry, clock, directory, file.privacy, planner)
     chosen = {name: (source.configuration.provider, source.configuration.options) for name, source in sources.items()}
-    mappings = Mappings(webhook_mappings(chosen), mail_mappings(chosen), read_cloudevent)
+    mappings = Mappings(webhook_mappings(chosen), mail_mappings(chosen), read_cloudevent, quick_lines, read_calendar)
     mailboxes = MailboxPoller(reception, sources, mappings.mails, pool)
     report = SourceReport(pool, statistics, sources, clock, settings.zone, telemetry.metrics, file.default_region)
     consumers = [

@@ -13,8 +13,8 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import structlog
 from aiokafka import AIOKafkaProducer
@@ -41,8 +41,7 @@ class TooLarge(Exception):
     """The record is larger than the broker takes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """One record for `tenure.interactions`."""
 
     key: bytes

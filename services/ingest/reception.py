@@ -15,6 +15,7 @@ from services.ingest.domain.mapping import Origin
 from services.ingest.domain.meetings import Notice
 from services.ingest.domain.privacy import NO_RULES, Rules
 from services.ingest.domain.source import Source
+from services.ingest.domain.written import Written
 from services.ingest.publisher import Outgoing, Publisher, TooLarge, Unavailable
 from services.ingest.statistics import Statistics
 from services.runtime.clock import Clock
@@ -30,33 +31,48 @@ class Accepted(NamedTuple):
     interaction: str
 
 
-class _Writer:
-    """Writes the records of one delivery; what they have in common is written once.
+class _Heads:
+    """Writes the headers of one delivery's records; what they have in common is written once.
 
-    The headers are those of `contracts.codec.event_envelope`.
+    They are those of `contracts.codec.event_envelope`.
     """
 
-    def __init__(self, at: datetime, traceparent: str | None) -> None:
+    def __init__(self, source: str, at: datetime, traceparent: str | None) -> None:
         self._common: list[tuple[str, bytes]] = [
             ("ce_recordedtime", format_instant(at).encode()),
             ("content-type", CONTENT_TYPE.encode()),
         ]
         if traceparent:
             self._common.append(("ce_traceparent", traceparent.encode()))
+        self._source = ("ce_source", f"/sources/{source}".encode())
+        self._types: dict[str, tuple[str, bytes]] = {}
 
-    def __call__(self, event: Event, ids: Accepted) -> Outgoing:
-        key = ids.interaction.encode()
+    def __call__(self, one: Written) -> Outgoing:
+        key = one.interaction.encode()
+        named = self._types.get(one.type)
+        if named is None:
+            named = self._types[one.type] = ("ce_type", one.type.encode())
         headers = [
-            ("ce_specversion", b"1.0"),
-            ("ce_id", ids.event.encode()),
-            ("ce_source", f"/sources/{event.source}".encode()),
-            ("ce_type", event.TYPE.encode()),
+            _VERSION,
+            ("ce_id", one.event.encode()),
+            self._source,
+            named,
             ("ce_subject", key),
-            ("ce_time", format_instant(event.occurred_at).encode()),
+            ("ce_time", one.time.encode()),
             *self._common,
         ]
-        value = standins.encode(event) if standins.is_stand_in(event) else encode(event)
-        return Outgoing(key, value, headers)
+        return Outgoing(key, one.value, headers)
+
+
+_VERSION = ("ce_specversion", b"1.0")
+
+
+def written(event: Event) -> Written:
+    """Return a report, a model or what stands in for one, as it goes to the broker."""
+    interaction = event.interaction.id
+    value = standins.encode(event) if standins.is_stand_in(event) else encode(event)
+    identifier = event_id(interaction, event.TYPE, event.report)
+    return Written(identifier, interaction, event.TYPE, format_instant(event.occurred_at), value)
 
 
 class Planner(Protocol):
@@ -93,20 +109,21 @@ class Reception:
         self, source: str, events: Sequence[Event], at: datetime, traceparent: str | None
     ) -> Sequence[Accepted]:
         """Return the ids of the events once every one is acknowledged; `at` becomes their `recordedtime`."""
-        write = _Writer(at, traceparent)
-        records, ids = [], []
-        for event in events:
-            interaction = event.interaction.id
-            accepted = Accepted(event_id(interaction, event.TYPE, event.report), interaction)
-            records.append(write(event, accepted))
-            ids.append(accepted)
-        await self.publisher.publish(records)
-        again = self.statistics.remember([one.event for one in ids])
-        self.telemetry.metrics.accepted(source, "accepted", len(events))
+        records = [written(event) for event in events]
+        await self.accept_written(source, records, at, traceparent)
+        return [Accepted(one.event, one.interaction) for one in records]
+
+    async def accept_written(
+        self, source: str, records: Sequence[Written], at: datetime, traceparent: str | None
+    ) -> None:
+        """Do the same with reports of `source` that are written already."""
+        head = _Heads(source, at, traceparent)
+        await self.publisher.publish([head(one) for one in records])
+        again = self.statistics.remember([one.event for one in records])
+        self.telemetry.metrics.accepted(source, "accepted", len(records))
         if again:
             self.telemetry.metrics.redeliveries.labels(source).inc(again)
-        self.statistics.delivered(source, at, accepted=len(events), redelivered=again)
-        return ids
+        self.statistics.delivered(source, at, accepted=len(records), redelivered=again)
 
     async def keep_raw(
         self,

@@ -22,6 +22,7 @@ from contracts.standins import stated_form
 from contracts.values import EARLIEST, LATEST, Kind
 from services.ingest.domain.mail_identity import MAIL_SYSTEM
 from services.ingest.domain.mapping import MAPPER, Invalid, Origin
+from services.ingest.domain.written import ReadLine, Written
 from services.ingest.sources import cloudevents
 from services.runtime.limits import TooDeep, check_depth
 
@@ -38,16 +39,6 @@ _MAPPER = b',"mapper":%d,"digest":"' % MAPPER
 _encode = msgspec.json.Encoder().encode
 
 
-class Written(NamedTuple):
-    """A report as it goes to the broker. `time` is RFC 3339 in UTC."""
-
-    event: str
-    interaction: str
-    type: str
-    time: str
-    value: bytes
-
-
 class _Form(NamedTuple):
     """What all reports of one type from one system have in common."""
 
@@ -60,6 +51,11 @@ class _Form(NamedTuple):
     """What the id of the interaction is derived from, up to the native id."""
     event: bytes
     """What the id of the event is derived from, between the interaction and the report."""
+
+
+def quick_lines(origin: Origin, systems: frozenset[str]) -> ReadLine:
+    """Return the reader of an origin's lines; `services.ingest.domain.written.OpenLines`."""
+    return QuickReader(origin, systems).read
 
 
 class QuickReader:

@@ -16,8 +16,9 @@ from contracts.codec import encode, event_envelope
 from contracts.values import Authority
 from services.ingest import strict_json
 from services.ingest.domain.mapping import Invalid
+from services.ingest.domain.written import Written
 from services.ingest.sources.cloudevents import read_cloudevent
-from services.ingest.sources.quick import QuickReader, Written
+from services.ingest.sources.quick import QuickReader
 from tests.unit.ingest.golden import origin
 from tests.unit.ingest.test_quick_reading import EVENTS, mutations
 

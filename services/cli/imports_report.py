@@ -1,0 +1,70 @@
+"""The report of rejected rows: CSV with the rows as they stood and why, to be mended and imported again."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from services.cli.imports_units import RAW, as_json
+from services.ingest.sources.rows.reading import MARK, Rejected, Row
+
+_OURS = tuple(f"{MARK}{name}" for name in ("line", "field", "reason", "remedy"))
+
+
+class Report:
+    """Writes rejected rows to a file, which begins to exist with the first. `size`: how long it is meant to be."""
+
+    def __init__(self, file: Path, size: int, *, table: bool) -> None:
+        self._file = file
+        self._table = table
+        self._columns: tuple[str, ...] | None = None
+        self.size = size
+        if size == 0:
+            file.unlink(missing_ok=True)
+        else:
+            self._go_on()
+
+    @property
+    def file(self) -> Path:
+        """Where it lies."""
+        return self._file
+
+    def write(self, rejected: Sequence[Rejected]) -> None:
+        """Add rows, flushed: what is acknowledged afterwards has been reported."""
+        if not rejected:
+            return
+        text = io.StringIO()
+        writer = csv.writer(text)
+        if self._columns is None:
+            self._columns = tuple(self._named(rejected))
+            writer.writerow((*self._columns, *_OURS))
+        for one in rejected:
+            for row in one.rows or (Row(one.line, {}),):
+                cells = self._cells(row)
+                writer.writerow(
+                    [*(cells.get(column, "") for column in self._columns), row.line, one.field, one.reason, one.remedy]
+                )
+        with self._file.open("ab") as opened:
+            opened.write(text.getvalue().encode())
+            self.size = opened.tell()
+
+    def _named(self, rejected: Sequence[Rejected]) -> Sequence[str]:
+        if not self._table:
+            return (RAW,)
+        first = next((row for one in rejected for row in one.rows), None)
+        # A mended report that is rejected again must not collect our columns twice.
+        return [column for column in first.cells if column not in _OURS] if first is not None else ()
+
+    def _cells(self, row: Row) -> dict[str, object]:
+        if self._table or not row.cells or RAW in row.cells:
+            return dict(row.cells)
+        return {RAW: as_json(row)}
+
+    def _go_on(self) -> None:
+        """Cut off what was written after the last acknowledgement, and go on under the same heading."""
+        with self._file.open("rb+") as opened:
+            opened.truncate(self.size)
+            heading = next(csv.reader([opened.readline().decode("utf-8")]))
+        self._columns = tuple(heading[: -len(_OURS)])
