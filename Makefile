@@ -70,9 +70,10 @@ schemas: dev
 	@$(BIN)/python -m tests.contracts.examples
 	@$(BIN)/python -m tests.contracts.compatibility
 
-# Renews the tables in documents that say what the code says.
+# Renews the tables in documents that say what the code says, and the OpenAPI and AsyncAPI documents in docs/api.
 docs: dev
 	@$(BIN)/python -m tests.unit.docs.tables
+	@$(BIN)/python -m tests.unit.docs.apis
 
 lock: dev
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --group dev \

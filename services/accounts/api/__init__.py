@@ -18,7 +18,7 @@ from services.accounts.api import (
     unmatched,
 )
 from services.accounts.api.access import Desk
-from services.runtime import problems
+from services.runtime import openapi, problems
 from services.runtime.limits import Limits
 
 _IMPORT_LIMIT = 16 * 1024 * 1024
@@ -32,9 +32,10 @@ def resources(desk: Desk, zone: tzinfo) -> list[APIRouter]:
 
 def build_api(routers: Sequence[APIRouter]) -> FastAPI:
     """Return the application with these resources."""
-    api = FastAPI(title="Tenure accounts", version="1", docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json")
+    api = FastAPI(title="Tenure accounts", version="1", docs_url=None, redoc_url=None, openapi_url=openapi.URL)
     for router in routers:
         api.include_router(router)
     api.add_middleware(Limits, routes={"/v1/imports": _IMPORT_LIMIT})
     problems.install(api)
+    openapi.publish(api, "Accounts, contacts and their identities, people, interactions and what belongs to whom.")
     return api

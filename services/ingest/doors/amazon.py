@@ -39,10 +39,11 @@ class Unreachable(Exception):
 
 
 class Amazon:
-    """Fetches, remembers, confirms. `get` is the way out."""
+    """Fetches, remembers, confirms. `get` is the way out; `seconds` is how long a message waits for a certificate."""
 
-    def __init__(self, get: Get) -> None:
+    def __init__(self, get: Get, seconds: float = _SECONDS) -> None:
         self._get = get
+        self._seconds = seconds
         self.certificates: dict[str, bytes] = {}
         """DER public keys by the address of their certificate."""
         self._failed: dict[str, float] = {}
@@ -72,7 +73,7 @@ class Amazon:
             task.add_done_callback(lambda _: self._fetching.pop(url, None))
         try:
             # Whoever else waits for the same certificate must not lose it because one caller has gone.
-            await asyncio.wait_for(asyncio.shield(task), _SECONDS)
+            await asyncio.wait_for(asyncio.shield(task), self._seconds)
         except TimeoutError:
             raise Unreachable from None
 

@@ -10,7 +10,15 @@ from starlette.responses import Response
 from services.ingest.domain.mapping import MapMail, Unmapped
 from services.ingest.domain.schemes import SchemeName
 from services.ingest.domain.source import Source
-from services.ingest.doors.requests import answer, check_media, read_body, refusal, unknown_source, unsigned
+from services.ingest.doors.requests import (
+    answer,
+    check_media,
+    read_body,
+    refusal,
+    unknown_source,
+    unsigned,
+    without_content,
+)
 from services.ingest.publisher import TooLarge, Unavailable
 from services.ingest.reception import Reception
 from services.ingest.verify import Request as Proven
@@ -59,8 +67,7 @@ class MailDoor:
             if source.mail is not None and not source.mail.content:
                 # What must not be kept must not lie on a topic as raw bytes either.
                 self._reception.refused(source.name, why)
-                detail = f"The mail says nothing that can be kept without its content ({why}); look at its headers."
-                raise Problem(422, "Mail not understood", detail, "unmapped") from None
+                raise without_content(why) from None
             await self._reception.keep_raw(source.name, body, why, at=origin.received_at, traceparent=traceparent)
             return answer({"accepted": 0, "unmapped": why})
         if mapped.ignored is not None:

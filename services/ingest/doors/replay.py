@@ -16,7 +16,7 @@ from services.ingest.domain.provider import JSON, BoundProvider, Delivery
 from services.ingest.domain.source import Source
 from services.ingest.doors import bodies
 from services.ingest.doors.bearer import operator
-from services.ingest.doors.requests import answer, bad_form, parse, read_body, refusal, unknown_source
+from services.ingest.doors.requests import answer, bad_form, media_of, parse, read_body, refusal, unknown_source
 from services.ingest.publisher import TooLarge, Unavailable
 from services.ingest.reception import Reception
 from services.runtime.auth import TokenVerifier
@@ -66,7 +66,7 @@ class Replay:
                 return await asyncio.to_thread(self._mails[source.name], body, origin)
             webhook = self._webhooks[source.name]
             # A form comes with the Content-Type that it was kept with; everything else is JSON.
-            media = headers.get("content-type", "").partition(";")[0].strip().lower()
+            media = media_of(headers.get("content-type", ""))
             if media not in webhook.provider.media - JSON:
                 return webhook.read(Delivery(parse(body), body, headers), origin)
             read = bodies.read(media, headers["content-type"], body)

@@ -45,11 +45,22 @@ def refusal(error: Unavailable | TooLarge) -> Problem:
     return unavailable()
 
 
+def without_content(why: str) -> Problem:
+    """Return the answer to a mail that is not understood and, without its content, cannot be kept to be replayed."""
+    detail = f"The mail says nothing that can be kept without its content ({why}); look at its headers."
+    return Problem(422, "Mail not understood", detail, "unmapped")
+
+
+def media_of(content_type: str) -> str:
+    """Return a media type without its parameters."""
+    return content_type.partition(";")[0].strip().lower()
+
+
 def check_media(headers: Mapping[str, str], accepted: frozenset[str] = _JSON) -> str:
     """Return the media type without parameters; raise 415 for another, or for a compressed body."""
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise Problem(415, "Compressed body", "Send the body without Content-Encoding.", "content-encoding")
-    media = headers.get("content-type", "").partition(";")[0].strip().lower()
+    media = media_of(headers.get("content-type", ""))
     if media not in accepted:
         raise Problem(415, "Unknown media type", f"Send Content-Type: {' or '.join(sorted(accepted))}.", "media-type")
     return media

@@ -2,15 +2,19 @@
 
 import asyncio
 import time
+import traceback
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
+import structlog
 from pydantic import ValidationError
 
 from contracts.ids import digest
 from services.ingest import strict_json
 from services.ingest.domain.mapping import Mapped, Origin, Unmapped
-from services.ingest.domain.provider import BoundProvider, Delivery, Provider, Reply
+from services.ingest.domain.provider import JSON, BoundProvider, Delivery, Provider, Reply
+from services.ingest.domain.schemes import SchemeName
 from services.ingest.domain.source import Source
 from services.ingest.doors import bodies
 from services.ingest.doors.amazon import Amazon, Unreachable
@@ -19,20 +23,24 @@ from services.ingest.doors.requests import (
     bad_form,
     bad_json,
     check_media,
+    media_of,
     refusal,
     unavailable,
     unknown_source,
     unsigned,
+    without_content,
 )
 from services.ingest.publisher import TooLarge, Unavailable
 from services.ingest.reception import Reception
 from services.ingest.verify import SCHEMES, CertificateNeeded, Request, Unverified, verify
 from services.ingest.verify.replays import OnceOnly
+from services.ingest.verify.tokens import without_signature
 
 _ANSWER_SECONDS = 1.9
 """Providers give up after two or three seconds, and some then switch the webhook off."""
 _READING_SECONDS = 1.0
 _READING_AT_ONCE = 4
+_log = structlog.get_logger(__name__)
 
 
 class Webhooks:
@@ -131,18 +139,10 @@ class Webhooks:
     ) -> Answer:
         origin = self._reception.origin(source)
         at = origin.received_at
+        mapped = await self._map(source, provider, delivery, origin)
         try:
-            try:
-                if provider.large:
-                    mapped = await self._map_in_thread(source, delivery, origin)
-                else:
-                    mapped = self._mappings[source.name].read(delivery, origin)
-            except (Unmapped, ValidationError) as unmapped:
-                why = unmapped.reason if isinstance(unmapped, Unmapped) else "not_valid"
-                kept = [(name, delivery.headers[name]) for name in provider.kept if name in delivery.headers]
-                body = delivery.body if provider.without_secrets is None else provider.without_secrets(delivery)
-                await self._reception.keep_raw(source.name, body, why, at=at, traceparent=traceparent, kept=kept)
-                return Answer({"accepted": 0, "unmapped": why})
+            if isinstance(mapped, str):
+                return await self._keep(source, provider, delivery, mapped, at=at, traceparent=traceparent)
             await self._reception.plan(source.name, mapped.notices)
             if mapped.ignored is not None:
                 self._reception.ignored(source.name, at, mapped.ignored)
@@ -152,6 +152,52 @@ class Webhooks:
             self._reception.undelivered(source.name, error)
             raise refusal(error) from None
         return Answer({"accepted": len(mapped.events)})
+
+    async def _keep(
+        self,
+        source: Source,
+        provider: Provider[Any],
+        delivery: Delivery,
+        why: str,
+        *,
+        at: datetime,
+        traceparent: str | None,
+    ) -> Answer:
+        """Pass on what is not understood, with the headers that reading it again needs and without any secret."""
+        if source.mail is not None and not source.mail.content:
+            # What must not be kept must not lie on a topic as raw bytes either.
+            self._reception.refused(source.name, why)
+            raise without_content(why)
+        kept = [(name, delivery.headers[name]) for name in provider.kept if name in delivery.headers]
+        media = delivery.headers.get("content-type", "")
+        if delivery.payload is not None and media_of(media) not in JSON:
+            kept.append(("content-type", media))
+        body = delivery.body if provider.without_secrets is None else provider.without_secrets(delivery)
+        if provider.scheme is SchemeName.MAILGUN:
+            body = without_signature(delivery.payload, body)
+        await self._reception.keep_raw(source.name, body, why, at=at, traceparent=traceparent, kept=kept)
+        return Answer({"accepted": 0, "unmapped": why})
+
+    async def _map(self, source: Source, provider: Provider[Any], delivery: Delivery, origin: Origin) -> Mapped | str:
+        """Return what a delivery says, or a code for why that cannot be said."""
+        try:
+            if provider.large:
+                return await self._map_in_thread(source, delivery, origin)
+            return self._mappings[source.name].read(delivery, origin)
+        except Unmapped as unmapped:
+            return unmapped.reason
+        except ValidationError:
+            return "not_valid"
+        except Exception as error:  # noqa: BLE001 - a fault of ours must not cost what the provider sends once
+            # Without the message: it may quote what was sent.
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            _log.error(
+                "a mapping broke; its delivery is kept raw",
+                source=source.name,
+                error=type(error).__name__,
+                place=f"{place.name}, line {place.lineno}",
+            )
+            return "mapping_broke"
 
     async def _map_in_thread(self, source: Source, delivery: Delivery, origin: Origin) -> Mapped:
         """Map what takes a while beside the event loop. What takes too long is kept raw: it must not come for ever."""

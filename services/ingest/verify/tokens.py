@@ -166,6 +166,18 @@ def mailgun_fields(secret: str, stamp: Stamp) -> dict[str, str]:
     return {"timestamp": timestamp, "token": token, "signature": signature}
 
 
+def without_signature(payload: Any, body: bytes) -> bytes:
+    """Return a delivery of Mailgun with its signatures made unreadable: for minutes they would vouch for anything."""
+    fields = payload if isinstance(payload, dict) else {}
+    if isinstance(fields.get("signature"), dict):
+        fields = fields["signature"]
+    for name in ("signature", "parent-signature"):
+        if _short(fields.get(name)):
+            signature = _short(fields[name]).encode("utf-8", "replace")
+            body = body.replace(signature, b"x" * len(signature))
+    return body
+
+
 def _mailgun(key: bytes, timestamp: str, token: str) -> bytes:
     return encoded_hex(hmac.digest(key, (timestamp + token).encode("utf-8", "replace"), "sha256"))
 

@@ -13,7 +13,7 @@ from contracts.currencies import CURRENCIES
 from services.metrics.api.reads import Reads, parse_date
 from services.metrics.api.tables import RateTable
 from services.metrics.domain.scope import PORTFOLIO, Scope
-from services.runtime import problems
+from services.runtime import openapi, problems
 from services.runtime.auth import Caller, TokenVerifier, authenticated, require_role
 from services.runtime.limits import Limits
 from services.runtime.postgres import transaction
@@ -41,12 +41,13 @@ def create_api(
     routers: Iterable[APIRouter] = (),
 ) -> FastAPI:
     """Return the public app of metrics."""
-    app = FastAPI(title="Tenure metrics", version="1", docs_url=None, redoc_url=None)
+    app = FastAPI(title="Tenure metrics", version="1", docs_url=None, redoc_url=None, openapi_url=openapi.URL)
     problems.install(app)
     app.add_middleware(Limits)
     rates = _rate_routes(reads, verifier, worker_pool, table, currency)
     for router in (_account_routes(reads, verifier), _scope_routes(reads, verifier), rates, *routers):
         app.include_router(router)
+    openapi.publish(app, "Figures per account, manager, team and portfolio as of any day, and what they rest on.")
     return app
 
 

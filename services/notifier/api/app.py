@@ -7,7 +7,7 @@ from fastapi import FastAPI
 
 from services.notifier.api import alert_routes, delivery_routes, rule_routes
 from services.notifier.api.scope import Scope, Tables
-from services.runtime import problems, republish_api
+from services.runtime import openapi, problems, republish_api
 from services.runtime.dead_letter_api import router as dead_letters
 from services.runtime.limits import Limits
 from services.runtime.rebuild_api import Rebuilding
@@ -28,7 +28,7 @@ def create_api(
     rebuild: Rebuilding,
 ) -> FastAPI:
     """Return the application. `look` and `deliver` wake poller and dispatcher after a committed change."""
-    app = FastAPI(title="Tenure notifier", version="1", docs_url=None, redoc_url=None)
+    app = FastAPI(title="Tenure notifier", version="1", docs_url=None, redoc_url=None, openapi_url=openapi.URL)
     problems.install(app)
     app.add_middleware(Limits)
     app.include_router(alert_routes.router(scope, tables, telemetry, look, deliver))
@@ -37,4 +37,5 @@ def create_api(
     app.include_router(dead_letters(pool=scope.pool, verifier=scope.verifier, clock=scope.clock))
     app.include_router(republish_api.router(republisher, scope.verifier))
     app.include_router(rebuilding(rebuild, scope.verifier))
+    openapi.publish(app, "Alerts for the people who look after accounts; rules and deliveries for operators.")
     return app

@@ -346,7 +346,8 @@ async def test_woocommerce_may_try_the_address_out() -> None:
 def test_slack_gets_its_challenge_back() -> None:
     challenge = Delivery({"type": "url_verification", "challenge": "3eZbrw1aBm"}, b"", {})
     assert handshakes.slack_verification(challenge, []) == Reply(b'{"challenge": "3eZbrw1aBm"}')
-    for payload in (None, [], {"type": "event_callback"}, {"type": "url_verification", "challenge": 7}):
+    odd: list[Any] = [None, [], {"type": "event_callback"}, {"type": "url_verification", "challenge": 7}]
+    for payload in odd:
         assert handshakes.slack_verification(Delivery(payload, b"", {}), []) is None
 
 
