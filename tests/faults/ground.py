@@ -65,6 +65,8 @@ class Ground:
     """How services are started in this whole run; see `planted`."""
     spread_over: tuple[str, ...] = ()
     """Replicas among which requests are spread."""
+    skewed: set[str] = field(default_factory=set)
+    """Services whose real time is wrong."""
     _asked: int = 0
     _paused: set[str] = field(default_factory=set)
 
@@ -197,6 +199,7 @@ class Ground:
         for part in (*SERVERS, *SERVICES):
             self.start_patiently(part)
         self.system.wait_ready(SERVICES)
+        self.skewed.clear()
 
     def start_patiently(self, part: str) -> None:
         """Start a part; a server that was killed may need a second attempt until its last session is gone."""

@@ -10,7 +10,7 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any, Protocol, Self, TypeVar
@@ -47,6 +47,11 @@ class Stage(PlayedStage, Protocol):
     @property
     def mailboxes(self) -> Mapping[str, Callable[[bytes], None]]:
         """By source, puts a mail where it will be polled; the other mailboxes push."""
+        ...
+
+    @property
+    def skewed(self) -> Collection[str]:
+        """Services whose real time is wrong: to them every signature and token is of another day."""
         ...
 
 
@@ -134,7 +139,7 @@ class Player:
                 return
             if delivery.refused is not None and status == delivery.refused:
                 return
-            indeterminate = status == 0 or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+            indeterminate = status == 0 or status >= HTTPStatus.INTERNAL_SERVER_ERROR or self._skewed("ingest", status)
             if not indeterminate and status != HTTPStatus.TOO_MANY_REQUESTS:
                 wanted = delivery.refused or "2xx"
                 raise PlayFault(f"{delivery.name} to {delivery.path}: {status} instead of {wanted}: {text[:800]}")
@@ -190,7 +195,8 @@ class Player:
             if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES or (unsure and status in edit.done_when):
                 self.told.edits.append(edit)
                 return
-            lasting = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
+            refused = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
+            lasting = refused and not self._skewed("accounts", status)
             if lasting and status not in edit.not_yet:
                 raise PlayFault(f"{edit.name}: {edit.method} {edit.path} {edit.body}: {status}: {text[:500]}")
             if time.monotonic() > deadline:
@@ -203,11 +209,15 @@ class Player:
 
         def once() -> httpx2.Response:
             answer = self._client.request(method, f"{self.stage.url(service)}{path}", headers=headers, **request)
-            if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR or self._skewed(service, answer.status_code):
                 raise httpx2.TransportError(f"{answer.status_code}: {answer.text[:200]}")
             return answer
 
         return self._until(f"{method} {path}", once, (httpx2.TransportError,))
+
+    def _skewed(self, service: str, status: int) -> bool:
+        """Whether an answer only says that a clock is wrong: then the same is sent again, freshly signed."""
+        return status == HTTPStatus.UNAUTHORIZED and service in self.stage.skewed
 
     def get(self, service: str, path: str) -> Any:
         """What an API answers to the operator, who is an administrator too."""

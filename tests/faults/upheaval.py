@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.structs import ConsumerRecord
 
 from contracts.topics import ACCOUNTS, ACTIVITY, KPIS, Topic
-from deploy.databases import create_database, database_name
+from deploy.databases import SERVICES, create_database, database_name
 from deploy.local.instance import CHECKOUT
 from deploy.local.system import Launch
 from tests.faults.ground import Ground
@@ -80,7 +80,7 @@ def clock_skew(strike: Strike) -> None:
     if library is None:
         return
     ground = strike.ground
-    for service in strike.chance.sample(CONSUMERS, 3 if strike.thorough else 1):
+    for service in strike.chance.sample(SERVICES, 3 if strike.thorough else 1):
         sign = strike.chance.choice("+-")
         skewed = {
             "LD_PRELOAD": str(library),
@@ -89,6 +89,7 @@ def clock_skew(strike: Strike) -> None:
             "DONT_FAKE_MONOTONIC": "1",
         }
         ground.kill(service)
+        ground.skewed.add(service)
         ground.system.launches[service] = Launch(("-m", f"services.{service}.app"), skewed)
         if service == "notifier":
             # what fails is tried again in a while of the database's time, and not given up
