@@ -152,7 +152,7 @@ def _issue(  # noqa: PLR0917 - one notification, taken apart
     rating = rating_of(raw_rating.get("rating") if isinstance(raw_rating, dict) else raw_rating)
     changed = {word(item.get("field")): item for item in changes}
     model: type[Event] = TicketOpened if name == "jira:issue_created" else _change(changed, status, options)
-    just_rated = any(options.satisfaction in {item.get("fieldId"), item.get("field")} for item in changes)
+    just_rated = any(options.satisfaction in (item.get("fieldId"), item.get("field")) for item in changes)
     if rating is not None and just_rated and model is TicketUpdated:
         model = TicketRated
     done = _done_at(fields, status)

@@ -25,7 +25,7 @@ from services.ingest.domain.mapping import (
 from services.ingest.domain.provider import Delivery, Options, Provider
 from services.ingest.domain.schemes import SchemeName
 from services.ingest.sources.surveys import answered, on_five
-from services.ingest.sources.ticketing import object_or_empty, objects_in, unwanted
+from services.ingest.sources.ticketing import object_or_empty, objects_in, unwanted, word
 
 _RESPONSE = "form_response"
 _SCALES = frozenset({"rating", "opinion_scale"})
@@ -98,13 +98,13 @@ def _scores(
             if not isinstance(number, int) or isinstance(number, bool):
                 continue
             properties = object_or_empty(questions.get(optional_id(field, "id") or "", {}), "properties")
-            if wanted in {field.get("ref"), field.get("id")} if wanted else _is_about(survey, field, properties):
+            if wanted in (field.get("ref"), field.get("id")) if wanted else _is_about(survey, field, properties):
                 yield survey, number if survey == "nps" else _satisfaction(number, properties)
                 break
 
 
 def _is_about(survey: str, field: Mapping[str, Any], properties: Mapping[str, Any]) -> bool:
-    kind, steps = field.get("type"), properties.get("steps")
+    kind, steps = word(field.get("type")), properties.get("steps")
     if survey == "nps":
         return kind == "nps" or (kind == "opinion_scale" and steps == _NPS_STEPS)
     return kind in _SCALES and steps == _CSAT_STEPS
