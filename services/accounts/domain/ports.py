@@ -153,8 +153,8 @@ class Tables(Protocol):
         """Return by interaction and account the version of what was last said."""
         ...
 
-    async def save_reports(self, rows: Sequence[LedgerRow]) -> None:
-        """Keep events; of one event the greatest revision stays."""
+    async def save_reports(self, rows: Sequence[LedgerRow], fresh: Collection[str]) -> None:
+        """Keep events; of one event the greatest revision stays. `fresh`: interactions that have none yet."""
         ...
 
     async def insert_interactions(self, rows: Sequence[InteractionRow]) -> None:
@@ -165,16 +165,18 @@ class Tables(Protocol):
         """Overwrite interactions that are locked."""
         ...
 
-    async def change_parties(self, gone: Sequence[tuple[str, str]], new: Sequence[tuple[str, str]]) -> None:
-        """Update the index of parties: pairs of (key, interaction id)."""
+    async def change_parties(
+        self, gone: Sequence[tuple[str, str]], new: Sequence[tuple[str, str]], fresh: Sequence[tuple[str, str]]
+    ) -> None:
+        """Update the index of parties: pairs of (key, interaction id); `fresh`: of interactions that had none."""
         ...
 
     async def draw_versions(self, counts: Mapping[str, int]) -> dict[str, Versions]:
         """Lock accounts in order and draw so many versions of each."""
         ...
 
-    async def save_attributions(self, rows: Sequence[AttributionRow]) -> None:
-        """Remember what is said now."""
+    async def save_attributions(self, rows: Sequence[AttributionRow], fresh: Collection[str]) -> None:
+        """Remember what is said now. `fresh`: interactions of which nothing was said before."""
         ...
 
     async def add_job(self, selector: str, selected: Sequence[str], recorded_at: datetime) -> None:

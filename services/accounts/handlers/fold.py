@@ -4,7 +4,7 @@ The same fold serves fresh events and jobs that read again, so both give the sam
 identities, interactions (sorted), conversations (sorted), accounts (sorted).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from types import MappingProxyType
@@ -57,6 +57,11 @@ class _Work:
     causes: dict[str, tuple[datetime, str | None]] = field(default_factory=dict)
     """By interaction: recordedtime and trace of what made it be read."""
 
+    @property
+    def fresh(self) -> Collection[str]:
+        """Interactions that were not there: nothing of them was."""
+        return self.interactions.keys() - self.stored.keys()
+
 
 class _Known(Struct, frozen=True):
     """What a transaction reads interactions by: their parties with keys, who is known, rules, accounts of parents."""
@@ -102,7 +107,7 @@ class Fold:
         if not work.interactions:
             return 0
         known = await self._load(tables, work)
-        async with meanwhile(tables.save_reports([_ledger_row(report) for report in work.new_reports])):
+        async with meanwhile(tables.save_reports([_ledger_row(report) for report in work.new_reports], work.fresh)):
             readings = await self._read(work, known)
         grouping = await self._converse(tables, work, readings)
         stored = [id_ for id_ in readings if _known(work, id_)]
@@ -253,9 +258,9 @@ class Fold:
         repetition: Repetition | None,
     ) -> None:
         """Draw versions under the accounts' locks, remember and publish what is said; keep the parties' index."""
-        gone, new = _party_changes(work, readings)
+        parties = _party_changes(work, readings)
         if not said:
-            await tables.change_parties(gone, new)
+            await tables.change_parties(*parties)
             return
         kept: Mapping[tuple[str, str], int] = {}
         if repetition is not None and not repetition.fresh_versions:
@@ -269,7 +274,7 @@ class Fold:
         nexts = {account: drawn.last - counts[account] for account, drawn in versions.items()}
         run_id = None if repetition is None else repetition.run_id
         rows, messages = [], []
-        async with meanwhile(tables.change_parties(gone, new)):
+        async with meanwhile(tables.change_parties(*parties)):
             async for some in in_turns(said):
                 for saying in some:
                     account = saying.account_id
@@ -282,7 +287,7 @@ class Fold:
                     cause = work.causes[saying.reading.interaction.id]
                     messages.append(_message(saying, version, versions[account].state, cause, run_id))
         if rows:
-            await tables.save_attributions(rows)
+            await tables.save_attributions(rows, work.fresh)
         await tables.publish(messages)
 
 
@@ -338,18 +343,22 @@ def _shown(interaction: Interaction) -> str:
     ).decode()
 
 
-def _party_changes(work: _Work, readings: Mapping[str, Reading]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+def _party_changes(
+    work: _Work, readings: Mapping[str, Reading]
+) -> tuple[list[tuple[str, str]], list[tuple[str, str]], list[tuple[str, str]]]:
+    """Return pairs of (key, interaction id) that are gone, that came, and those of interactions that were not there."""
     gone: list[tuple[str, str]] = []
     new: list[tuple[str, str]] = []
+    fresh: list[tuple[str, str]] = []
     for id_, reading in readings.items():
         row = work.stored.get(id_)
-        if row is None or not row.keys:
-            new.extend((key, id_) for key in reading.keys)
+        if row is None:
+            fresh += [(key, id_) for key in reading.keys]
         elif row.keys != reading.keys:
             before, after = set(row.keys), set(reading.keys)
             gone.extend((key, id_) for key in before - after)
             new.extend((key, id_) for key in after - before)
-    return gone, new
+    return gone, new, fresh
 
 
 def _ledger_row(report: Report) -> LedgerRow:

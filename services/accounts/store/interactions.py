@@ -20,7 +20,7 @@ from services.accounts.domain.ports import (
     Versions,
 )
 from services.accounts.domain.reading import Hand, Rules
-from services.accounts.store import directory, jobs
+from services.accounts.store import directory, jobs, written
 from services.runtime import arrays
 from services.runtime.outbox import OutboxMessage, append
 
@@ -193,54 +193,23 @@ class InteractionTables:
         )
         return {(row["interaction_id"], row["account_id"]): row["version"] for row in rows}
 
-    async def save_reports(self, rows: Sequence[LedgerRow]) -> None:
-        """Keep events; of one event the greatest revision stays."""
-        if not rows:
-            return
-        # The comparison stands here once more, so that no path into the ledger can replace a greater revision.
-        await self._connection.execute(
-            "insert into ledger (event_id, interaction_id, event_type, occurred_at, authority, revision_order,"
-            " mapper, digest, source, imported, recordedtime, body) select event_id, interaction_id, event_type,"
-            " occurred_at, authority, revision_order, mapper, digest, source, imported, recordedtime,"
-            " body from (select unnest($1::uuid[]) as event_id,"
-            " unnest($2::uuid[]) as interaction_id, unnest($3::text[]) as event_type,"
-            " unnest($4::timestamptz[]) as occurred_at, unnest($5::bigint[]) as authority,"
-            " unnest($6::bigint[]) as revision_order, unnest($7::bigint[]) as mapper,"
-            " unnest($8::text[]) as digest, unnest($9::text[]) as source,"
-            " unnest($10::boolean[]) as imported, unnest($11::timestamptz[]) as recordedtime,"
-            " unnest($12::bytea[]) as body) as new"
-            " on conflict (event_id) do update set occurred_at = excluded.occurred_at, authority ="
-            " excluded.authority, revision_order = excluded.revision_order, mapper = excluded.mapper, digest ="
-            " excluded.digest, source = excluded.source, imported = excluded.imported, recordedtime ="
-            " excluded.recordedtime, body = excluded.body"
-            ' where (ledger.authority, ledger.revision_order, ledger.mapper, ledger.digest collate "C")'
-            ' < (excluded.authority, excluded.revision_order, excluded.mapper, excluded.digest collate "C")',
-            arrays.ids([row.event_id for row in rows]),
-            arrays.ids([row.interaction_id for row in rows]),
-            arrays.texts([row.event_type for row in rows]),
-            arrays.moments([row.occurred_at for row in rows]),
-            arrays.numbers([row.revision.authority for row in rows]),
-            arrays.numbers([row.revision.order for row in rows]),
-            arrays.numbers([row.revision.mapper for row in rows]),
-            arrays.texts([row.revision.digest for row in rows]),
-            arrays.texts([row.source for row in rows]),
-            arrays.flags([row.imported for row in rows]),
-            arrays.moments([row.recorded_at for row in rows]),
-            arrays.blobs([row.body for row in rows]),
-        )
+    async def save_reports(self, rows: Sequence[LedgerRow], fresh: Collection[str]) -> None:
+        """Keep events; of one event the greatest revision stays. `fresh`: interactions that have none yet."""
+        await written.save_reports(self._connection, rows, fresh)
 
     async def insert_interactions(self, rows: Sequence[InteractionRow]) -> None:
         """Add interactions that were not there; a transient error when one has come meanwhile."""
         # One that exists by now was added as a place for a parent: without it, its children would be missed.
-        done = await self._connection.execute(
-            "insert into interaction (id, kind, occurred_at, present, parent_id, conversation_id, refs, identities,"  # noqa: S608 - names of our own; values are parameters
-            " users, claimed, support_request, unmatched, state) select id, kind, occurred_at, present, parent_id,"
-            " conversation_id, refs, identities, users, claimed,"
-            f" support_request, unmatched, state::json from {_INTERACTIONS} order by id on conflict (id) do nothing",
-            *_interaction_columns(rows),
-        )
-        if int(done.rpartition(" ")[2]) != len(rows):
-            raise asyncpg.SerializationError("an interaction was added by another transaction")
+        try:
+            await self._connection.execute(
+                "insert into interaction (id, kind, occurred_at, present, parent_id, conversation_id, refs, identities,"  # noqa: S608 - names of our own; values are parameters
+                " users, claimed, support_request, unmatched, state) select id, kind, occurred_at, present, parent_id,"
+                " conversation_id, refs, identities, users, claimed,"
+                f" support_request, unmatched, state::json from {_INTERACTIONS} order by id",
+                *_interaction_columns(rows),
+            )
+        except asyncpg.UniqueViolationError:
+            raise asyncpg.SerializationError("an interaction was added by another transaction") from None
 
     async def update_interactions(self, rows: Sequence[InteractionRow]) -> None:
         """Overwrite interactions that are locked."""
@@ -254,60 +223,19 @@ class InteractionTables:
             *_interaction_columns(rows),
         )
 
-    async def change_parties(self, gone: Sequence[tuple[str, str]], new: Sequence[tuple[str, str]]) -> None:
-        """Update the index of parties: pairs of (key, interaction id)."""
-        if gone:
-            # Parties that a later report no longer names.
-            await self._connection.execute(
-                "delete from interaction_party using unnest($1::text[], $2::uuid[]) as gone"
-                " (identity_key, interaction_id) where interaction_party.identity_key = gone.identity_key and"
-                " interaction_party.interaction_id = gone.interaction_id",
-                arrays.texts(key for key, _ in gone),
-                arrays.ids(interaction for _, interaction in gone),
-            )
-        if new:
-            # Parties that are named for the first time.
-            await self._connection.execute(
-                "insert into interaction_party (identity_key, interaction_id) select identity_key, interaction_id"
-                " from unnest($1::text[], $2::uuid[]) as new (identity_key, interaction_id) on"
-                " conflict do nothing",
-                arrays.texts(key for key, _ in new),
-                arrays.ids(interaction for _, interaction in new),
-            )
+    async def change_parties(
+        self, gone: Sequence[tuple[str, str]], new: Sequence[tuple[str, str]], fresh: Sequence[tuple[str, str]]
+    ) -> None:
+        """Update the index of parties: pairs of (key, interaction id); `fresh`: of interactions that had none."""
+        await written.change_parties(self._connection, gone, new, fresh)
 
     async def draw_versions(self, counts: Mapping[str, int]) -> dict[str, Versions]:
         """Lock accounts in order and draw so many versions of each."""
         return await draw_versions(self._connection, counts)
 
-    async def save_attributions(self, rows: Sequence[AttributionRow]) -> None:
-        """Remember what is said now."""
-        # The account is locked, so a lower version cannot overtake.
-        await self._connection.execute(
-            "insert into attribution (interaction_id, account_id, version, digest, present, reason, touch_class,"
-            " conversation_id, contacts, occurred_at) select interaction_id, account_id, version, digest, present,"
-            " reason, touch_class, conversation_id, coalesce(contacts::uuid[], '{}'), occurred_at"
-            " from (select unnest($1::uuid[]) as interaction_id, unnest($2::uuid[]) as account_id,"
-            " unnest($3::bigint[]) as version, unnest($4::bytea[]) as digest, unnest($5::boolean[]) as present,"
-            " unnest($6::text[]) as reason, unnest($7::text[]) as touch_class,"
-            " unnest($8::uuid[]) as conversation_id, unnest($9::text[]) as contacts,"
-            " unnest($10::timestamptz[]) as occurred_at) as new"
-            " on conflict (interaction_id, account_id) do update set version ="
-            " excluded.version, digest = excluded.digest, present = excluded.present, reason = excluded.reason,"
-            " touch_class = excluded.touch_class, conversation_id = excluded.conversation_id, contacts ="
-            " excluded.contacts, occurred_at = excluded.occurred_at where attribution.version < excluded.version",
-            arrays.ids([row.interaction_id for row in rows]),
-            arrays.ids([row.account_id for row in rows]),
-            arrays.numbers([row.version for row in rows]),
-            arrays.blobs([row.digest for row in rows]),
-            arrays.flags([row.present for row in rows]),
-            arrays.texts([row.reason for row in rows]),
-            arrays.or_nothing(arrays.texts, [row.touch_class for row in rows]),
-            arrays.ids([row.conversation_id for row in rows]),
-            arrays.or_nothing(
-                arrays.texts, [arrays.literal_ids(row.contacts) if row.contacts else None for row in rows]
-            ),
-            arrays.moments([row.occurred_at for row in rows]),
-        )
+    async def save_attributions(self, rows: Sequence[AttributionRow], fresh: Collection[str]) -> None:
+        """Remember what is said now. `fresh`: interactions of which nothing was said before."""
+        await written.save_attributions(self._connection, rows, fresh)
 
     async def add_job(self, selector: str, selected: Sequence[str], recorded_at: datetime) -> None:
         """Have interactions read again in transactions of their own."""
