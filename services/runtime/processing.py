@@ -1,8 +1,6 @@
 """One batch, one transaction: lock the offsets, decode, handle, set aside what cannot be done, move the offsets."""
 
-import gc
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic
@@ -18,6 +16,7 @@ from services.runtime.clock import Clock
 from services.runtime.dead_letters import DeadLetter
 from services.runtime.failpoints import RuntimeFailpoint, reach
 from services.runtime.faults import Fault, Rejected, judge, reason_of
+from services.runtime.garbage import uncollected
 from services.runtime.offsets import Partition, Position
 from services.runtime.poison import Part, Search
 from services.runtime.postgres import not_asked_again, transaction
@@ -81,7 +80,7 @@ class BatchProcessor(Generic[T]):
         was kept and the batch may be tried again.
         """
         now = self._clock.now()
-        with _uncollected():
+        with uncollected():
             return await self._process(records, ends, committed, now)
 
     async def _process(
@@ -218,20 +217,3 @@ def _positions(
     for one in received:
         last[one.record.topic, one.record.partition] = one.envelope.recordedtime
     return {partition: Position(max(end, stored[partition]), last.get(partition)) for partition, end in ends.items()}
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Keep the garbage collector out of a batch.
-
-    A batch makes tens of thousands of small objects that all live until its end; every round of the collector would
-    look at all of them and free none.
-    """
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()

@@ -10,7 +10,6 @@ where `async def build(settings) -> Service` wires everything and touches neithe
 
 import asyncio
 import contextlib
-import gc
 import os
 import signal
 import socket
@@ -25,7 +24,7 @@ import structlog
 import uvloop
 from starlette.types import ASGIApp
 
-from services.runtime import failpoints, logs
+from services.runtime import failpoints, garbage, logs
 from services.runtime.faults import Unfinished
 from services.runtime.limits import Limits
 from services.runtime.server import Server, build_server, listen
@@ -90,9 +89,7 @@ class Service:
         try:
             for component in self.components:
                 await component.start()
-            # What was built until now stays: later collections need not look at it again.
-            gc.collect()
-            gc.freeze()
+            garbage.settle()
             _log.info("started", http_port=self.http_port or None, operations_port=self.operations_port)
             yield watch
         finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ import asyncpg
 import psutil
 
 from contracts.topics import Topic
+from services.runtime import garbage
 from services.runtime.clock import write_moment
 from services.runtime.consumer import BatchConsumer
 from services.runtime.telemetry import Metrics
@@ -81,9 +81,7 @@ class Drain:
         if self._meeting is not None:
             await meet(self._meeting, self._together)
         await consumer.start()
-        # As services.runtime.service does once its components have begun.
-        gc.collect()
-        gc.freeze()
+        garbage.settle()  # as a service does once its components have begun
         try:
             progress, total = time.monotonic(), 0
             while not self._done.is_set():
