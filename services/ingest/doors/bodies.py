@@ -11,6 +11,8 @@ from python_multipart.multipart import Field, File, parse_options_header
 from services.ingest import strict_json
 
 _MOST_FIELDS = 1000
+_OF_MAILS = frozenset({"body-mime", "charsets", "message-headers"})
+"""Fields that only forms with a mail in them have."""
 
 
 class UnreadableForm(Exception):
@@ -48,26 +50,27 @@ def query(raw: bytes) -> dict[str, str]:
 
 def _urlencoded(body: bytes) -> dict[str, str]:
     try:
-        pairs = parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+        text = body.decode("utf-8")
+        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS, errors="surrogateescape")
     except ValueError:
         raise UnreadableForm from None
-    fields: dict[str, str] = {}
+    fields: dict[str, bytes] = {}
     for name, value in pairs:
-        fields.setdefault(name, value)
-    return fields
+        fields.setdefault(name, value.encode("utf-8", "surrogateescape"))
+    return _texts(fields)
 
 
 def _multipart(content_type: str, body: bytes) -> Body:
     boundary = parse_options_header(content_type)[1].get(b"boundary")
     if not boundary:
         raise UnreadableForm
-    fields: dict[str, str] = {}
+    fields: dict[str, bytes] = {}
     files: dict[str, bytes] = {}
 
     def on_field(field: Field) -> None:
         if len(fields) >= _MOST_FIELDS:
             raise UnreadableForm
-        fields.setdefault(_text(field.field_name), _text(field.value))
+        fields.setdefault(_text(field.field_name), field.value or b"")
 
     def on_file(file: File) -> None:
         if len(files) >= _MOST_FIELDS:
@@ -85,7 +88,13 @@ def _multipart(content_type: str, body: bytes) -> Body:
         raise UnreadableForm from None
     finally:
         parser.close()
-    return Body(fields, files)
+    return Body(_texts(fields), files)
+
+
+def _texts(fields: Mapping[str, bytes]) -> dict[str, str]:
+    """A form that carries a mail has bytes of any charset, which must arrive as they are."""
+    errors = "replace" if _OF_MAILS.isdisjoint(fields) else "surrogateescape"
+    return {name: value.decode("utf-8", errors) for name, value in fields.items()}
 
 
 def _text(raw: bytes | None) -> str:

@@ -1,6 +1,6 @@
 """Mail, as one mailbox saw it: RFC 5322 bytes → what was received or sent, who meets, and whose address bounced."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any, Self
@@ -96,11 +96,12 @@ def map_mail(raw: bytes | ReadMail, mailbox: Mailbox, origin: Origin, *, stored_
         # Blind copies, groups and forwarding: the mailbox had it, whatever the headers for people say.
         recipients.append(_Somebody("bcc", mailbox.address, "", ours=True))
     sent_at = _plausible(mail.moment(mail.value("date")), origin)
-    occurred_at = (
-        _plausible(mail.received_at(), origin) or _plausible(stored_at, origin) or sent_at or origin.received_at
-    )
+    dated = _plausible(mail.received_at(), origin) or _plausible(stored_at, origin) or sent_at
+    occurred_at = dated or origin.received_at
     key = InteractionKey(kind=Kind.MAIL, system=MAIL_SYSTEM, native_id=_native_id(mail, author.address))
-    revision = Revision(authority=origin.authority, order=micros(occurred_at), mapper=MAPPER, digest=mail.read.digest)
+    revision = Revision(
+        authority=origin.authority, order=micros(dated) if dated else 0, mapper=MAPPER, digest=mail.read.digest
+    )
     kept = mailbox.content and mail.plain("sensitivity") not in _PRIVATE
     notices = mail_notices(mail.calendars, content=kept, since=occurred_at - _SKEW)
     bounces = _bounces(mail, key.native_id, revision, occurred_at, origin) if automatic == "bounce" else []
@@ -255,8 +256,30 @@ def _labels(mail: Mail) -> list[str]:
 def _bounces(mail: Mail, report: str, revision: Revision, at: datetime, origin: Origin) -> list[Event]:
     """Return who cannot be reached any more. The notification's own Message-ID is the evidence."""
     evidence = tuple(Reference(kind="message", value=value) for value in mail.message_ids("message-id")[:1])
+    return _contacts_bounced(failed_addresses(mail), report, revision, origin, at=at, evidence=evidence)
+
+
+def bounced(
+    failed: Iterable[tuple[str, str]], *, report: str, at: datetime, content: bytes, origin: Origin
+) -> list[Event]:
+    """Return the reports about everybody in `failed`, as (address as written, status), who is none of ours.
+
+    `report` is the provider's id of what it reports, `content` its bytes.
+    """
+    return _contacts_bounced(failed, report, origin.revision(micros(at), content), origin, at=at)
+
+
+def _contacts_bounced(
+    failed: Iterable[tuple[str, str]],
+    report: str,
+    revision: Revision,
+    origin: Origin,
+    *,
+    at: datetime,
+    evidence: tuple[Reference, ...] = (),
+) -> list[Event]:
     events: dict[str, Event] = {}
-    for written, status in failed_addresses(mail):
+    for written, status in failed:
         address = normalise_address(written)
         party = origin.directory.party("subject", address=address) if address else None
         if address is None or party is None or party.ours:
@@ -269,6 +292,6 @@ def _bounces(mail: Mail, report: str, revision: Revision, at: datetime, origin: 
             occurred_at=at,
             parties=(party,),
             references=evidence,
-            reason=status,
+            reason=status[:20],
         )
     return list(events.values())

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from services.ingest.domain.mapping import MapMail
-from services.ingest.domain.options import ImapOptions, MailOptions
+from services.ingest.domain.options import ImapOptions, InboundOptions, MailOptions
 from services.ingest.domain.provider import BoundProvider, NoOptions, Options, Provider, SourceKind
 from services.ingest.domain.schemes import SchemeName
 from services.ingest.sources import (
@@ -13,10 +13,16 @@ from services.ingest.sources import (
     freshdesk,
     intercom,
     jira,
+    mailgun,
+    postmark,
     ringcentral,
+    sendgrid,
+    ses,
     shopify,
+    stripe,
     twilio,
     typeform,
+    woocommerce,
     zammad,
     zendesk,
 )
@@ -30,10 +36,16 @@ WEBHOOKS: Mapping[str, Provider[Any]] = {
         freshdesk.PROVIDER,
         intercom.PROVIDER,
         jira.PROVIDER,
+        mailgun.PROVIDER,
+        postmark.PROVIDER,
         ringcentral.PROVIDER,
+        sendgrid.PROVIDER,
+        ses.PROVIDER,
         shopify.PROVIDER,
+        stripe.PROVIDER,
         twilio.PROVIDER,
         typeform.PROVIDER,
+        woocommerce.PROVIDER,
         zammad.PROVIDER,
         zendesk.PROVIDER,
     )
@@ -46,7 +58,7 @@ OTHERS: Mapping[str, SourceKind] = {
         SourceKind("cloudevents", NoOptions, SchemeName.STANDARD_WEBHOOKS),
         SourceKind("imap", ImapOptions, None, has_system=False),
         SourceKind("import", NoOptions, None),
-        SourceKind("inbound", NoOptions, None, has_system=False),
+        SourceKind("inbound", InboundOptions, SchemeName.STANDARD_WEBHOOKS, has_system=False, may_be_unsigned=True),
         SourceKind("mail", MailOptions, SchemeName.STANDARD_WEBHOOKS, has_system=False),
     )
 }
