@@ -24,7 +24,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from services.ingest.failpoints import IngestFailpoint
 from services.ingest.settings import IngestSettings
 from services.runtime.failpoints import InjectedFault, reach
-from services.runtime.publishing import key_hash
+from services.runtime.partitioning import partitions_of
 
 _BATCH_BYTES = 1_000_000
 _PAUSE_SECONDS = 0.5
@@ -200,8 +200,8 @@ class Publisher:
         count = len(await producer.partitions_for(self._topic))
         while self._queue:
             caller = self._queue.popleft()
-            for record in caller.records:
-                partition = key_hash(record.key) % count
+            records = caller.records
+            for partition, record in zip(partitions_of([one.key for one in records], count), records, strict=True):
                 lane = self._lanes.get(partition)
                 if lane is None:
                     lane = self._lanes[partition] = _Lane(deque())

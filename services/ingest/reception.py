@@ -58,7 +58,7 @@ class _Heads:
             self._source,
             named,
             ("ce_subject", key),
-            ("ce_time", one.time.encode()),
+            ("ce_time", one.time),
             *self._common,
         ]
         return Outgoing(key, one.value, headers)
@@ -72,7 +72,7 @@ def written(event: Event) -> Written:
     interaction = event.interaction.id
     value = standins.encode(event) if standins.is_stand_in(event) else encode(event)
     identifier = event_id(interaction, event.TYPE, event.report)
-    return Written(identifier, interaction, event.TYPE, format_instant(event.occurred_at), value)
+    return Written(identifier, interaction, event.TYPE, format_instant(event.occurred_at).encode(), value)
 
 
 class Planner(Protocol):
@@ -106,19 +106,38 @@ class Reception:
                 self.refused(source, f"calendar:{reason}")
 
     async def accept(
-        self, source: str, events: Sequence[Event], at: datetime, traceparent: str | None
+        self,
+        source: str,
+        events: Sequence[Event],
+        at: datetime,
+        traceparent: str | None,
+        publishers: Sequence[str] = (),
     ) -> Sequence[Accepted]:
-        """Return the ids of the events once every one is acknowledged; `at` becomes their `recordedtime`."""
+        """Return the ids of the events once every one is acknowledged; `at` becomes their `recordedtime`.
+
+        `publishers` are what the senders of CloudEvents call themselves, one for each event, where there are any.
+        """
         records = [written(event) for event in events]
-        await self.accept_written(source, records, at, traceparent)
+        await self.accept_written(source, records, at, traceparent, publishers)
         return [Accepted(one.event, one.interaction) for one in records]
 
     async def accept_written(
-        self, source: str, records: Sequence[Written], at: datetime, traceparent: str | None
+        self,
+        source: str,
+        records: Sequence[Written],
+        at: datetime,
+        traceparent: str | None,
+        publishers: Sequence[str] = (),
     ) -> None:
         """Do the same with reports of `source` that are written already."""
         head = _Heads(source, at, traceparent)
-        await self.publisher.publish([head(one) for one in records])
+        outgoing = [head(one) for one in records]
+        if publishers:
+            outgoing = [
+                Outgoing(one.key, one.value, [*one.headers, ("ce_publisher", publisher.encode("utf-8", "replace"))])
+                for one, publisher in zip(outgoing, publishers, strict=True)
+            ]
+        await self.publisher.publish(outgoing)
         again = self.statistics.remember([one.event for one in records])
         self.telemetry.metrics.accepted(source, "accepted", len(records))
         if again:

@@ -12,7 +12,7 @@ class Written(NamedTuple):
     event: str
     interaction: str
     type: str
-    time: str
+    time: bytes
     value: bytes
 
 

@@ -35,7 +35,7 @@ def slow(line: bytes) -> Written | None:
         return None
     value = standins.encode(event) if standins.is_stand_in(event) else encode(event)
     headers = dict(event_envelope(event, ORIGIN.received_at).headers())
-    return Written(event.id, event.interaction.id, event.TYPE, headers["ce_time"].decode(), value)
+    return Written(event.id, event.interaction.id, event.TYPE, headers["ce_time"], value)
 
 
 def agrees(line: bytes) -> bool:
