@@ -253,9 +253,11 @@ def _ticket(form: Form, _: Sequence[Any], stated: Stated, entries: Sequence[Entr
 
 
 def _order(form: Form, _: Sequence[Any], stated: Stated, entries: Sequence[Entry]) -> Detail:
+    # What is paid or completed after a cancellation was not cancelled in the end.
+    last = _latest(entries, "confirmed", "cancelled")
     return form(details.OrderDetail)(
         placed_at=_first_at(entries, "placed"),
-        cancelled_at=_at(_latest(entries, "cancelled")),
+        cancelled_at=_at(last) if last is not None and last.kind == "cancelled" else None,
         net=stated.get("net"),
         lines=stated.get("lines", ()),
         order_kind=stated.get("order_kind"),

@@ -20,7 +20,10 @@ class OrderLine(Model):
 
 
 class OrderReport(Event):
-    """What a report may state about an order, as placed or changed, before returns."""
+    """What a report may state about an order, as placed or changed, before returns.
+
+    The entry `confirmed` (paid, completed) lifts a cancellation before it: shops cancel what is not paid in time.
+    """
 
     KIND: ClassVar[Kind] = Kind.ORDER
 

@@ -6,10 +6,10 @@ body means is read from the body, and the topic only has to agree with it.
 Amounts are net: of discounts, without tax and shipping. Gift cards are a means of payment and no revenue.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from contracts.events import (
@@ -36,12 +36,12 @@ from services.ingest.domain.mapping import (
 )
 from services.ingest.domain.provider import Delivery, Options, Provider
 from services.ingest.domain.schemes import SchemeName
+from services.ingest.sources.commerce import country_of, decimal_of, first_said, mapping_in, objects, sum_of
 
 _ORDER_TOPICS = frozenset(
     {
         "orders/create",
         "orders/updated",
-        "orders/edited",
         "orders/cancelled",
         "orders/paid",
         "orders/fulfilled",
@@ -69,6 +69,11 @@ def read(request: Delivery, origin: Origin, options: ShopOptions) -> Mapped:
     topic = delivery.topic
     if topic == "orders/delete":
         return _map_deletion(delivery)
+    if topic == "orders/edited" and "order_edit" in payload:
+        return Mapped(ignored="told_by_orders_updated")
+    if payload.get("test") is True:
+        # "Send test notification" and orders of the test gateway.
+        return Mapped(ignored="test_order")
     if topic in _ORDER_TOPICS and "line_items" in payload and "order_id" not in payload:
         return Mapped([_order(delivery)])
     if topic == "refunds/create" and "refund_line_items" in payload:
@@ -129,7 +134,7 @@ def _order(delivery: _Delivery) -> Event:
     updated = moment_of(order.get("updated_at") or order.get("created_at"), "updated_at")
     model, at = _model_of(delivery.topic, placed, updated, order.get("cancelled_at"))
     included = order.get("taxes_included") is True
-    lines = [_line(item, included=included) for item in _objects(order, "line_items") if not item.get("gift_card")]
+    lines = [_line(item, included=included) for item in objects(order, "line_items") if not item.get("gift_card")]
     return model.model_validate(
         {
             **delivery.report(Kind.ORDER, delivery.order_at(updated)),
@@ -137,7 +142,7 @@ def _order(delivery: _Delivery) -> Event:
             "entries": () if model is OrderPlaced else ({"kind": "placed", "at": placed},),
             "parties": _people(order, delivery.origin),
             "title": one_line(optional_text(order, "name")),
-            "net": {"amount": _sum(lines, "amount"), "currency": order.get("currency")},
+            "net": {"amount": sum_of(lines, "amount"), "currency": order.get("currency")},
             "lines": lines,
         }
     )
@@ -150,24 +155,24 @@ def _model_of(topic: str, placed: datetime, updated: datetime, cancelled: Any) -
 
 
 def _line(item: Mapping[str, Any], *, included: bool) -> dict[str, Any]:
-    gross = _decimal(item.get("price"), "price") * _decimal(item.get("quantity"), "quantity")
-    discount = _sum(_objects(item, "discount_allocations"), "amount")
-    tax = _sum(_objects(item, "tax_lines"), "price") if included else Decimal(0)
+    gross = decimal_of(item.get("price"), "price") * decimal_of(item.get("quantity"), "quantity")
+    discount = sum_of(objects(item, "discount_allocations"), "amount")
+    tax = sum_of(objects(item, "tax_lines"), "price") if included else Decimal(0)
     product = optional_text(item, "sku") or optional_id(item, "product_id") or optional_text(item, "title")
     return {
         "product": one_line(product) or "unknown",
-        "quantity": _decimal(item.get("quantity"), "quantity"),
+        "quantity": decimal_of(item.get("quantity"), "quantity"),
         "amount": gross - discount - tax,
     }
 
 
 def _map_refund(delivery: _Delivery, *, prices_include_tax: bool) -> Mapped:
     refund = delivery.payload
-    items = _objects(refund, "refund_line_items")
-    adjusted = [part for part in _objects(refund, "order_adjustments") if part.get("kind") != "shipping_refund"]
+    items = objects(refund, "refund_line_items")
+    adjusted = [part for part in objects(refund, "order_adjustments") if part.get("kind") != "shipping_refund"]
     # Adjustments are written as what they do to the order: a discrepancy of "-5.00" is five given back.
-    goods = _sum(items, "subtotal") - _sum(adjusted, "amount")
-    tax = _sum(items, "total_tax")
+    goods = sum_of(items, "subtotal") - sum_of(adjusted, "amount")
+    tax = sum_of(items, "total_tax")
     net = goods - tax if _tax_included(refund, goods, tax, otherwise=prices_include_tax) else goods
     if net <= 0:
         return Mapped(ignored="refund_without_goods")
@@ -190,10 +195,13 @@ def _tax_included(refund: Mapping[str, Any], goods: Decimal, tax: Decimal, *, ot
     """Say whether subtotals include tax. A refund does not say it, but what was paid back usually gives it away."""
     if not tax:
         return False
-    shipping = [part for part in _objects(refund, "order_adjustments") if part.get("kind") == "shipping_refund"]
-    paid = _sum([part for part in _objects(refund, "transactions") if part.get("kind") == "refund"], "amount")
+    shipping = [part for part in objects(refund, "order_adjustments") if part.get("kind") == "shipping_refund"]
+    paid = sum_of([part for part in objects(refund, "transactions") if part.get("kind") == "refund"], "amount")
     # Shipping is written as a negative adjustment too, its tax beside it.
-    without_shipping = {paid + _sum(shipping, "amount"), paid + _sum(shipping, "amount") + _sum(shipping, "tax_amount")}
+    without_shipping = {
+        paid + sum_of(shipping, "amount"),
+        paid + sum_of(shipping, "amount") + sum_of(shipping, "tax_amount"),
+    }
     if not paid or (goods in without_shipping) is (goods + tax in without_shipping):
         return otherwise
     return goods in without_shipping
@@ -201,12 +209,12 @@ def _tax_included(refund: Mapping[str, Any], goods: Decimal, tax: Decimal, *, ot
 
 def _refund_currency(refund: Mapping[str, Any]) -> str:
     """The shop's currency, in which subtotals are."""
-    for part in _objects(refund, "refund_line_items"):
+    for part in objects(refund, "refund_line_items"):
         amounts = part.get("subtotal_set")
         money = amounts.get("shop_money") if isinstance(amounts, dict) else None
         if isinstance(money, dict) and isinstance(money.get("currency_code"), str):
             return str(money["currency_code"])
-    for transaction in _objects(refund, "transactions"):
+    for transaction in objects(refund, "transactions"):
         if isinstance(transaction.get("currency"), str):
             return str(transaction["currency"])
     raise Unmapped("missing:currency")
@@ -215,17 +223,20 @@ def _refund_currency(refund: Mapping[str, Any]) -> str:
 def _map_fulfillment(delivery: _Delivery) -> Mapped:
     fulfillment = delivery.payload
     updated = moment_of(fulfillment.get("updated_at"), "updated_at")
-    report: dict[str, Any] = {
-        **delivery.report(Kind.DELIVERY, delivery.order_at(updated)),
-        "occurred_at": updated,
-        "parent": delivery.key(Kind.ORDER, "order_id"),
-    }
+    parent = delivery.key(Kind.ORDER, "order_id")
     if fulfillment.get("status") == "cancelled":
+        report = {
+            **delivery.report(Kind.DELIVERY, delivery.order_at(updated)),
+            "occurred_at": updated,
+            "parent": parent,
+        }
         return Mapped([InteractionWithdrawn.model_validate({**report, "reason": "the fulfilment was cancelled"})])
     if fulfillment.get("shipment_status") != "delivered":
         return Mapped(ignored="not_delivered_yet")
     # The day on the shop's own clock: Shopify writes times with the shop's offset.
     day = datetime.fromisoformat(str(fulfillment["updated_at"])).date()
+    # Whatever changes later, a tracking number for instance, comes as "delivered" again with a later time.
+    report = {**delivery.report(Kind.DELIVERY, first_said(updated)), "occurred_at": updated, "parent": parent}
     return Mapped([OrderDelivered.model_validate({**report, "delivered_on": day})])
 
 
@@ -240,48 +251,24 @@ def _map_deletion(delivery: _Delivery) -> Mapped:
 
 
 def _people(order: Mapping[str, Any], origin: Origin) -> tuple[Party, ...]:
-    raw_customer, raw_company = order.get("customer"), order.get("company")
-    customer = raw_customer if isinstance(raw_customer, dict) else {}
-    company = raw_company if isinstance(raw_company, dict) else {}
+    customer, company = mapping_in(order, "customer"), mapping_in(order, "company")
     customer_id = optional_id(customer, "id")
     # Without a B2B company the customer's record is the shop's only word for who buys.
     buyer = optional_id(company, "id") or customer_id
     names = (optional_text(customer, "first_name"), optional_text(customer, "last_name"))
+    billing = mapping_in(order, "billing_address") or mapping_in(customer, "default_address")
     party = origin.directory.party(
         "customer",
         address=optional_text(order, "contact_email")
         or optional_text(order, "email")
         or optional_text(customer, "email"),
         phone=optional_text(order, "phone") or optional_text(customer, "phone"),
+        region=country_of(billing, "country_code"),
         person=origin.named(customer_id) if customer_id else None,
         organisation=origin.named(buyer) if buyer else None,
         name=" ".join(filter(None, names)) or None,
     )
     return () if party is None else (party,)
-
-
-def _objects(payload: Mapping[str, Any], field: str) -> list[Mapping[str, Any]]:
-    value = payload.get(field)
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def _sum(parts: Iterable[Mapping[str, Any]], field: str) -> Decimal:
-    """Sum an amount over `parts`; one that does not carry it counts as nothing."""
-    return sum((_decimal(part[field], field) for part in parts if part.get(field) is not None), Decimal(0))
-
-
-def _decimal(value: Any, field: str) -> Decimal:
-    """Shopify writes amounts as strings and quantities as whole numbers."""
-    if isinstance(value, Decimal):
-        return value
-    if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
-        try:
-            number = Decimal(value)
-        except InvalidOperation:
-            number = Decimal("NaN")
-        if number.is_finite():
-            return number
-    raise Unmapped(f"bad_number:{field}")
 
 
 PROVIDER = Provider(

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -82,6 +82,7 @@ def call_of(events: list[Event]) -> Interaction:
 
 
 @pytest.mark.parametrize("name", CALLS)
+@settings(max_examples=20)
 @given(random=st.randoms(use_true_random=False), times=st.integers(1, 3))
 def test_the_legs_of_a_call_are_one_call_in_any_order(name: str, random: Any, times: int) -> None:
     files, (direction, outcome, seconds) = CALLS[name]
