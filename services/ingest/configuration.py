@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, 
 
 from services.ingest.documents import read_document
 from services.ingest.domain.mistakes import Mistake, Remark
-from services.ingest.domain.options import one_or_more
+from services.ingest.domain.options import InboundOptions, one_or_more
 from services.ingest.domain.privacy import NO_RULES, PrivacyRule, Rules
 from services.ingest.domain.provider import Provider, SourceKind
 from services.ingest.domain.schemes import SchemeName
@@ -92,14 +92,14 @@ class Examined:
         return [remark for remark in self.remarks if remark.severe]
 
 
-def read_sources(settings: IngestSettings) -> tuple[SourcesFile, Mapping[str, Source]]:
+def examine_for(settings: IngestSettings) -> Examined:
     """Read the file and the secrets that it names; raise `SettingsError` with one plain sentence."""
     examined = examine(settings.sources_file, settings.secrets_dir)
     if examined.mistakes:
         first, more = examined.mistakes[0], len(examined.mistakes) - 1
         also = f" There are {more} more mistakes: `tenure sources check` shows all." if more else ""
         raise SettingsError(f"TENURE_SOURCES_FILE: {str(first).rstrip('.')}.{also}")
-    return examined.file, examined.sources
+    return examined
 
 
 def secrets_folder(path: Path, secrets_dir: Path | None) -> Path:
@@ -144,10 +144,7 @@ def check(parsed: Mapping[str, Any]) -> tuple[SourcesFile, Sequence[Mistake]]:
         mistakes += wrong_here
         if found is not None:
             sources[name] = found
-    inbound = [name for name, source in sources.items() if source.provider == "inbound"]
-    if len(inbound) > 1:
-        message = "only one source may have the provider inbound: there is one such topic"
-        mistakes.append(Mistake(("sources", inbound[1], "provider"), message, f"remove it, or {inbound[0]}"))
+    mistakes += _inbound_twice(sources)
     return SourcesFile(company.own_domains, company.default_region, sources, Rules(company.privacy)), mistakes
 
 
@@ -189,9 +186,24 @@ def _check_source(name: str, table: Any) -> tuple[SourceConfiguration | None, Se
     return configuration, ()
 
 
+def _inbound_twice(sources: Mapping[str, SourceConfiguration]) -> list[Mistake]:
+    """Whoever writes to the topic is known by its attribute `source`, so each may stand in the file once."""
+    mistakes: list[Mistake] = []
+    first: dict[str | None, str] = {}
+    for name, source in sources.items():
+        if isinstance(source.options, InboundOptions):
+            before = first.setdefault(source.options.publisher, name)
+            if before != name:
+                whose = "everybody" if source.options.publisher is None else repr(source.options.publisher)
+                message = f"{before} takes what {whose} writes to the topic already"
+                mistakes.append(Mistake(("sources", name, "publisher"), message, f"name another, or remove {before}"))
+    return mistakes
+
+
 def _needed(kind: SourceKind | Provider[Any]) -> Sequence[str]:
     # Amazon signs for everybody: there the topics that we listen to stand for the secret.
-    proof = [] if kind.scheme is None else ["topics" if kind.scheme is SchemeName.SNS else "secret_files"]
+    unsigned = kind.scheme is None or (isinstance(kind, SourceKind) and kind.may_be_unsigned)
+    proof = [] if unsigned else ["topics" if kind.scheme is SchemeName.SNS else "secret_files"]
     return [*(["system"] if kind.has_system else []), *proof]
 
 

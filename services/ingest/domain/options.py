@@ -84,3 +84,10 @@ class FolderOptions(MailOptions, PolledOptions):
 
     path: Annotated[str, Field(min_length=1)]
     """A maildir (it has `cur` and `new`), an mbox file, or a folder with such files; read only."""
+
+
+class InboundOptions(Options):
+    """One of those who write to `tenure.inbound` themselves."""
+
+    publisher: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """The attribute `source` of its CloudEvents. Without one: everybody who has no source of their own here."""

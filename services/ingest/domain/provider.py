@@ -106,3 +106,5 @@ class SourceKind:
     scheme: SchemeName | None
     """How what comes in is signed; None: otherwise, or not at all."""
     has_system: bool = True
+    may_be_unsigned: bool = False
+    """Whether the secret may be left out, because somebody else checks who comes in: the broker's access rules."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import unquote
 
 from contracts.events import Event
 from services.ingest.domain.mapping import Invalid, ReadCloudEvent
@@ -67,6 +68,7 @@ class Events:
     async def _take(self, source: Source, items: Sequence[Any], traceparent: str | None, *, batch: bool) -> Answer:
         origin = self._reception.origin(source)
         events: list[Event] = []
+        publishers: list[str] = []
         results: list[dict[str, Any]] = []
         wrong: list[FieldError] = []
         for position, item in enumerate(items):
@@ -81,6 +83,7 @@ class Events:
                 results.append({"index": position, "status": "rejected", "errors": [_plain(error) for error in errors]})
             else:
                 events.append(event)
+                publishers.append(item["source"])
                 results.append({"index": position, "status": "accepted"})
         rejected = len(items) - len(events)
         if rejected:
@@ -88,7 +91,8 @@ class Events:
         if not events:
             raise invalid(wrong[:100])
         try:
-            ids = iter(await self._reception.accept(source.name, events, origin.received_at, traceparent))
+            at = origin.received_at
+            ids = iter(await self._reception.accept(source.name, events, at, traceparent, publishers))
         except (Unavailable, TooLarge) as error:
             self._reception.undelivered(source.name, error, len(events))
             raise refusal(error) from None
@@ -108,7 +112,8 @@ def _items(media: str, parsed: Any, headers: Mapping[str, str]) -> Sequence[Any]
     if media == STRUCTURED:
         return [parsed]
     if media == BINARY:
-        attributes = {name[3:]: value for name, value in headers.items() if name.startswith("ce-")}
+        # The HTTP binding writes what is no plain text in percent-encoded UTF-8.
+        attributes = {name[3:]: unquote(value) for name, value in headers.items() if name.startswith("ce-")}
         if not attributes:
             raise Problem(
                 415,
