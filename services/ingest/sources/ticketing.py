@@ -131,14 +131,14 @@ def words_of_document(document: object) -> str | None:
 
 
 def _inside(node: Mapping[str, Any]) -> Iterator[Any]:
-    attributes, children = node.get("attrs"), node.get("content")
+    kind, attributes, children = node.get("type"), node.get("attrs"), node.get("content")
     yield node.get("text")
     if isinstance(attributes, dict):
         # Mentions and emoji carry their words here, cards their address.
         yield attributes.get("text") or attributes.get("shortName") or attributes.get("url")
     if isinstance(children, list):
         yield from children
-    if node.get("type") in _ADF_BLOCKS:
+    if isinstance(kind, str) and kind in _ADF_BLOCKS:
         yield "\n"
 
 

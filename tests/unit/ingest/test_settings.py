@@ -24,9 +24,19 @@ def read(folder: Path, text: str, **secrets: str) -> list[str]:
 def test_the_example_can_be_used_as_it_is(tmp_path: Path) -> None:
     secret = "whsec_" + "A" * 32
     files = dict.fromkeys(("erp.secret", "erp-before.secret", "mail.secret"), secret)
-    others = dict.fromkeys(("desk.secret", "phone.token", "shop.secret", "max.password"), "secret")
+    webhooks = (
+        "desk.secret",
+        "helpdesk.token",
+        "chat.secret",
+        "requests.secret",
+        "tickets.secret",
+        "nps.key",
+        "forms.secret",
+    )
+    others = dict.fromkeys((*webhooks, "phone.token", "shop.secret", "max.password"), "s3cret-of-16-letters")
     names = read(tmp_path, EXAMPLE.read_text(encoding="utf-8"), **files, **others)
-    assert names == ["desk", "phone", "shop", "erp", "mail-anna", "max", "history", "others"]
+    desks = ["desk", "helpdesk", "chat", "requests", "tickets", "nps", "forms"]
+    assert names == [*desks, "phone", "shop", "erp", "mail-anna", "max", "history", "others"]
 
 
 WRONG = {
