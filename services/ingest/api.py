@@ -24,6 +24,7 @@ from services.ingest.doors.replay import Replay
 from services.ingest.doors.sources import Standings
 from services.ingest.doors.webhooks import Webhooks
 from services.ingest.reception import Reception
+from services.ingest.verify.replays import OnceOnly
 from services.runtime import openapi, problems
 from services.runtime.auth import TokenVerifier
 from services.runtime.limits import Limits
@@ -50,10 +51,11 @@ def build_api(
     amazon: Amazon,
     public_url: str | None = None,
     standings: Standings | None = None,
+    once: OnceOnly | None = None,
 ) -> ASGIApp:
-    """Return the public ASGI app. Without a `verifier` the doors for operators stay shut."""
+    """Return the public ASGI app, without its limits. Without a `verifier` the doors for operators stay shut."""
     hot = {
-        "/v1/webhooks/": Webhooks(reception, sources, mappings.webhooks, amazon, public_url).take,
+        "/v1/webhooks/": Webhooks(reception, sources, mappings.webhooks, amazon, public_url, once=once).take,
         "/v1/events": Events(reception, sources, mappings.cloudevent).take,
     }
     mail = MailDoor(reception, sources, mappings.mails)
@@ -74,7 +76,12 @@ def build_api(
         app.include_router(standing.router(standings, verifier))
     problems.install(app)
     openapi.publish(app, DESCRIPTION, doors())
-    return Limits(HotDoors(hot, app))
+    return HotDoors(hot, app)
+
+
+def limited(app: ASGIApp) -> Limits:
+    """Return the app with the limits of the public port around it."""
+    return Limits(app)
 
 
 async def _only_post(_request: Request) -> Response:

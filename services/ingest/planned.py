@@ -75,6 +75,10 @@ class MeetingPlanner:
         self._stop_asked = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
+    def use(self, directory: Directory) -> None:
+        """Know us by another directory from now on."""
+        self._directory = directory
+
     async def start(self) -> None:
         """Begin to publish what is due."""
         self._task = asyncio.create_task(self._run(), name="planned meetings")

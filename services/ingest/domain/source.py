@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from services.ingest.domain.options import MailOptions
+from services.ingest.domain.options import ImapOptions, MailOptions
 from services.ingest.domain.provider import Options
 from services.ingest.domain.schemes import SchemeName
 
@@ -35,6 +35,11 @@ class Source:
     def system(self) -> str:
         """The source system; a mailbox has none of its own."""
         return self.configuration.system or "mail"
+
+    @property
+    def polled(self) -> bool:
+        """Whether we ask it ourselves."""
+        return isinstance(self.configuration.options, ImapOptions)
 
     @property
     def mail(self) -> MailOptions | None:

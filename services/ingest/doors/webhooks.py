@@ -56,13 +56,16 @@ class Webhooks:
         mappings: Mapping[str, BoundProvider],
         amazon: Amazon,
         public_url: str | None,
+        *,
+        once: OnceOnly | None = None,
     ) -> None:
+        """`once`: what remembers tokens that must come once, beyond this door."""
         self._reception = reception
         self._sources = {name: sources[name] for name in mappings}
         self._mappings = mappings
         self._amazon = amazon
         self._public_url = None if public_url is None else public_url.rstrip("/")
-        self._once = OnceOnly()
+        self._once = OnceOnly() if once is None else once
         self._reading = asyncio.Semaphore(_READING_AT_ONCE)
 
     async def take(self, name: str, knock: Knock) -> Answer | RawAnswer:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.ingest.configuration import read_sources
+from services.ingest.configuration import examine_for
 from services.ingest.settings import IngestSettings
 from services.runtime.settings import SettingsError
 
@@ -18,7 +18,7 @@ def read(folder: Path, text: str, **secrets: str) -> list[str]:
     for name, secret in secrets.items():
         (folder / name).write_text(secret)
     settings = IngestSettings(kafka_bootstrap="x:1", database_url="x", sources_file=folder / "sources.toml")
-    return list(read_sources(settings)[1])
+    return list(examine_for(settings).sources)
 
 
 def test_the_example_can_be_used_as_it_is(tmp_path: Path) -> None:
@@ -66,4 +66,4 @@ def test_a_wrong_file_is_refused_in_one_sentence_without_its_secrets(name: str, 
 def test_a_file_that_is_not_there_is_said_by_name(tmp_path: Path) -> None:
     settings = IngestSettings(kafka_bootstrap="x:1", database_url="x", sources_file=tmp_path / "nowhere.toml")
     with pytest.raises(SettingsError, match="nowhere"):
-        read_sources(settings)
+        examine_for(settings)
