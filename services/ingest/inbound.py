@@ -1,8 +1,13 @@
 """`tenure.inbound`: CloudEvents that other systems put on the broker themselves; validated, then passed on.
 
 What is wrong becomes a dead letter of ingest. What is right goes through the outbox, in the transaction of its batch.
+
+The broker says that somebody may write to the topic, and not who wrote a record. A publisher whose name nobody else
+shall use has a secret: its records are structured, so that everything is in their value, and signed as Standard
+Webhooks say, in record headers. Of any age: a record may wait for days, and what comes again has no effect.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -17,8 +22,11 @@ from contracts.standins import model_of
 from contracts.topics import INTERACTIONS
 from services.ingest import strict_json
 from services.ingest.domain.mapping import Invalid, ReadCloudEvent
+from services.ingest.domain.options import InboundOptions
+from services.ingest.domain.schemes import SchemeName
 from services.ingest.domain.source import Source
 from services.ingest.reception import Reception
+from services.ingest.verify import Request, Unverified, verify
 from services.runtime import outbox
 from services.runtime.consumer import Received, Record
 from services.runtime.outbox import OutboxMessage
@@ -28,12 +36,16 @@ _LONGEST_PUBLISHER = 200
 
 
 class InboundHandler:
-    """`services.runtime.consumer.BatchHandler` of what others publish."""
+    """`services.runtime.consumer.BatchHandler` of what others publish. `sources`: those of the provider inbound."""
 
-    def __init__(self, reception: Reception, source: Source, read: ReadCloudEvent) -> None:
+    def __init__(self, reception: Reception, sources: Sequence[Source], read: ReadCloudEvent) -> None:
         self._read = read
         self._reception = reception
-        self._source = source
+        self._sources = {
+            source.configuration.options.publisher: source
+            for source in sources
+            if isinstance(source.configuration.options, InboundOptions)
+        }
 
     def decode(self, record: Record) -> Received[Event]:
         """Read one CloudEvent in binary or structured mode; raise `Unreadable` naming the field and the remedy."""
@@ -41,7 +53,11 @@ class InboundHandler:
         publisher = item.get("source")
         if not isinstance(publisher, str) or not 0 < len(publisher) <= _LONGEST_PUBLISHER:
             raise Unreadable("bad_envelope", "source: is missing or too long; name the publisher, such as /erp")
-        origin = self._reception.origin(self._source)
+        source = self._sources.get(publisher, self._sources.get(None))
+        if source is None:
+            raise Unreadable("unknown_publisher", "source: no source of sources.toml has this publisher; add one")
+        _check_signature(source, record)
+        origin = self._reception.origin(source)
         # Everybody who publishes has a namespace: nobody can speak of another's orders.
         origin = replace(origin, system=f"inbound:{publisher}")
         try:
@@ -60,8 +76,25 @@ class InboundHandler:
             OutboxMessage(INTERACTIONS, one.event.interaction.id, one.envelope, encode(one.event)) for one in batch
         ]
         await outbox.append(connection, messages)
-        self._reception.statistics.delivered(self._source.name, now, accepted=len(messages))
-        self._reception.telemetry.metrics.accepted(self._source.name, "accepted", len(messages))
+        for source, number in Counter(one.event.source for one in batch).items():
+            self._reception.statistics.delivered(source, now, accepted=number)
+            self._reception.telemetry.metrics.accepted(source, "accepted", number)
+
+
+def _check_signature(source: Source, record: Record) -> None:
+    if not source.keys:
+        return
+    try:
+        headers = {name: str(value, "latin-1") for name, value in record.headers}
+        if not headers.get("content-type", "").startswith(_STRUCTURED.decode()):
+            raise Unverified("not_structured")
+        request = Request("", headers, record.value or b"")
+        verify(SchemeName.STANDARD_WEBHOOKS, source.keys, request, any_age=True)
+    except (Unverified, TypeError) as refused:
+        # A header may be without a value.
+        why = refused.reason if isinstance(refused, Unverified) else "bad_signature"
+        remedy = f"send it in structured mode, signed with a secret of sources.{source.name}"
+        raise Unreadable("unsigned", f"source: {why}; {remedy}") from None
 
 
 def _structured(record: Record) -> dict[str, Any]:

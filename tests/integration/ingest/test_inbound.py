@@ -9,15 +9,31 @@ import orjson
 from aiokafka import AIOKafkaProducer
 
 from contracts.topics import INBOUND
-from tests.integration.ingest.conftest import StartIngest
+from services.ingest.domain.schemes import SchemeName
+from services.ingest.verify import sign
+from tests.integration.ingest.conftest import SECRETS, StartIngest
 from tests.integration.ingest.test_acceptance import PLACED
 
 SOURCE = """
 [sources.others]
 provider = "inbound"
+[sources.shop-events]
+provider = "inbound"
+publisher = "/shop"
+secret_files = ["erp.secret"]
 """
 HEADERS = [(f"ce_{name}", value.encode()) for name, value in PLACED.items() if isinstance(value, str)]
 STRUCTURED = [("content-type", b"application/cloudevents+json; charset=utf-8")]
+SHOP = orjson.dumps({**PLACED, "source": "/shop", "subject": "S-1"})
+SIGNED = [
+    *STRUCTURED,
+    *(
+        (name, value.encode())
+        for name, value in sign(
+            SchemeName.STANDARD_WEBHOOKS, SECRETS["erp.secret"], SHOP, identifier="msg_1", now=1_700_000_000
+        ).items()
+    ),
+]
 DATA = orjson.dumps(PLACED["data"])
 
 
@@ -26,6 +42,7 @@ async def test_good_events_go_on_and_bad_ones_become_dead_letters(start_ingest: 
     good: list[tuple[bytes | None, Any]] = [
         (DATA, HEADERS),
         (orjson.dumps({**PLACED, "subject": "4712"}), STRUCTURED),
+        (SHOP, SIGNED),
     ]
     bad: list[tuple[bytes | None, Any]] = [
         (b"{", HEADERS),
@@ -37,6 +54,10 @@ async def test_good_events_go_on_and_bad_ones_become_dead_letters(start_ingest: 
         (b'{"net": {"amount": "1.00", "currency": "XQQ"}}', HEADERS),
         (orjson.dumps({**PLACED, "time": "2100-01-01T00:00:00Z"}), STRUCTURED),
         (orjson.dumps({**PLACED, "type": "tenure.order.placed.v9"}), STRUCTURED),
+        # Nobody else may speak for a publisher that has a secret.
+        (SHOP, STRUCTURED),
+        (SHOP.replace(b"S-1", b"S-2"), SIGNED),
+        (DATA, [*SIGNED[1:], *(header for header in HEADERS if header[0] != "ce_source"), ("ce_source", b"/shop")]),
     ]
     producer = AIOKafkaProducer(bootstrap_servers=ingest.settings.kafka_bootstrap)
     await producer.start()
@@ -44,10 +65,14 @@ async def test_good_events_go_on_and_bad_ones_become_dead_letters(start_ingest: 
         await producer.send_and_wait(ingest.settings.physical(INBOUND.name), value, key=b"k", headers=headers)
     await producer.stop()
 
-    events = await ingest.events(2)
+    events = await ingest.events(3)
 
-    assert {event.interaction.native_id for event in events} == {"4711", "4712"}
-    assert {event.interaction.system for event in events} == {"inbound:/erp"}
+    told = {(event.interaction.system, event.interaction.native_id, event.source) for event in events}
+    assert told == {
+        ("inbound:/erp", "4711", "others"),
+        ("inbound:/erp", "4712", "others"),
+        ("inbound:/shop", "S-1", "shop-events"),
+    }
     async with asyncio.timeout(60):
         while (await ingest.operations.get("/flow")).json()["dead_letters_waiting"] < len(bad):
             await asyncio.sleep(0.2)
