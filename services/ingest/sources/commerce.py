@@ -1,13 +1,17 @@
 """What shops and billing have in common: amounts, and what counts from the first time it was said."""
 
+import re
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from services.ingest.domain.mapping import Unmapped, micros
 
 _FIRST = 1 << 62
+_TYPE = re.compile(r"[a-z0-9_]{1,40}(?:\.[a-z0-9_]{1,40}){1,4}")
+_GREATEST = 10**18
+_MOST_PLACES = 12
 
 
 def first_said(moment: datetime) -> int:
@@ -40,16 +44,34 @@ def decimal_of(value: Any, field: str) -> Decimal:
     if isinstance(value, float):
         # Shops of floats write 12.5 and mean it: the shortest text that reads back as the same number.
         value = repr(value)
-    if isinstance(value, Decimal):
-        return value
-    if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
+    if isinstance(value, str | Decimal) or (isinstance(value, int) and not isinstance(value, bool)):
         try:
             number = Decimal(value)
         except InvalidOperation:
             number = Decimal("NaN")
-        if number.is_finite():
+        if number.is_finite() and abs(number) < _GREATEST and _places(number) <= _MOST_PLACES:
             return number
     raise Unmapped(f"bad_number:{field}")
+
+
+def day_of(value: Any, field: str) -> date:
+    """Return the day on the shop's own clock, of a time with its offset; raise `Unmapped` naming the field."""
+    try:
+        if isinstance(value, str):
+            return datetime.fromisoformat(value).date()
+    except ValueError:
+        pass
+    raise Unmapped(f"bad_time:{field}")
+
+
+def _places(number: Decimal) -> int:
+    exponent = number.normalize().as_tuple().exponent
+    return -exponent if isinstance(exponent, int) else 0
+
+
+def counted(name: str) -> str:
+    """Return the name under which an event of a type that we do not want is counted; never what a payload may hold."""
+    return name if _TYPE.fullmatch(name) else "unknown_type"
 
 
 def country_of(address: Mapping[str, Any], field: str) -> str | None:

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 from contracts.events import CallLegEnded, Event, InteractionWithdrawn
 from contracts.values import Party
 from services.ingest.domain.handshakes import validation_token
-from services.ingest.domain.identities import Directory
+from services.ingest.domain.identities import Directory, one_line
 from services.ingest.domain.mapping import (
     Mapped,
     Origin,
@@ -49,7 +49,7 @@ def read(delivery: Delivery, origin: Origin, options: SiteOptions) -> Mapped:
     if not told.partition("?")[0].endswith(_SESSIONS):
         return Mapped(ignored="not_about_a_call")
     body = object_at(payload, "body")
-    if _object(body, "origin").get("type") in _NOT_CONVERSATIONS:
+    if optional_text(_object(body, "origin"), "type") in _NOT_CONVERSATIONS:
         return Mapped(ignored="not_a_conversation")
     parties = body.get("parties")
     if not isinstance(parties, list) or not parties:
@@ -81,9 +81,10 @@ class _Change(NamedTuple):
     @property
     def dialled(self) -> bool:
         """Whether this is who dialled: the leg on which the call hangs."""
-        if self.party.get("direction") not in {"Inbound", "Outbound"}:
+        direction = self.party.get("direction")
+        if direction != "Inbound" and direction != "Outbound":  # noqa: PLR1714 - a set cannot be asked about any JSON
             raise Unmapped("unknown_direction")
-        return bool(self.party["direction"] == "Outbound")
+        return bool(direction == "Outbound")
 
     @property
     def among_ourselves(self) -> bool:
@@ -174,8 +175,8 @@ class _Change(NamedTuple):
     def _end(self, role: Literal["caller", "callee"], end: Mapping[str, Any], *, ours: bool) -> Party | None:
         number = optional_text(end, "phoneNumber")
         found = None if number is None else endpoint(self.directory, role, number, self.origin, ours=ours)
-        name = None if ours else optional_text(end, "name")
-        return found if found is None or name is None else found.model_copy(update={"name": name[:200]})
+        name = None if ours else one_line(optional_text(end, "name"))
+        return found if found is None or name is None else found.model_copy(update={"name": name})
 
 
 def _object(payload: Mapping[str, Any], field: str) -> Mapping[str, Any]:

@@ -36,7 +36,7 @@ from services.ingest.domain.mapping import (
 )
 from services.ingest.domain.provider import Delivery, Options, Provider
 from services.ingest.domain.schemes import SchemeName
-from services.ingest.sources.commerce import country_of, decimal_of, first_said, mapping_in, objects, sum_of
+from services.ingest.sources.commerce import country_of, day_of, decimal_of, first_said, mapping_in, objects, sum_of
 
 _ORDER_TOPICS = frozenset(
     {
@@ -234,7 +234,7 @@ def _map_fulfillment(delivery: _Delivery) -> Mapped:
     if fulfillment.get("shipment_status") != "delivered":
         return Mapped(ignored="not_delivered_yet")
     # The day on the shop's own clock: Shopify writes times with the shop's offset.
-    day = datetime.fromisoformat(str(fulfillment["updated_at"])).date()
+    day = day_of(fulfillment["updated_at"], "updated_at")
     # Whatever changes later, a tracking number for instance, comes as "delivered" again with a later time.
     report = {**delivery.report(Kind.DELIVERY, first_said(updated)), "occurred_at": updated, "parent": parent}
     return Mapped([OrderDelivered.model_validate({**report, "delivered_on": day})])

@@ -7,11 +7,10 @@ change, a change before an end). The version of the API is the endpoint's; objec
 
 from collections.abc import Mapping
 
-from services.ingest.domain.identities import one_line
 from services.ingest.domain.mapping import Mapped, Origin, Unmapped, id_at, moment_of, object_at
 from services.ingest.domain.provider import Delivery, Provider
 from services.ingest.domain.schemes import SchemeName
-from services.ingest.sources.commerce import mapping_in
+from services.ingest.sources.commerce import counted, mapping_in
 from services.ingest.sources.stripe_billing import INVOICES, SUBSCRIPTIONS
 from services.ingest.sources.stripe_event import Read, StripeOptions, Told
 from services.ingest.sources.stripe_orders import ORDERS, REFUNDS
@@ -34,7 +33,7 @@ def read(delivery: Delivery, origin: Origin, options: StripeOptions) -> Mapped:
         return Mapped(ignored="test_mode")
     reader = _READERS.get(kind)
     if reader is None:
-        return Mapped(ignored=one_line(kind, 64))
+        return Mapped(ignored=counted(kind))
     data = object_at(payload, "data")
     told = Told(
         id=id_at(payload, "id"),

@@ -12,6 +12,7 @@ _NO_PLACES = frozenset("BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF VND VUV XAF XOF 
 _THREE_PLACES = frozenset({"BHD", "JOD", "KWD", "OMR", "TND"})
 _PER_YEAR = {"day": 365, "week": 52, "month": 12, "year": 1}
 _TWELVE = 12
+_GREATEST = 10**20
 
 
 def currency_of(payload: Mapping[str, Any]) -> str:
@@ -30,6 +31,8 @@ def places_of(currency: str) -> int:
 def money(amount: Decimal, currency: str) -> dict[str, Any]:
     """Return an amount in the smallest unit as money."""
     places = places_of(currency)
+    if abs(amount) >= _GREATEST:
+        raise Unmapped("bad_number:amount")
     exact = amount.scaleb(-places)
     return {"amount": exact.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP), "currency": currency}
 
@@ -57,9 +60,9 @@ def twelve_months(subscription: Mapping[str, Any], items: list[Mapping[str, Any]
             continue
         unit = next((price[name] for name in _UNIT_AMOUNTS if price.get(name) is not None), None)
         times = _PER_YEAR.get(str(recurring.get("interval")))
-        if unit is None or times is None:
-            return None
         every = decimal_of(recurring.get("interval_count") or 1, "interval_count")
+        if unit is None or times is None or every < 1:
+            return None
         quantity = decimal_of(item["quantity"], "quantity") if item.get("quantity") is not None else Decimal(1)
         amount = decimal_of(unit, "unit_amount") * quantity * times / every
         total += amount / (1 + _tax_inside(item, subscription))
@@ -90,7 +93,9 @@ def _tax_inside(item: Mapping[str, Any], subscription: Mapping[str, Any]) -> Dec
     """Return the share of tax that a price includes, as far as named rates tell."""
     rates = objects(item, "tax_rates") or objects(subscription, "default_tax_rates")
     included: Iterable[Mapping[str, Any]] = (rate for rate in rates if rate.get("inclusive") is True)
-    return sum((decimal_of(rate.get("percentage"), "percentage") for rate in included), Decimal(0)) / 100
+    return max(
+        sum((decimal_of(rate.get("percentage"), "percentage") for rate in included), Decimal(0)) / 100, Decimal(0)
+    )
 
 
 def _discounted(total: Decimal, subscription: Mapping[str, Any], items: list[Mapping[str, Any]]) -> Decimal:
@@ -116,5 +121,5 @@ def _bills(items: list[Mapping[str, Any]]) -> Decimal:
     """Return how many bills twelve months bring: an amount comes off each."""
     price = mapping_in(items[0], "price") or mapping_in(items[0], "plan")
     recurring = mapping_in(price, "recurring") or price
-    every = decimal_of(recurring.get("interval_count") or 1, "interval_count")
+    every = max(decimal_of(recurring.get("interval_count") or 1, "interval_count"), Decimal(1))
     return Decimal(_PER_YEAR.get(str(recurring.get("interval")), 0)) / every

@@ -91,7 +91,7 @@ def _given_back(told: Told, refund: Mapping[str, object], charge: Mapping[str, o
             kind=Kind.ORDER, system=told.origin.system, native_id=order or _id(charge, "id") or told.native
         ),
     }
-    if refund.get("status") in {"failed", "canceled"}:
+    if optional_text(refund, "status") in {"failed", "canceled"}:
         return InteractionWithdrawn.model_validate({**report, "reason": "the refund did not succeed"})
     return OrderRefunded.model_validate(
         {

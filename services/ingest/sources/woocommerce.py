@@ -37,7 +37,7 @@ from services.ingest.domain.mapping import (
 )
 from services.ingest.domain.provider import FORM, JSON, Delivery, Options, Provider
 from services.ingest.domain.schemes import SchemeName
-from services.ingest.sources.commerce import country_of, decimal_of, first_said, mapping_in, objects, sum_of
+from services.ingest.sources.commerce import counted, country_of, decimal_of, first_said, mapping_in, objects, sum_of
 
 _DRAFTS = frozenset({"checkout-draft", "auto-draft", "draft"})
 _NOT_PLACED = frozenset({"pending", "failed"})
@@ -64,7 +64,7 @@ def read(delivery: Delivery, origin: Origin, options: WooOptions) -> Mapped:
     if "line_items" not in payload or "status" not in payload:
         if topic.startswith("order.") or not topic:
             raise Unmapped("unknown_topic")
-        return Mapped(ignored=one_line(topic, 64))
+        return Mapped(ignored=counted(topic))
     order = _Order(payload, delivery.body, origin, options)
     if order.status in _DRAFTS:
         return Mapped(ignored="draft")
@@ -263,9 +263,9 @@ def _utc(payload: Mapping[str, Any], field: str) -> datetime:
     if isinstance(value, str):
         try:
             moment = datetime.fromisoformat(value)
-        except ValueError:
+            return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        except (ValueError, OverflowError):
             raise Unmapped(f"bad_time:{field}_gmt") from None
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     return moment_of(payload.get(field), f"{field}_gmt")
 
 

@@ -17,7 +17,7 @@ import orjson
 
 from contracts.values import json_safe
 from services.ingest.domain.identities import Directory
-from services.ingest.domain.mapping import Mapped, Origin, Unmapped
+from services.ingest.domain.mapping import Mapped, Origin
 from services.ingest.domain.provider import Delivery
 from services.ingest.sources.mail import Mailbox, map_mail
 from services.ingest.sources.registry import WEBHOOKS
@@ -51,10 +51,7 @@ def map_golden(path: Path) -> Any:
     golden = json.loads(path.read_text(encoding="utf-8"))
     provider = WEBHOOKS[path.parent.name]
     options = provider.options.model_validate(golden.get("options", {}))
-    try:
-        return plain(provider.bind(options)(delivery(golden), origin(provider.name)))
-    except Unmapped as unmapped:
-        return {"unmapped": unmapped.reason}
+    return plain(provider.bind(options)(delivery(golden), origin(provider.name)))
 
 
 def delivery(golden: dict[str, Any]) -> Delivery:

@@ -16,6 +16,7 @@ from contracts.events import Event
 from contracts.interactions import Interaction, assemble
 from contracts.values import Kind
 from services.ingest.domain.handshakes import woocommerce_ping
+from services.ingest.domain.mapping import Unmapped
 from services.ingest.domain.provider import Delivery
 from services.ingest.sources.registry import WEBHOOKS
 from services.ingest.sources.stripe_money import money, places_of
@@ -287,3 +288,22 @@ def test_a_refund_that_fails_in_the_end_gave_nothing_back(random: Any) -> None:
 def test_amounts_are_in_the_smallest_unit_of_their_currency(currency: str, amount: int, told: str) -> None:
     assert str(money(Decimal(amount), currency)["amount"]) == told
     assert places_of(currency) == len(told.partition(".")[2])
+
+
+def test_an_event_that_does_not_hold_its_object_is_kept_and_not_guessed_at() -> None:
+    thin = {
+        "id": "evt_1",
+        "object": "v2.core.event",
+        "type": "v1.billing.meter.error_report_triggered",
+        "livemode": True,
+    }
+    with pytest.raises(Unmapped, match="thin_event"):
+        mapped("stripe", {"headers": {}, "body": thin})
+
+
+@pytest.mark.parametrize("quantity", ["1E+40", "1E-40", "NaN", "1e17.5", True, None, [], "9" * 40])
+def test_a_number_beyond_all_bounds_is_not_understood(quantity: object) -> None:
+    request = golden("woocommerce/order_created")
+    request["body"]["line_items"][0]["quantity"] = quantity
+    with pytest.raises(Unmapped, match="bad_number:quantity"):
+        mapped("woocommerce", request)
