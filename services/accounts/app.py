@@ -7,7 +7,7 @@ import asyncpg
 from contracts.topics import INTERACTIONS
 from services.accounts.api import build_api, conservation, resources
 from services.accounts.api.access import Desk
-from services.accounts.handlers.batch import InteractionsHandler
+from services.accounts.handlers.batch import Counted, InteractionsHandler
 from services.accounts.handlers.fold import Fold, Repetition
 from services.accounts.handlers.jobs import JobRunner
 from services.accounts.settings import AccountsSettings
@@ -41,10 +41,17 @@ async def build(settings: AccountsSettings) -> Service:
     pool = await create_pool(settings.database_url, name="accounts", command_seconds=settings.answer_seconds)
     fold = Fold(InteractionTables, settings.zone)
     runner = JobRunner(pool, fold, jobs)
+
+    async def count(connection: asyncpg.Connection, counted: Sequence[Counted]) -> None:
+        await places.count(connection, counted)
+        for one in counted:
+            telemetry.metrics.reports.labels(one.source, "kept").inc(one.kept)
+            telemetry.metrics.reports.labels(one.source, "repeated").inc(one.repeated)
+
     consumer = BatchConsumer(
         service="accounts",
         topics=[INTERACTIONS],
-        handler=InteractionsHandler(fold),
+        handler=InteractionsHandler(fold, count),
         pool=pool,
         settings=settings,
         clock=clock,

@@ -85,6 +85,11 @@ class Metrics:
             "tenure_ingest_events", "What sources sent, by outcome", ["source", "outcome"], registry=r
         )
 
+        # The ledger (accounts). outcome: kept, repeated (was there already). A batch tried again counts again.
+        self.reports = Counter(
+            "tenure_ledger_reports", "What sources reported, by whether it was new", ["source", "outcome"], registry=r
+        )
+
         # How sources stand (ingest). Moments are seconds since 1970 by the system's clock; absent while there is none.
         self.rejections = Counter(
             "tenure_ingest_rejected", "What sources sent and was not let in", ["source", "reason"], registry=r

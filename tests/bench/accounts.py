@@ -12,6 +12,7 @@ from deploy.databases import DatabaseAccess
 from services.accounts.handlers.batch import InteractionsHandler
 from services.accounts.handlers.fold import Fold
 from services.accounts.settings import AccountsSettings
+from services.accounts.store import conservation
 from services.accounts.store.interactions import InteractionTables
 from services.runtime.clock import build_clock
 from services.runtime.consumer import BatchConsumer
@@ -145,7 +146,7 @@ async def job(
     consumer = BatchConsumer(
         service="accounts",
         topics=[INTERACTIONS],
-        handler=InteractionsHandler(Fold(InteractionTables, settings.zone)),
+        handler=InteractionsHandler(Fold(InteractionTables, settings.zone), conservation.count),
         pool=pool,
         settings=settings,
         clock=build_clock(settings),

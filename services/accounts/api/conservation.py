@@ -38,6 +38,10 @@ class Counts(Protocol):
         """Return by source how many events are kept in which place, and dead letters by state."""
         ...
 
+    async def repeated(self, connection: asyncpg.Connection) -> dict[str, int]:
+        """Return by source how many reports came that the ledger had already."""
+        ...
+
     async def places(
         self, connection: asyncpg.Connection, group: str, records: Sequence[tuple[str | None, int, int]]
     ) -> list[str]:
@@ -52,14 +56,16 @@ def router(counts: Counts, *, pool: asyncpg.Pool, group: str, verifier: TokenVer
 
     @routes.get("")
     async def count_by_source() -> dict[str, Any]:
-        """Count, by source, the distinct events that are kept and where they are, and the dead letters."""
+        """Count, by source, the distinct events that are kept and where they are, repetitions, and the dead letters."""
         async with transaction(pool, readonly=True) as connection:
             counted = await counts.by_source(connection)
+            repeated = await counts.repeated(connection)
         return {
             "sources": {
                 source: {
                     "events": sum(found.get(place, 0) for place in PLACES),
                     **{place: found.get(place, 0) for place in PLACES},
+                    "repeated": repeated.get(source, 0),
                     "dead_letters": {
                         state: found.get(f"dead_letters_{state}", 0) for state in ("waiting", "replayed", "dropped")
                     },

@@ -1,7 +1,9 @@
 """Receives `tenure.interactions`."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 import asyncpg
 
@@ -13,11 +15,25 @@ from services.accounts.handlers.fold import Fold
 from services.runtime.consumer import Received, Record
 
 
-class InteractionsHandler:
-    """`services.runtime.consumer.BatchHandler` of what sources report."""
+class Counted(NamedTuple):
+    """What came from a source on a partition in one batch."""
 
-    def __init__(self, fold: Fold) -> None:
+    source: str
+    partition: int
+    kept: int
+    repeated: int
+
+
+Count = Callable[[asyncpg.Connection, Sequence[Counted]], Awaitable[None]]
+"""Adds to what is known, in the batch's transaction."""
+
+
+class InteractionsHandler:
+    """`services.runtime.consumer.BatchHandler` of what sources report. `count` is told what was new and what not."""
+
+    def __init__(self, fold: Fold, count: Count) -> None:
         self._fold = fold
+        self._count = count
 
     def decode(self, record: Record) -> Received[Event]:
         """Read a report; what ingest could not map is a dead letter here, with its original bytes."""
@@ -32,7 +48,7 @@ class InteractionsHandler:
 
     async def handle(self, connection: asyncpg.Connection, batch: Sequence[Received[Event]], now: datetime) -> None:  # noqa: ARG002 - nothing here depends on the present
         """Apply a batch inside the open transaction."""
-        await self._fold.apply(
+        kept = await self._fold.apply(
             connection,
             [
                 # The ids are those of the data: `decode` has compared them.
@@ -47,3 +63,18 @@ class InteractionsHandler:
                 for one in batch
             ],
         )
+        await self._count(connection, _counted(batch, kept))
+
+
+def _counted(batch: Sequence[Received[Event]], kept: Collection[str]) -> Sequence[Counted]:
+    """Count by source and partition; of several records of one report in a batch one is new."""
+    left = set(kept)
+    came: Counter[tuple[str, int]] = Counter()
+    new: Counter[tuple[str, int]] = Counter()
+    for one in batch:
+        place = (one.event.source, one.record.partition)
+        came[place] += 1
+        if one.envelope.id in left:
+            left.discard(one.envelope.id)
+            new[place] += 1
+    return [Counted(*place, new[place], number - new[place]) for place, number in sorted(came.items())]

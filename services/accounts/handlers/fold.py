@@ -80,9 +80,10 @@ class Fold:
         self._tables = tables
         self._zone = zone
 
-    async def apply(self, connection: asyncpg.Connection, reports: Sequence[Report]) -> None:
-        """Apply fresh reports inside the caller's transaction."""
-        await self._run(connection, collapse(reports), {})
+    async def apply(self, connection: asyncpg.Connection, reports: Sequence[Report]) -> Collection[str]:
+        """Apply fresh reports inside the caller's transaction; return the ids of those that the ledger did not have."""
+        kept, _ = await self._run(connection, collapse(reports), {})
+        return kept
 
     async def read_again(self, connection: asyncpg.Connection, ids: Sequence[str], recorded_at: datetime) -> None:
         """Read stored interactions again inside the caller's transaction; what differs is said anew."""
@@ -92,7 +93,8 @@ class Fold:
         self, connection: asyncpg.Connection, ids: Sequence[str], recorded_at: datetime, repetition: Repetition
     ) -> int:
         """Say again what was said of stored interactions, tombstones included; return how many attributions that is."""
-        return await self._run(connection, {}, dict.fromkeys(ids, recorded_at), repetition)
+        _, said = await self._run(connection, {}, dict.fromkeys(ids, recorded_at), repetition)
+        return said
 
     async def _run(
         self,
@@ -100,12 +102,12 @@ class Fold:
         fresh: Mapping[str, Mapping[str, Report]],
         again: Mapping[str, datetime],
         repetition: Repetition | None = None,
-    ) -> int:
+    ) -> tuple[Collection[str], int]:
         tables = self._tables(connection)
         await tables.share_identities()
         work = await self._assemble(tables, fresh, again)
         if not work.interactions:
-            return 0
+            return (), 0
         known = await self._load(tables, work)
         async with meanwhile(tables.save_reports([_ledger_row(report) for report in work.new_reports], work.fresh)):
             readings = await self._read(work, known)
@@ -116,7 +118,7 @@ class Fold:
             said = await self._say(readings, grouping, last, again=repetition is not None)
         await self._read_others_again(tables, work, readings, grouping)
         await self._publish(tables, work, readings, said, repetition)
-        return len(said)
+        return {report.event_id for report in work.new_reports}, len(said)
 
     async def _assemble(
         self, tables: Tables, fresh: Mapping[str, Mapping[str, Report]], again: Mapping[str, datetime]

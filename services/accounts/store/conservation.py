@@ -33,6 +33,26 @@ async def by_source(connection: asyncpg.Connection) -> dict[str, dict[str, int]]
     return counted
 
 
+async def count(connection: asyncpg.Connection, counted: Sequence[tuple[str, int, int, int]]) -> None:
+    """Add (source, partition, kept, repeated) to what came before."""
+    # few rows, and nobody else writes those of this partition
+    await connection.execute(
+        "insert into report_count as stored (source, partition_id, kept, repeated)"
+        " select source, partition_id, kept, repeated"
+        " from unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[]) as came (source, partition_id, kept, repeated)"
+        " on conflict (source, partition_id) do update set"
+        " kept = stored.kept + excluded.kept, repeated = stored.repeated + excluded.repeated",
+        *[list(column) for column in zip(*counted, strict=True)],
+    )
+
+
+async def repeated(connection: asyncpg.Connection) -> dict[str, int]:
+    """Return by source how many reports came that the ledger had already."""
+    # a row per source and partition
+    rows = await connection.fetch("select source, sum(repeated)::bigint as repeated from report_count group by source")
+    return {row["source"]: row["repeated"] for row in rows}
+
+
 async def places(
     connection: asyncpg.Connection, group: str, records: Sequence[tuple[str | None, int, int]]
 ) -> list[str]:

@@ -61,10 +61,24 @@ async def test_what_was_accepted_is_attributed_unmatched_nobodys_or_a_dead_lette
         broken, lost = await ask()
     letters = {"waiting": 0, "replayed": 0, "dropped": 0}
     assert counted == {
-        "desk": {"events": 0, "attributed": 0, "unmatched": 0, "nobodys": 0, "dead_letters": {**letters, "waiting": 1}},
-        "post": {"events": 3, "attributed": 0, "unmatched": 2, "nobodys": 1, "dead_letters": letters},
-        "shop": {"events": 5, "attributed": 5, "unmatched": 0, "nobodys": 0, "dead_letters": letters},
-        "?": {"events": 0, "attributed": 0, "unmatched": 0, "nobodys": 0, "dead_letters": {**letters, "waiting": 1}},
+        "desk": {
+            "events": 0,
+            "attributed": 0,
+            "unmatched": 0,
+            "nobodys": 0,
+            "repeated": 0,
+            "dead_letters": {**letters, "waiting": 1},
+        },
+        "post": {"events": 3, "attributed": 0, "unmatched": 2, "nobodys": 1, "repeated": 0, "dead_letters": letters},
+        "shop": {"events": 5, "attributed": 5, "unmatched": 0, "nobodys": 0, "repeated": 2, "dead_letters": letters},
+        "?": {
+            "events": 0,
+            "attributed": 0,
+            "unmatched": 0,
+            "nobodys": 0,
+            "repeated": 0,
+            "dead_letters": {**letters, "waiting": 1},
+        },
     }
     nothing = dict.fromkeys(("accepted", "attributed", "unmatched", "nobodys", "dead_letter", "waiting", "missing"), 0)
     assert found["sources"] == {
