@@ -138,10 +138,11 @@ class MemoryTables:
         """Scans what was said."""
         return {key: row.version for key, row in self.attributions.items() if key[0] in set(ids)}
 
-    async def save_reports(self, rows: Sequence[LedgerRow]) -> None:
+    async def save_reports(self, rows: Sequence[LedgerRow], fresh: Collection[str]) -> None:
         """The greatest revision stays."""
         for row in rows:
             known = self.ledger.get(row.event_id)
+            assert known is None or row.interaction_id not in fresh
             assert known is None or known.revision < row.revision
             self.ledger[row.event_id] = row
 
@@ -159,7 +160,9 @@ class MemoryTables:
             if row.conversation_id is not None:
                 self.conversations[id_] = row.conversation_id
 
-    async def change_parties(self, gone: Sequence[tuple[str, str]], new: Sequence[tuple[str, str]]) -> None:
+    async def change_parties(
+        self, gone: Sequence[tuple[str, str]], new: Sequence[tuple[str, str]], fresh: Sequence[tuple[str, str]]
+    ) -> None:
         """Found by scanning."""
 
     async def draw_versions(self, counts: Mapping[str, int]) -> dict[str, Versions]:
@@ -168,10 +171,11 @@ class MemoryTables:
             self.versions[account] = self.versions.get(account, 0) + count
         return {account: Versions(self.versions[account], 0) for account in counts}
 
-    async def save_attributions(self, rows: Sequence[AttributionRow]) -> None:
+    async def save_attributions(self, rows: Sequence[AttributionRow], fresh: Collection[str]) -> None:
         """Versions only grow."""
         for row in rows:
             known = self.attributions.get((row.interaction_id, row.account_id))
+            assert known is None or row.interaction_id not in fresh
             assert known is None or known.version < row.version
             self.attributions[row.interaction_id, row.account_id] = row
 
