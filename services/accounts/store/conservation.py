@@ -39,8 +39,8 @@ async def count(connection: asyncpg.Connection, counted: Sequence[tuple[str, int
     await connection.execute(
         "insert into report_count as stored (source, partition_id, kept, repeated)"
         " select source, partition_id, kept, repeated"
-        " from unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[]) as came (source, partition_id, kept, repeated)"
-        " on conflict (source, partition_id) do update set"
+        " from unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[])"
+        " as came (source, partition_id, kept, repeated) on conflict (source, partition_id) do update set"
         " kept = stored.kept + excluded.kept, repeated = stored.repeated + excluded.repeated",
         *[list(column) for column in zip(*counted, strict=True)],
     )
