@@ -1,4 +1,7 @@
-"""A mailbox over IMAP (RFC 3501), read only: what lies in a folder. Blocking; call it from a thread."""
+"""A mailbox over IMAP (RFC 3501), read only: what lies in a folder. Blocking; call it from a thread.
+
+What goes wrong is raised as `Broken`, with what to do about it; nothing of what the server says is passed on.
+"""
 
 import contextlib
 import imaplib
@@ -14,6 +17,7 @@ from imap_tools.errors import ImapToolsError, MailboxFolderSelectError, MailboxL
 
 from services.ingest.domain.options import ImapOptions
 from services.ingest.domain.uids import FolderLook
+from services.ingest.polling import Broken, LoginRefused
 from services.ingest.sources.mail_mime import MimeReader, ReadMail
 
 CHUNK = 50
@@ -25,20 +29,7 @@ _IDLE_SLICE_SECONDS = 1.0
 _IDLE_LONGEST_SECONDS = 25 * 60
 _DRAFT = "\\DRAFT"
 
-IMAP_FAULTS = (OSError, ImapToolsError, imaplib.IMAP4.error, EOFError)
-
-
-class LoginRefused(Exception):
-    """The server does not let us in. Trying again soon may lock the mailbox for its owner."""
-
-
-class FolderMissing(Exception):
-    """There is no such folder. `there` are those that there are."""
-
-    def __init__(self, folder: str, there: Sequence[str]) -> None:
-        super().__init__(folder)
-        self.folder = folder
-        self.there = tuple(there)
+_FAULTS = (OSError, ImapToolsError, imaplib.IMAP4.error, EOFError)
 
 
 class _RawMessage(MailMessage):
@@ -57,14 +48,6 @@ class FetchedMail:
     raw: bytes | ReadMail
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """Some mails of a folder, by UID. `drafts` were never sent; what is in neither has gone meanwhile."""
-
-    mails: Sequence[FetchedMail]
-    drafts: Sequence[int]
-
-
 class ImapSession:
     """One connection, kept from pass to pass; by one thread at a time. Providers count logins."""
 
@@ -72,11 +55,19 @@ class ImapSession:
         self._options = options
         self._password = password
         self._box: BaseMailBox | None = None
+        self._idles = False
+        self._seen: dict[str, int] = {}
+        """The UID that the next mail would have had when a folder was looked at."""
 
     def open(self) -> Self:
-        """Connect and log in, unless the connection still stands; raises `LoginRefused` or one of `IMAP_FAULTS`."""
+        """Connect and log in, unless the connection still stands; raises `LoginRefused` among others."""
         if self._stands():
             return self
+        with self._telling():
+            self._connect()
+        return self
+
+    def _connect(self) -> None:
         options = self._options
         if options.tls:
             box: BaseMailBox = MailBox(
@@ -88,10 +79,26 @@ class ImapSession:
         self._box = box
         try:
             self._log_in(box)
+            # Many say what they can only to those who have logged in.
+            _, said = box.client.capability()
+            self._idles = b" IDLE" in b" ".join(each for each in said if isinstance(each, bytes)).upper()
         except BaseException:
             self.close()
             raise
-        return self
+
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        host = self._options.host
+        try:
+            yield
+        except ssl.SSLCertVerificationError as fault:
+            raise Broken(
+                f"the certificate of {host} is not valid; correct host, or the server's certificate"
+            ) from fault
+        except _FAULTS as fault:
+            raise Broken(
+                f"{host} cannot be read ({type(fault).__name__}); check host, port, tls and the network"
+            ) from fault
 
     def _log_in(self, box: BaseMailBox) -> None:
         username, password = self._options.username, self._password
@@ -103,14 +110,18 @@ class ImapSession:
         except (MailboxLoginError, imaplib.IMAP4.error) as refused:
             if isinstance(refused, imaplib.IMAP4.abort):
                 raise
-            raise LoginRefused from refused
+            raise LoginRefused(
+                "the server refuses the login; write a valid password or app password into"
+                f" {self._options.password_file} and restart; until then it is tried rarely, so that the mailbox is"
+                " not locked"
+            ) from None
 
     def _stands(self) -> bool:
         if self._box is None:
             return False
         try:
             self._box.client.noop()
-        except IMAP_FAULTS:
+        except _FAULTS:
             self.close()
             return False
         return True
@@ -121,7 +132,7 @@ class ImapSession:
         if box is not None:
             try:
                 box.logout()
-            except IMAP_FAULTS:
+            except _FAULTS:
                 with contextlib.suppress(OSError):
                     box.client.shutdown()
 
@@ -132,27 +143,35 @@ class ImapSession:
         return self._box
 
     def look(self, folder: str) -> FolderLook:
-        """Open a folder and return how it is; raises `FolderMissing`.
+        """Open a folder and return how it is.
 
         It is examined, not selected: reading must not change what the person sees as unread.
         """
-        box = self._open_box
-        try:
-            _, counted = box.folder.set(folder, readonly=True)
-        except MailboxFolderSelectError:
-            raise FolderMissing(folder, [each.name for each in box.folder.list()]) from None
-        validity = box.folder.status(folder, ["UIDVALIDITY"])["UIDVALIDITY"]
-        return FolderLook(validity, int(counted[0] or b"0"))
+        with self._telling():
+            box = self._open_box
+            try:
+                _, counted = box.folder.set(folder, readonly=True)
+            except MailboxFolderSelectError:
+                there = ", ".join(each.name for each in box.folder.list()[:20])
+                raise Broken(f"there is no folder {folder!r}; name in folder some of: {there}") from None
+            said = box.folder.status(folder, ["UIDVALIDITY", "UIDNEXT"])
+            self._seen[folder] = said["UIDNEXT"]
+            return FolderLook(said["UIDVALIDITY"], int(counted[0] or b"0"))
 
     def uids(self, after: int, since: date | None) -> list[int]:
         """Return the UIDs above `after` in the open folder, of mails that came on or after `since`, ascending."""
         # "n:*" names the last mail even when it lies below n.
         uid_range = f"{after + 1}:*"
         criteria = AND(uid=uid_range) if since is None else AND(uid=uid_range, date_gte=since)
-        return sorted(uid for uid in map(int, self._open_box.uids(criteria)) if uid > after)
+        with self._telling():
+            return sorted(uid for uid in map(int, self._open_box.uids(criteria)) if uid > after)
 
     def fetch(self, uids: Sequence[int]) -> Iterator[FetchedMail | int]:
         """Yield mails of the open folder, oldest first; of a draft its UID. What is gone is left out."""
+        with self._telling():
+            yield from self._fetch(uids)
+
+    def _fetch(self, uids: Sequence[int]) -> Iterator[FetchedMail | int]:
         box = self._open_box
         names = [str(uid) for uid in uids]
         heads = {
@@ -188,22 +207,30 @@ class ImapSession:
     @property
     def can_idle(self) -> bool:
         """Whether the server tells us by itself when something comes (RFC 2177)."""
-        return self._box is not None and "IDLE" in self._box.client.capabilities
+        return self._box is not None and self._idles
 
     def idle(self, folder: str, seconds: float, enough: Callable[[], bool]) -> None:
-        """Wait until something happens in `folder`, for at most `seconds`, or until `enough`; raises `IMAP_FAULTS`."""
-        box = self._open_box
-        box.folder.set(folder, readonly=True)
-        ends = time.monotonic() + min(seconds, _IDLE_LONGEST_SECONDS)
-        box.idle.start()  # type: ignore[no-untyped-call]
-        try:
-            while not enough() and (left := ends - time.monotonic()) > 0:
-                asked = time.monotonic()
-                wait = min(_IDLE_SLICE_SECONDS, left)
-                if box.idle.poll(timeout=wait):
-                    return
-                if time.monotonic() - asked < wait / 2:
-                    # Ready to read and nothing to be read: the connection has ended.
-                    raise EOFError
-        finally:
-            box.idle.stop()  # type: ignore[no-untyped-call]
+        """Wait until something happens in `folder`, for at most `seconds`, or until `enough`."""
+        with self._telling():
+            box = self._open_box
+            box.folder.set(folder, readonly=True)
+            if box.folder.status(folder, ["UIDNEXT"])["UIDNEXT"] != self._seen.get(folder):
+                # It came after we looked: of that the server says nothing more.
+                return
+            ends = time.monotonic() + min(seconds, _IDLE_LONGEST_SECONDS)
+            box.idle.start()  # type: ignore[no-untyped-call]
+            try:
+                _listen(box, ends, enough)
+            finally:
+                box.idle.stop()  # type: ignore[no-untyped-call]
+
+
+def _listen(box: BaseMailBox, ends: float, enough: Callable[[], bool]) -> None:
+    while not enough() and (left := ends - time.monotonic()) > 0:
+        asked = time.monotonic()
+        wait = min(_IDLE_SLICE_SECONDS, left)
+        if box.idle.poll(timeout=wait):
+            return
+        if time.monotonic() - asked < wait / 2:
+            # Ready to read and nothing to be read: the connection has ended.
+            raise EOFError

@@ -32,10 +32,6 @@ from services.runtime.postgres import acquire, transaction
 _log = structlog.get_logger(__name__)
 
 
-class Interrupted(Exception):
-    """The service stops, or another replica has the mailbox; what was read is kept."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Folder:
     """A folder during a pass."""
@@ -48,7 +44,7 @@ class _Folder:
 
 
 class MailboxPass:
-    """Reads one mailbox. `go_on` is asked between mails, and raises `Interrupted` to stop."""
+    """Reads one mailbox. `go_on` is asked between mails, and raises to stop."""
 
     def __init__(
         self,
@@ -67,7 +63,6 @@ class MailboxPass:
     async def run(self, session: ImapSession, go_on: Callable[[], None]) -> None:
         """Read everything that is new or was missed in every folder; the horizon moves to the clock before we began."""
         horizon = self._reception.clock.now()
-        await asyncio.to_thread(session.open)
         whole = [await self._read_folder(session, name, horizon, go_on) for name in self._options.folder]
         if self._options.deleted == "withdraw" and all(each is not None for each in whole):
             await self._withdraw([each for each in whole if each is not None], horizon)
