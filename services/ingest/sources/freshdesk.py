@@ -224,7 +224,7 @@ def _comment(event: str, fields: _Fields, report: TicketReport, at: datetime) ->
     else:
         writer = party("from", address=fields.text("agent_email"), name=author, ours=True)
     native = f"{report.ticket}:{int(at.timestamp())}:{digest(given.encode('utf-8', 'replace'))[:16]}"
-    people = present(_requester(fields, report.origin), writer)
+    people = (*present(writer), *_people(fields, report.origin))
     return [
         report.comment(native, at, direction, parties=people, title=fields.text("subject"), text=written(body)),
     ]

@@ -262,7 +262,7 @@ def _comments(topic: str, thing: Mapping[str, Any], part: Mapping[str, Any], rep
             native,
             moment_of(part.get("created_at"), "part.created_at"),
             "in" if theirs else "out",
-            parties=present(writer, *_contacts(thing, report.origin)),
+            parties=(*present(writer), *_people(thing, report.origin)),
             title=_title(thing),
             text=text,
             automatic="auto_reply" if machine else None,

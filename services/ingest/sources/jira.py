@@ -109,7 +109,7 @@ def read(delivery: Delivery, origin: Origin, options: JiraOptions) -> Mapped:
     if name == "jira:issue_deleted":
         return Mapped([report.withdrawn(at, "deleted", final=True)])
     if name in _COMMENT_EVENTS:
-        return _comment(name, object_at(payload, "comment"), issue, report, at)
+        return _comment(name, object_at(payload, "comment"), issue, report, at, options)
     return Mapped([_issue(name, issue, objects_in(change.get("items")), report, at, options)])
 
 
@@ -201,8 +201,13 @@ def _change(changed: Mapping[str, Mapping[str, Any]], status: Status | None, opt
     return TicketUpdated if before is None and now is None else model
 
 
-def _comment(
-    name: str, comment: Mapping[str, Any], issue: Mapping[str, Any], report: TicketReport, at: datetime
+def _comment(  # noqa: PLR0917 - one notification, taken apart
+    name: str,
+    comment: Mapping[str, Any],
+    issue: Mapping[str, Any],
+    report: TicketReport,
+    at: datetime,
+    options: JiraOptions,
 ) -> Mapped:
     native = id_at(comment, "id")
     if name == "comment_deleted":
@@ -215,11 +220,12 @@ def _comment(
     author, reporter = object_or_empty(comment, "author"), object_or_empty(fields, "reporter")
     theirs = _is_customer(author, reporter, report.origin)
     robot = word(author.get("accountType")) == "app"
+    writer = _person("from", author, report.origin, ours=not theirs)
     said = report.comment(
         native,
         moment_of(comment.get("created"), "comment.created"),
         "in" if theirs else "out",
-        parties=present(_person("from", author, report.origin, ours=not theirs), _requester(fields, report.origin)),
+        parties=(*present(writer), *_people(fields, options, report.origin)),
         title=optional_text(fields, "summary"),
         text=_text(comment.get("body")),
         automatic="notification" if robot else None,

@@ -142,7 +142,7 @@ def _comment(ticket: Mapping[str, Any], article: Mapping[str, Any], report: Tick
             "in" if sender == "customer" else "out",
             # An article comes again with later changes of its ticket: it is one report as long as it stays as it is.
             version=(f"article:{native}:{changed}", changed),
-            parties=present(_writer(ticket, article, sender, report.origin), *_customer(ticket, report.origin)),
+            parties=(*present(_writer(ticket, article, sender, report.origin)), *_people(ticket, report.origin)),
             title=optional_text(ticket, "title"),
             text=_body(article),
             automatic="notification" if sender == "system" else None,
