@@ -17,17 +17,20 @@ from services.ingest.doors import sources as standing
 from services.ingest.doors.amazon import Amazon
 from services.ingest.doors.description import DESCRIPTION, doors
 from services.ingest.doors.events import Events
-from services.ingest.doors.hot import HotDoors
+from services.ingest.doors.hot import Door, HotDoors
 from services.ingest.doors.imports import Imports, ReadCalendar, Readers
 from services.ingest.doors.mail import MailDoor
 from services.ingest.doors.replay import Replay
 from services.ingest.doors.sources import Standings
+from services.ingest.doors.trimming import LARGEST_BODY, MOST_HELD
 from services.ingest.doors.webhooks import Webhooks
 from services.ingest.reception import Reception
 from services.ingest.verify.replays import OnceOnly
 from services.runtime import openapi, problems
 from services.runtime.auth import TokenVerifier
-from services.runtime.limits import Limits
+from services.runtime.limits import Limits, Streamed
+
+_MAILS = Streamed(body=LARGEST_BODY, held=MOST_HELD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +57,10 @@ def build_api(
     once: OnceOnly | None = None,
 ) -> ASGIApp:
     """Return the public ASGI app, without its limits. Without a `verifier` the doors for operators stay shut."""
+    webhooks = Webhooks(reception, sources, mappings.webhooks, amazon, public_url, once=once)
     hot = {
-        "/v1/webhooks/": Webhooks(reception, sources, mappings.webhooks, amazon, public_url, once=once).take,
-        "/v1/events": Events(reception, sources, mappings.cloudevent).take,
+        "/v1/webhooks/": Door(webhooks.take, webhooks.trimmer),
+        "/v1/events": Door(Events(reception, sources, mappings.cloudevent).take),
     }
     mail = MailDoor(reception, sources, mappings.mails)
     readers = Readers(mappings.lines, mappings.cloudevent, mappings.mails, mappings.calendar)
@@ -81,7 +85,12 @@ def build_api(
 
 def limited(app: ASGIApp) -> Limits:
     """Return the app with the limits of the public port around it."""
-    return Limits(app)
+    return Limits(app, streamed=_streamed)
+
+
+def _streamed(path: str) -> Streamed | None:
+    """Whole mails pass through these doors, cut down as they come; what holds a body whole refuses large ones."""
+    return _MAILS if path.startswith(("/v1/webhooks/", "/v1/mail/")) else None
 
 
 async def _only_post(_request: Request) -> Response:

@@ -1,8 +1,9 @@
 """What an HTTP server refuses before it reads on: bodies, headers and JSON that are too large or too deep."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import NamedTuple
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -40,10 +41,24 @@ def check_depth(body: bytes, limit: int = DEPTH_LIMIT) -> None:
             raise TooDeep(message)
 
 
+class Streamed(NamedTuple):
+    """The limits of a route that reads a body without holding it."""
+
+    body: int
+    """Bytes that may come."""
+    held: int
+    """Bytes of them that are held at most."""
+
+
+def _not_streamed(_path: str) -> Streamed | None:
+    return None
+
+
 class Limits:
     """ASGI middleware that answers 413 or 431 before the application sees too much, and 503 before we hold too much.
 
-    `routes` gives paths (prefixes) a body limit of their own, such as an import endpoint.
+    `routes` gives paths (prefixes) a body limit of their own, such as an import endpoint; `streamed` says of a path
+    whether bodies pass through it without being held.
     """
 
     def __init__(
@@ -54,6 +69,7 @@ class Limits:
         headers: int = HEADER_LIMIT,
         held: int = HELD_LIMIT,
         routes: Mapping[str, int] = MappingProxyType({}),
+        streamed: Callable[[str], Streamed | None] = _not_streamed,
     ) -> None:
         self._app = app
         self._body = body
@@ -61,6 +77,7 @@ class Limits:
         self._most_held = held
         self._held = 0
         self._routes = sorted(routes.items(), key=lambda route: -len(route[0]))
+        self._streamed = streamed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
@@ -81,19 +98,23 @@ class Limits:
             )
             await too_large.response()(scope, receive, send)
             return
-        limit = self._limit(scope["path"]) if self._routes else self._body
+        streamed = self._streamed(scope["path"])
+        limit = self._limit(scope["path"]) if streamed is None else streamed.body
+        most_of_mine = limit if streamed is None else streamed.held
         detail = f"The body must not exceed {limit} bytes."
         if declared > limit:
             await Problem(413, "Body too large", detail, "body-too-large").response()(scope, receive, send)
             return
-        mine = 0
+        mine = held_of_mine = 0
 
         async def counted() -> Message:
-            nonlocal mine
+            nonlocal mine, held_of_mine
             message = await receive()
             size = len(message.get("body", b""))
             mine += size
-            self._held += size
+            added = min(mine, most_of_mine) - held_of_mine if streamed is not None else size
+            held_of_mine += added
+            self._held += added
             # FastAPI turns anything but an HTTPException raised while it reads a body into a 400.
             if mine > limit:
                 raise HTTPException(413, detail)
@@ -104,7 +125,7 @@ class Limits:
         try:
             await self._app(scope, counted, send)
         finally:
-            self._held -= mine
+            self._held -= held_of_mine
 
     def _limit(self, path: str) -> int:
         return next((limit for prefix, limit in self._routes if path.startswith(prefix)), self._body)

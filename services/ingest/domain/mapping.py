@@ -90,8 +90,8 @@ class Mapped:
     """What it says about meetings; these are published when they have begun."""
 
 
-MapMail = Callable[[bytes, Origin], Mapped]
-"""(raw mail, origin) → events. Raises `Unmapped`, or pydantic's ValidationError."""
+MapMail = Callable[[Any, Origin], Mapped]
+"""(raw mail, or what was read of one, origin) → events. Raises `Unmapped`, or pydantic's ValidationError."""
 ReadCloudEvent = Callable[[Any, Origin, frozenset[str]], Event]
 """(parsed structured CloudEvent, origin, systems that its extension `system` may name) → event. Raises `Invalid`."""
 

@@ -13,6 +13,10 @@ import structlog
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from services.ingest.doors.bodies import UnreadableForm
+from services.ingest.doors.requests import bad_form
+from services.ingest.doors.trimming import MOST_HELD, TooMuch, Trimmer
+from services.runtime.limits import BODY_LIMIT
 from services.runtime.problems import CONTENT_TYPE, Problem
 
 _log = structlog.get_logger(__name__)
@@ -56,10 +60,23 @@ Take = Callable[[str, Knock], Awaitable[Answer | RawAnswer]]
 """(what follows the route's prefix, request) → answer. Raises `Problem`."""
 
 
+def _held_whole(_rest: str, _headers: Mapping[str, str]) -> Trimmer | None:
+    return None
+
+
+class Door(NamedTuple):
+    """What is behind a path prefix."""
+
+    take: Take
+    trimmer: Callable[[str, Mapping[str, str]], Trimmer | None] = _held_whole
+    """(what follows the prefix, lower-case headers) → what cuts the body down while it comes; None: nothing does, and
+    it must be small. Raises `Problem`."""
+
+
 class HotDoors:
     """ASGI app: POST to one of `doors`, by path prefix, goes there; everything else goes to `otherwise`."""
 
-    def __init__(self, doors: Mapping[str, Take], otherwise: ASGIApp) -> None:
+    def __init__(self, doors: Mapping[str, Door], otherwise: ASGIApp) -> None:
         self._doors = tuple(doors.items())
         self._otherwise = otherwise
 
@@ -67,18 +84,19 @@ class HotDoors:
         """Serve one request."""
         if scope["type"] == "http" and scope["method"] == "POST":
             path = scope["path"]
-            for prefix, take in self._doors:
+            for prefix, door in self._doors:
                 if path.startswith(prefix):
-                    await _serve(take, path[len(prefix) :], scope, receive, send)
+                    await _serve(door, path[len(prefix) :], scope, receive, send)
                     return
         await self._otherwise(scope, receive, send)
 
 
-async def _serve(take: Take, rest: str, scope: Scope, receive: Receive, send: Send) -> None:
+async def _serve(door: Door, rest: str, scope: Scope, receive: Receive, send: Send) -> None:
     try:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         path = scope["raw_path"].decode("latin-1")
-        answer = await take(rest, Knock(headers, await _body(receive), scope["query_string"], path, scope["scheme"]))
+        body = await _body(receive, headers.get("content-length", ""), door.trimmer(rest, headers))
+        answer = await door.take(rest, Knock(headers, body, scope["query_string"], path, scope["scheme"]))
         if isinstance(answer, RawAnswer):
             more = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers.items()]
             await _respond(send, answer.status, answer.body, answer.media.encode("latin-1"), more)
@@ -102,17 +120,53 @@ def _limit_problem(refused: HTTPException) -> Problem:
     return Problem(refused.status_code, "Body too large", detail, "body-too-large")
 
 
-async def _body(receive: Receive) -> bytes:
+async def _body(receive: Receive, declared: str, trimmer: Trimmer | None) -> bytes:
+    if trimmer is not None:
+        return await _trimmed(receive, trimmer)
+    # The limits around us let more through, for bodies that are cut down.
+    if declared.isdigit() and int(declared[:20]) > BODY_LIMIT:
+        raise _too_large()
     message = await receive()
     if not message.get("more_body") and message["type"] == "http.request":
-        return bytes(message.get("body", b""))
+        body = bytes(message.get("body", b""))
+        if len(body) > BODY_LIMIT:
+            raise _too_large()
+        return body
     parts = [message.get("body", b"")]
+    size = len(parts[0])
     while message.get("more_body"):
         message = await receive()
         parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > BODY_LIMIT:
+            raise _too_large()
     if message["type"] == "http.disconnect":
-        raise Problem(400, "Incomplete body", "The connection ended before the body did.", "incomplete")
+        raise _incomplete()
     return b"".join(parts)
+
+
+async def _trimmed(receive: Receive, trimmer: Trimmer) -> bytes:
+    try:
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _incomplete()
+            trimmer.feed(message.get("body", b""))
+            more = message.get("more_body", False)
+        return trimmer.close()
+    except TooMuch:
+        raise _too_large(MOST_HELD) from None
+    except UnreadableForm:
+        raise bad_form() from None
+
+
+def _too_large(limit: int = BODY_LIMIT) -> Problem:
+    return Problem(413, "Body too large", f"The body must not exceed {limit} bytes.", "body-too-large")
+
+
+def _incomplete() -> Problem:
+    return Problem(400, "Incomplete body", "The connection ended before the body did.", "incomplete")
 
 
 async def _refuse(send: Send, problem: Problem) -> None:

@@ -1,19 +1,20 @@
-"""`POST /v1/mail/{mailbox}`: raw mail (RFC 5322) from a mail server's hook, signed as Standard Webhooks say."""
+"""`POST /v1/mail/{mailbox}`: raw mail (RFC 5322) from a mail server's hook, signed as Standard Webhooks say.
+
+Read while it comes in: of fifty megabytes of attachments nothing is ever held.
+"""
 
 import asyncio
 from collections.abc import Mapping
 
 from pydantic import ValidationError
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from services.ingest.domain.mapping import MapMail, Unmapped
-from services.ingest.domain.schemes import SchemeName
 from services.ingest.domain.source import Source
 from services.ingest.doors.requests import (
     answer,
     check_media,
-    read_body,
     refusal,
     unknown_source,
     unsigned,
@@ -21,8 +22,9 @@ from services.ingest.doors.requests import (
 )
 from services.ingest.publisher import TooLarge, Unavailable
 from services.ingest.reception import Reception
-from services.ingest.verify import Request as Proven
-from services.ingest.verify import Unverified, verify
+from services.ingest.sources.mail_mime import MimeReader, ReadMail
+from services.ingest.verify import Unverified
+from services.ingest.verify.streamed import StreamedProof
 from services.runtime.problems import Problem
 
 _MEDIA = frozenset({"message/rfc822"})
@@ -42,33 +44,46 @@ class MailDoor:
         if source is None:
             raise unknown_source()
         check_media(request.headers, _MEDIA)
-        body = await read_body(request)
-        try:
-            verify(SchemeName.STANDARD_WEBHOOKS, source.keys, Proven("", request.headers, body))
-        except Unverified as unverified:
-            self._reception.refused(source.name, unverified.reason, outcome="unsigned")
-            raise unsigned() from None
-        if not body.strip():
+        mail = await self._read(source, request)
+        if not mail.kept.strip():
             self._reception.refused(source.name, "empty")
             raise Problem(400, "Empty mail", "The body is empty; send the mail as it came, headers first.", "empty")
         with self._reception.telemetry.span("ingest mail", source=source.name) as trace:
             try:
-                return await self._take(source, body, trace.traceparent)
+                return await self._take(source, mail, trace.traceparent)
             except (Unavailable, TooLarge) as error:
                 self._reception.undelivered(source.name, error)
                 raise refusal(error) from None
 
-    async def _take(self, source: Source, body: bytes, traceparent: str | None) -> Response:
+    async def _read(self, source: Source, request: Request) -> ReadMail:
+        """Return an authentic mail; of what it encloses nothing is held."""
+        reader = MimeReader()
+        try:
+            proof = StreamedProof(source.keys, request.headers)
+            async for chunk in request.stream():
+                proof.feed(chunk)
+                reader.feed(chunk)
+            proof.check()
+        except Unverified as unverified:
+            self._reception.refused(source.name, unverified.reason, outcome="unsigned")
+            raise unsigned() from None
+        except ClientDisconnect:
+            raise Problem(400, "Incomplete body", "The connection ended before the body did.", "incomplete") from None
+        return reader.close()
+
+    async def _take(self, source: Source, mail: ReadMail, traceparent: str | None) -> Response:
         origin = self._reception.origin(source)
         try:
-            mapped = await asyncio.to_thread(self._mappings[source.name], body, origin)
+            mapped = await asyncio.to_thread(self._mappings[source.name], mail, origin)
         except (Unmapped, ValidationError) as unmapped:
             why = unmapped.reason if isinstance(unmapped, Unmapped) else "not_valid"
             if source.mail is not None and not source.mail.content:
                 # What must not be kept must not lie on a topic as raw bytes either.
                 self._reception.refused(source.name, why)
                 raise without_content(why) from None
-            await self._reception.keep_raw(source.name, body, why, at=origin.received_at, traceparent=traceparent)
+            await self._reception.keep_raw(
+                source.name, mail.letter, why, at=origin.received_at, traceparent=traceparent
+            )
             return answer({"accepted": 0, "unmapped": why})
         if mapped.ignored is not None:
             await self._reception.plan(source.name, mapped.notices)

@@ -30,6 +30,7 @@ from services.ingest.doors.requests import (
     unsigned,
     without_content,
 )
+from services.ingest.doors.trimming import Trimmer, trimmer_of
 from services.ingest.publisher import TooLarge, Unavailable
 from services.ingest.reception import Reception
 from services.ingest.verify import SCHEMES, CertificateNeeded, Request, Unverified, verify
@@ -38,6 +39,7 @@ from services.ingest.verify.tokens import without_signature
 
 _ANSWER_SECONDS = 1.9
 """Providers give up after two or three seconds, and some then switch the webhook off."""
+_PROVEN_BY_HEADERS = frozenset({SchemeName.BASIC, SchemeName.TOKEN})
 _READING_SECONDS = 1.0
 _READING_AT_ONCE = 4
 _log = structlog.get_logger(__name__)
@@ -67,6 +69,22 @@ class Webhooks:
         self._public_url = None if public_url is None else public_url.rstrip("/")
         self._once = OnceOnly() if once is None else once
         self._reading = asyncio.Semaphore(_READING_AT_ONCE)
+
+    def trimmer(self, name: str, headers: Mapping[str, str]) -> Trimmer | None:
+        """Return what cuts a body down that carries a whole mail; None for other sources.
+
+        Where headers alone are the proof, they are looked at first: nobody else's megabytes are read.
+        """
+        bound = self._mappings.get(name)
+        if bound is None or not bound.provider.large:
+            return None
+        if bound.provider.scheme in _PROVEN_BY_HEADERS:
+            try:
+                verify(bound.provider.scheme, self._sources[name].keys, Request("", headers, b""))
+            except Unverified as unverified:
+                self._reception.refused(name, unverified.reason, outcome="unsigned")
+                raise unsigned() from None
+        return trimmer_of(headers)
 
     async def take(self, name: str, knock: Knock) -> Answer | RawAnswer:
         """Take one delivery to the source called `name`."""

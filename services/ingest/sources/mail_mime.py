@@ -23,6 +23,7 @@ _LARGEST_KEPT = 2 * 1024 * 1024
 _LARGEST_HEADERS = 1024 * 1024
 """Bytes of the mail's own headers: ten thousand recipients fit."""
 _LARGEST_PART_HEADERS = 64 * 1024
+_LARGEST_LETTER = 900_000
 _MOST_PARTS = 500
 _DEEPEST = 20
 _SLICE = 64 * 1024
@@ -45,7 +46,8 @@ _LIMITS = {
     "application/x-pkcs7-mime": LARGEST_TEXT,
 }
 """How much is kept of the parts that say something; of all others nothing."""
-_EVEN_ATTACHED = frozenset(_LIMITS) - {"text/plain", "text/html", "text/enriched"}
+KEPT_EVEN_ATTACHED = frozenset(_LIMITS) - {"text/plain", "text/html", "text/enriched"}
+"""Types of what says something even as an attachment."""
 _OWN_TEXT = 64 * 1024
 """What is kept of a multipart outside of its parts: all there is when its boundary never comes."""
 MAILS = frozenset({"message/rfc822", "message/global", "message/news"})
@@ -113,6 +115,11 @@ class ReadMail:
     """Bytes that came."""
     digest: str
     """Of the bytes that came, as `contracts.ids.digest`."""
+
+    @property
+    def letter(self) -> bytes:
+        """What may be passed on where the mail is not understood: no more than a record holds."""
+        return self.kept[:_LARGEST_LETTER]
 
 
 class MimeReader:
@@ -220,7 +227,7 @@ class MimeReader:
         elif part.inside and not self._journal:
             # Mails attached to mails: who wrote them, and no more.
             return
-        elif part.kind in _EVEN_ATTACHED or (part.kind in _LIMITS and not part.attached) or _is_tnef(part):
+        elif part.kind in KEPT_EVEN_ATTACHED or (part.kind in _LIMITS and not part.attached) or _is_tnef(part):
             self._allowance = min(_LIMITS.get(part.kind, LARGEST_TEXT), self._left)
 
     def _begin_entity(self, parent: Part) -> None:
