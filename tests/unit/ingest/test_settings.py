@@ -32,11 +32,16 @@ def test_the_example_can_be_used_as_it_is(tmp_path: Path) -> None:
         "tickets.secret",
         "nps.key",
         "forms.secret",
+        "switchboard.token",
+        "hotline.token",
+        "webshop.secret",
+        "billing.secret",
     )
     others = dict.fromkeys((*webhooks, "phone.token", "shop.secret", "max.password"), "s3cret-of-16-letters")
     names = read(tmp_path, EXAMPLE.read_text(encoding="utf-8"), **files, **others)
     desks = ["desk", "helpdesk", "chat", "requests", "tickets", "nps", "forms"]
-    assert names == [*desks, "phone", "shop", "erp", "mail-anna", "max", "history", "others"]
+    phones, shops = ["phone", "switchboard", "hotline"], ["shop", "webshop", "billing"]
+    assert names == [*desks, *phones, *shops, "erp", "mail-anna", "max", "history", "others"]
 
 
 WRONG = {
