@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from contracts.events import Event, TicketOpened, TicketRated, TicketReopened, TicketResolved, TicketUpdated
-from contracts.values import Party, Reference
+from contracts.values import Party
 from services.ingest.domain.mapping import (
     Mapped,
     Origin,
@@ -167,7 +167,6 @@ def _ticket(  # noqa: PLR0917 - one notification, taken apart
         rating=stars,
         tags=tags_of(object_or_empty(thing, "tags").get("tags")),
         parties=_people(thing, report.origin),
-        references=_merged_into(thing, report),
         title=_title(thing) or written(first.get("subject")),
         text=written(attributes.get("_default_description_")) or words,
     )
@@ -315,16 +314,6 @@ def _people(thing: Mapping[str, Any], origin: Origin) -> tuple[Party, ...]:
         if admin and admin != "0"
         else None,
     )
-
-
-def _merged_into(thing: Mapping[str, Any], report: TicketReport) -> list[Reference]:
-    """Return the conversation into which this one was merged, when a part says so."""
-    details = (object_or_empty(part, "event_details") for part in _parts(thing))
-    into = [
-        optional_id(object_or_empty(each, "merged_into"), "id") or optional_id(each, "merged_into_conversation_id")
-        for each in details
-    ]
-    return [report.reference(native) for native in into if native]
 
 
 PROVIDER = Provider(name="intercom", scheme=SchemeName.INTERCOM, read=read, options=DeskOptions)
