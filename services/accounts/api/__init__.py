@@ -8,6 +8,7 @@ from fastapi import APIRouter, FastAPI
 from services.accounts.api import (
     accounts,
     contacts,
+    doubles,
     groups,
     identities,
     imports,
@@ -26,7 +27,7 @@ _IMPORT_LIMIT = 16 * 1024 * 1024
 
 def resources(desk: Desk, zone: tzinfo) -> list[APIRouter]:
     """Return every resource of accounts."""
-    modules = (accounts, merges, contacts, identities, groups, people, interactions, unmatched, rules)
+    modules = (accounts, merges, contacts, identities, groups, people, interactions, unmatched, doubles, rules)
     return [*(module.router(desk) for module in modules), imports.router(desk, zone)]
 
 

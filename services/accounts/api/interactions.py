@@ -68,7 +68,7 @@ def router(desk: Desk) -> APIRouter:
                 raise not_found("interaction")
             reports = await views.reports(id_)
             attributions = await views.attributions(id_)
-        whole = _assembled(reports)
+        whole = assembled(reports)
         content = {"title": whole.title, "text": whole.text}
         return answer(
             {**row, **content, "reports": [_report(report) for report in reports], "attributions": attributions}
@@ -78,7 +78,7 @@ def router(desk: Desk) -> APIRouter:
     async def attribute_by_hand(caller: caller_of, interaction: str, body: AttributionBody) -> Response:
         """Say whose an interaction is; this outranks every other reason and stays until it is taken back."""
         async with desk.edit(caller) as edit:
-            id_, row = await _editable(edit, interaction)
+            id_, row = await editable(edit, interaction)
             accounts = (
                 None if body.accounts is None else sorted({await edit.account(account) for account in body.accounts})
             )
@@ -93,7 +93,7 @@ def router(desk: Desk) -> APIRouter:
     async def classify_by_hand(caller: caller_of, interaction: str, body: TouchClassBody) -> Response:
         """Correct how one touch is read, or whether it waits for an answer."""
         async with desk.edit(caller) as edit:
-            id_, row = await _editable(edit, interaction)
+            id_, row = await editable(edit, interaction)
             if Kind(row["kind"]) not in TOUCHES:
                 raise wrong(
                     "touch_class",
@@ -119,7 +119,7 @@ def _id(interaction: str) -> str:
     return id_
 
 
-async def _editable(edit: Edit, interaction: str) -> tuple[str, Any]:
+async def editable(edit: Edit, interaction: str) -> tuple[str, Any]:
     """Return an interaction that the caller may decide about: all of its accounts must be visible."""
     id_ = _id(interaction)
     row = await edit.tables.interaction_scope(id_)
@@ -137,7 +137,8 @@ def _events(bodies: Sequence[Row]) -> list[Event]:
     return [BY_TYPE[row["event_type"]].model_validate_json(row["body"]) for row in bodies]
 
 
-def _assembled(reports: Sequence[Row]) -> Interaction:
+def assembled(reports: Sequence[Row]) -> Interaction:
+    """Return what the reports about one interaction, as rows of the ledger, add up to."""
     return assemble(_events(reports))
 
 
@@ -146,7 +147,7 @@ async def _contents(views: Views, ids: Sequence[str]) -> dict[str, dict[str, str
     for row in await views.texts(ids):
         grouped[row["interaction_id"]].append(row)
     # Assembled, because one private mailbox withholds the text in all.
-    assembled = {id_: _assembled(rows) for id_, rows in grouped.items()}
+    assembled = {id_: assembled(rows) for id_, rows in grouped.items()}
     return {id_: {"title": whole.title, "text": whole.text} for id_, whole in assembled.items()}
 
 

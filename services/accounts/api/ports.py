@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, Protocol
 
 from services.accounts.domain.intervals import Interval
@@ -140,7 +140,21 @@ class Merges(Protocol):
         ...
 
 
-class Edits(People, Merges, Protocol):
+class Doubles(Protocol):
+    """What people decided about interactions that look like one."""
+
+    async def decide_double(  # noqa: PLR0917 - one argument for each column
+        self, pair: Sequence[str], decision: str, withdrawn_id: str | None, issuer: str, subject: str, now: datetime
+    ) -> None:
+        """Keep what somebody decided about two interactions; a later decision replaces an earlier one."""
+        ...
+
+    async def take_back_double(self, pair: Sequence[str]) -> Row | None:
+        """Forget what was decided about two interactions, and return it."""
+        ...
+
+
+class Edits(People, Merges, Doubles, Protocol):
     """The writing side of one transaction, after the caller's right was checked."""
 
     def savepoint(self) -> AbstractAsyncContextManager[object]:
@@ -321,6 +335,21 @@ class Views(Protocol):
 
     async def texts(self, ids: Sequence[str]) -> list[Row]:
         """Return event types and bodies of interactions, for their titles and texts."""
+        ...
+
+    async def near_pairs(
+        self,
+        windows: Mapping[str, timedelta],
+        account_id: str | None,
+        span: tuple[datetime, datetime],
+        before: tuple[datetime, str, str] | None,
+        limit: int,
+    ) -> list[Row]:
+        """Return pairs of one account and one kind that lie near each other and of which nothing was decided."""
+        ...
+
+    async def decided_pairs(self, limit: int) -> list[Row]:
+        """Return what was decided, latest first."""
         ...
 
     async def unmatched_parties(self, limit: int) -> list[Row]:

@@ -14,6 +14,7 @@ from services.accounts.domain.intervals import Interval
 from services.accounts.domain.matching import Link, Serving
 from services.accounts.domain.merging import lies_within
 from services.accounts.store import accounts, jobs
+from services.accounts.store.doubles import DoubleTables
 from services.accounts.store.interactions import IDENTITY_LOCK
 from services.accounts.store.merges import MergeTables
 from services.accounts.store.people import PeopleTables
@@ -23,7 +24,7 @@ _VALUE = {"owner": "user_id", "team": "user_id", "stage": "stage", "key": "is_ke
 _LOCK_ATTEMPTS = 10
 
 
-class EditTables(PeopleTables, MergeTables):
+class EditTables(PeopleTables, MergeTables, DoubleTables):
     """The tables of one open transaction of the worker role."""
 
     def __init__(self, connection: asyncpg.Connection) -> None:

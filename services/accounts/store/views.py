@@ -11,6 +11,7 @@ import asyncpg
 
 from contracts.values import json_safe
 from services.accounts.store import accounts
+from services.accounts.store.doubles import DoubleViews
 
 Row = dict[str, Any]
 
@@ -19,7 +20,7 @@ def _rows(records: Sequence[asyncpg.Record]) -> list[Row]:
     return [dict(record) for record in records]
 
 
-class Views:
+class Views(DoubleViews):
     """The reading side of one transaction that carries the caller's scope."""
 
     def __init__(self, connection: asyncpg.Connection) -> None:
