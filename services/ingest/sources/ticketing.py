@@ -111,7 +111,7 @@ def written(text: object, *, html: bool = True) -> str | None:
     """Return free text as it may be kept: the words of HTML, without what a reply quotes."""
     if not isinstance(text, str) or not text.strip():
         return None
-    return storable_text(text_of_html(text) if html and "<" in text else text)
+    return storable_text(text_of_html(text) if html and ("<" in text or "&" in text) else text)
 
 
 def words_of_document(document: object) -> str | None:
