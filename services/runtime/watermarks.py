@@ -60,10 +60,18 @@ class Watermarks:
         client = self._client
         if client is None:
             raise KafkaError("closed")
-        async with asyncio.timeout(_TIMEOUT_MS / 1000 + 1):
-            partitions = [tp for name in names for tp in await client.partitions_of(name)]
-            ends = await client.end_offsets(partitions)
-            begins = await client.beginning_offsets(partitions)
+        try:
+            async with asyncio.timeout(_TIMEOUT_MS / 1000 + 1):
+                partitions = [tp for name in names for tp in await client.partitions_of(name)]
+                ends = await client.end_offsets(partitions)
+                begins = await client.beginning_offsets(partitions)
+        except UnknownTopicOrPartitionError:
+            raise
+        except (KafkaError, TimeoutError):
+            # A connection that leads nowhere is never given up by a client whose questions are: ask by another one.
+            if self._client is client:
+                await self.close()
+            raise
         return {(names[tp.topic], tp.partition): (begins[tp], ends[tp]) for tp in partitions}
 
 
