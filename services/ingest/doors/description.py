@@ -65,6 +65,7 @@ _LINES = {
     "required": ["accepted", "rejected"],
     "properties": {
         "accepted": {"type": "integer", "minimum": 0},
+        "ignored": {"type": "object", "additionalProperties": {"type": "integer"}, "description": "lines by reason"},
         "rejected": {
             "type": "array",
             "items": {
@@ -180,10 +181,19 @@ def _import() -> dict[str, Any]:
     return {
         "tags": ["operators"],
         "summary": "Take history",
-        "description": f"A CloudEvent a line, at most {MOST_LINES} lines. A live report of the same thing stands above"
-        " it.",
+        "description": f"A CloudEvent a line, at most {MOST_LINES} lines; to a mailbox a mail a line, in base64, or a"
+        " calendar. A live report of the same thing stands above it.",
         "operationId": "take_import",
-        "parameters": [_path("source", "a source of the provider import")],
+        "parameters": [
+            _path("source", "a source of the provider import, or a mailbox"),
+            {
+                "name": "dry_run",
+                "in": "query",
+                "required": False,
+                "description": "only say what would become of the lines",
+                "schema": {"type": "boolean", "default": False},
+            },
+        ],
         "requestBody": {
             "required": True,
             "content": {media: {"schema": {}} for media in ("application/x-ndjson", "application/ndjson")},
