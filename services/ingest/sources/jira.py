@@ -7,7 +7,9 @@ about an issue carries. The order of reports is the time in milliseconds, then t
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import StringConstraints
 
 from contracts.events import Event, TicketOpened, TicketRated, TicketReopened, TicketUpdated
 from contracts.values import Party
@@ -69,6 +71,7 @@ _PRIORITIES: Mapping[str, Priority] = {
     "lowest": "low",
     "trivial": "low",
 }
+CustomField = Annotated[str, StringConstraints(pattern=r"^customfield_[0-9]{1,10}$")]
 _ISSUE_EVENTS = frozenset({"jira:issue_created", "jira:issue_updated"})
 _COMMENT_EVENTS = frozenset({"comment_created", "comment_updated", "comment_deleted"})
 _CHANGE_BITS = 20
@@ -80,9 +83,9 @@ class JiraOptions(DeskOptions):
 
     projects: tuple[str, ...] = ()
     """Keys of the projects that count; empty: all service projects."""
-    satisfaction: str | None = None
+    satisfaction: CustomField | None = None
     """The custom field with the customer's satisfaction: "customfield_10031"."""
-    organizations: str = "customfield_10002"
+    organizations: CustomField = "customfield_10002"
     """The custom field with the customer's organisations."""
 
 

@@ -153,7 +153,7 @@ def _comment(ticket: Mapping[str, Any], article: Mapping[str, Any], report: Tick
 def _is_first(ticket: Mapping[str, Any], article: Mapping[str, Any]) -> bool:
     ids = ticket.get("article_ids")
     numbers = [number for number in ids if isinstance(number, int)] if isinstance(ids, list) else []
-    return bool(numbers) and article.get("id") == min(numbers)
+    return article.get("id") == min(numbers) if numbers else bool(article) and ticket.get("article_count") == 1
 
 
 def _body(article: Mapping[str, Any]) -> str | None:

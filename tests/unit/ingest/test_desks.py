@@ -6,11 +6,14 @@ from itertools import permutations
 from random import Random
 
 import pytest
+from pydantic import ValidationError
 
 from contracts.details import TicketDetail
 from contracts.events import Event
 from contracts.interactions import Interaction, assemble
 from contracts.values import Kind
+from services.ingest.sources.registry import WEBHOOKS
+from services.ingest.sources.ticketing import DeskOptions, words_of_document
 from tests.unit.ingest.desks import (
     ANSWERED,
     ASKED,
@@ -132,3 +135,37 @@ def test_a_ticket_reopened_in_the_second_of_its_resolution_is_open(desk: str) ->
     for order in permutations(about(Kind.TICKET, deliveries)):
         hurried = detail(assemble(order))
         assert (hurried.resolved_at, hurried.status) == (None, "open")
+
+
+@pytest.mark.parametrize(
+    ("desk", "options"),
+    [
+        ("freshdesk", {"statuses": {"Gelöst": "solved"}}),
+        ("zammad", {"priorities": {"4 dringend": "highest"}}),
+        ("intercom", {"states": {}}),
+        ("jira", {"satisfaction": "Satisfaction"}),
+        ("zendesk", {"statuses": {"new": "open"}}),
+    ],
+)
+def test_options_that_a_desk_does_not_know_are_refused_by_name(desk: str, options: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(options))):
+        WEBHOOKS[desk].options.model_validate(options)
+
+
+@pytest.mark.parametrize("name", ["Waiting For Vendor", " waiting  for vendor ", "WAITING FOR VENDOR"])
+def test_a_status_of_one_s_own_is_known_however_it_is_written(name: str) -> None:
+    options = DeskOptions.model_validate({"statuses": {"Waiting for vendor": "on_hold"}})
+    assert options.status({"waiting for vendor": "open"}, None, 7, {}, name) == "on_hold"
+    assert options.status({}, "something else") is None
+
+
+def test_a_document_of_nodes_is_read_as_its_words() -> None:
+    item = {"type": "listItem", "content": [{"type": "paragraph", "content": [{"type": "text", "text": "second"}]}]}
+    document = {"type": "doc", "content": [{"type": "paragraph", "content": [{"type": "text", "text": "first"}]}, item]}
+    assert words_of_document(document) == "first\nsecond"
+    deep: object = "x"
+    for _ in range(5000):
+        deep = {"type": "paragraph", "content": [deep]}
+    assert words_of_document(deep) is not None
+    assert words_of_document({"type": "doc", "content": [{"type": "text", "text": "y" * 30_000}] * 50}) == "y" * 20_000
+    assert words_of_document(None) is None
