@@ -27,6 +27,7 @@ from services.ingest.sources import (
     zendesk,
 )
 from services.ingest.sources.mail import Mailbox, map_mail
+from services.ingest.sources.rows import webhook as rows
 
 WEBHOOKS: Mapping[str, Provider[Any]] = {
     provider.name: provider
@@ -39,6 +40,7 @@ WEBHOOKS: Mapping[str, Provider[Any]] = {
         mailgun.PROVIDER,
         postmark.PROVIDER,
         ringcentral.PROVIDER,
+        rows.PROVIDER,
         sendgrid.PROVIDER,
         ses.PROVIDER,
         shopify.PROVIDER,

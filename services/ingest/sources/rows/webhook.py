@@ -1,0 +1,83 @@
+"""The documented rows, sent live as JSON: an object, or a list of them, each a row of one of the mappings.
+
+All rows of a request go in, or none: what cannot be read is kept whole and can be replayed.
+"""
+
+from functools import lru_cache
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, StringConstraints
+
+from contracts.events import Event
+from contracts.standins import model_of
+from services.ingest.domain.mapping import Invalid, Mapped, Origin, Unmapped
+from services.ingest.domain.provider import Delivery, Options, Provider
+from services.ingest.domain.schemes import SchemeName
+from services.ingest.sources.cloudevents import read_cloudevent
+from services.ingest.sources.rows.events import Export, LeftOut, events
+from services.ingest.sources.rows.mapping import BadMapping, RowMapping, shipped_mapping
+from services.ingest.sources.rows.reading import Rejected, Row
+
+MOST_ROWS = 500
+
+
+def _known(name: str) -> str:
+    try:
+        mapping = shipped_mapping(name)
+    except BadMapping as bad:
+        raise ValueError(str(bad)) from None
+    if mapping.missing_constants() or mapping.file.format == "asterisk":
+        raise ValueError(f"{name} is for files only")
+    return name
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(f"{name!r} is no time zone; write one such as Europe/Berlin") from None
+    return name
+
+
+class RowsOptions(Options):
+    """What the rows are."""
+
+    mapping: Annotated[str, AfterValidator(_known)]
+    """One of `tenure import --mappings`: surveys, usage, orders-nested …"""
+    zone: Annotated[str, AfterValidator(_zone)] = "UTC"
+    """Of moments without an offset."""
+    region: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] | None = None
+    """Whose national telephone numbers appear without a prefix (ISO 3166)."""
+
+
+def read(delivery: Delivery, origin: Origin, options: RowsOptions) -> Mapped:
+    """Map a verified request. Raises `Unmapped` with the number and the column of a row that cannot be read."""
+    payload = delivery.payload
+    objects = payload if isinstance(payload, list) else [payload]
+    if len(objects) > MOST_ROWS:
+        raise Unmapped("too_many_rows")
+    if not all(isinstance(one, dict) for one in objects):
+        raise Unmapped("no_rows")
+    rows = [Row(number, one) for number, one in enumerate(objects, start=1)]
+    found: list[Event] = []
+    for one in events(rows, _mapping(options), Export(origin.system, origin.received_at)):
+        if isinstance(one, Rejected):
+            raise Unmapped(f"row_{one.line}:{one.field}")
+        if isinstance(one, LeftOut):
+            continue
+        try:
+            found.append(model_of(read_cloudevent(dict(one.event), origin)))
+        except Invalid as bad:
+            raise Unmapped(f"row_{one.rows[0].line}:{bad.errors[0].field}") from None
+    return Mapped(found) if found else Mapped(ignored="no_rows")
+
+
+@lru_cache(maxsize=64)
+def _mapping(options: RowsOptions) -> RowMapping:
+    mapping = shipped_mapping(options.mapping)
+    values = mapping.values.model_copy(update={"zone": options.zone, "region": options.region})
+    return mapping.model_copy(update={"values": values})
+
+
+PROVIDER = Provider(name="rows", scheme=SchemeName.STANDARD_WEBHOOKS, read=read, options=RowsOptions)
