@@ -25,6 +25,8 @@ _MONTH_FIRST = re.compile(
 )
 _YEAR_FIRST = re.compile(r"(20\d\d)\.?\s*(?:m\.\s*|gada\s+|g\.\s*)?([^\W\d_]{3,14})\.?\s+(\d{1,2})\b")
 _DECEMBER = 12
+_NEAR = 40
+"""Characters between a date and the word that makes it an end or a return."""
 
 
 def away_until(subject: str, text: str, sent: datetime) -> date | None:
@@ -35,8 +37,11 @@ def away_until(subject: str, text: str, sent: datetime) -> date | None:
     """
     found = []
     for sentence in _SENTENCES.split(f"{subject}\n{text[:_LOOKED_AT]}"):
-        if _BACK.search(sentence):
-            found += [named for named in _dates(sentence, sent) if _is_plausible(named, sent.date())]
+        words = [match.span() for match in _BACK.finditer(sentence)]
+        for begin, end, named in _dates(sentence, sent) if words else ():
+            near = any(begin - after <= _NEAR and before - end <= _NEAR for before, after in words)
+            if near and _is_plausible(named, sent.date()):
+                found.append(named)
     return max(found, default=None)
 
 
@@ -44,25 +49,28 @@ def _is_plausible(named: date, sent: date) -> bool:
     return sent <= named <= sent + _LONGEST_ABSENCE
 
 
-def _dates(sentence: str, sent: datetime) -> Iterator[date]:
-    rest = sentence
+def _dates(sentence: str, sent: datetime) -> Iterator[tuple[int, int, date]]:
+    """Yield where each date begins and ends, and the date."""
+    for match, year, month, day in _written(sentence, sent):
+        named = None if month is None else _date(year, month, day, sent)
+        if named is not None:
+            yield *match.span(), named
+
+
+def _written(sentence: str, sent: datetime) -> Iterator[tuple[re.Match[str], int | None, int | None, int]]:
     for match in _ISO.finditer(sentence):
-        yield from _date(int(match.group(1)), int(match.group(2)), int(match.group(3)), sent)
-    rest = _ISO.sub(" ", rest)
-    for match in _YEAR_FIRST.finditer(rest):
-        if (month := _month(match.group(2))) is not None:
-            yield from _date(int(match.group(1)), month, int(match.group(3)), sent)
-    for match in _DAY_FIRST.finditer(rest):
-        if (month := _month(match.group(2))) is not None:
-            yield from _date(_year(match.group(3)), month, int(match.group(1)), sent)
-    for match in _MONTH_FIRST.finditer(rest):
-        if (month := _month(match.group(1))) is not None:
-            yield from _date(_year(match.group(3)), month, int(match.group(2)), sent)
-    for match in _NUMERIC.finditer(rest):
+        yield match, int(match.group(1)), int(match.group(2)), int(match.group(3))
+    for match in _YEAR_FIRST.finditer(sentence):
+        yield match, int(match.group(1)), _month(match.group(2)), int(match.group(3))
+    for match in _DAY_FIRST.finditer(sentence):
+        yield match, _year(match.group(3)), _month(match.group(2)), int(match.group(1))
+    for match in _MONTH_FIRST.finditer(sentence):
+        yield match, _year(match.group(3)), _month(match.group(1)), int(match.group(2))
+    for match in _NUMERIC.finditer(_ISO.sub(lambda iso: " " * len(iso.group()), sentence)):
         day, month = int(match.group(1)), int(match.group(3))
         if match.group(2) == "/" and (month > _DECEMBER or (day <= _DECEMBER and _writes_months_first(sent))):
             day, month = month, day
-        yield from _date(_year(match.group(4)), month, day, sent)
+        yield match, _year(match.group(4)), month, day
 
 
 def _writes_months_first(sent: datetime) -> bool:
@@ -77,16 +85,15 @@ def _year(written: str | None) -> int | None:
     return int(written) if len(written) > 2 else 2000 + int(written)  # noqa: PLR2004 - two digits
 
 
-def _date(year: int | None, month: int, day: int, sent: datetime) -> Iterator[date]:
+def _date(year: int | None, month: int, day: int, sent: datetime) -> date | None:
     try:
         if year is not None:
-            yield date(year, month, day)
-            return
+            return date(year, month, day)
         # The next such day.
         named = date(sent.year, month, day)
-        yield named if named >= sent.date() else date(sent.year + 1, month, day)
+        return named if named >= sent.date() else date(sent.year + 1, month, day)
     except ValueError:
-        return
+        return None
 
 
 def _month(written: str) -> int | None:

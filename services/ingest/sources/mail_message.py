@@ -285,13 +285,13 @@ def _fields(block: str) -> list[tuple[str, str]]:
 
 
 def _as_text(value: object) -> str:
-    """Bytes that are no ASCII arrive as surrogates; nearly always they are UTF-8, else they are Latin-1."""
+    """Bytes that are no ASCII arrive as surrogates; nearly always they are UTF-8, else they are of Western Europe."""
     raw = str(value)
     try:
         octets = raw.encode("ascii", "surrogateescape")
     except UnicodeEncodeError:
         return raw.encode("utf-8", "replace").decode("utf-8", "replace")
-    return decoded(octets, "")
+    return decoded(octets, "windows-1252")
 
 
 def _unfold(value: str) -> str:

@@ -49,7 +49,7 @@ _Cut = Callable[[Sequence[str]], Sequence[str]]
 def newest_reply(text: str) -> str | None:
     """Return what the writer of a mail added to it; None for a mail without words."""
     lines: Sequence[str] = unsigned_text(text[:_LONGEST_TEXT]).replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    cuts: Sequence[_Cut] = (_without_banner, _above_quoted, _without_quoted_lines, _above_signature, _above_disclaimer)
+    cuts: Sequence[_Cut] = (_without_banner, _own_lines, _above_signature, _above_disclaimer)
     for cut in cuts:
         shorter = cut(lines)
         if any(map(str.strip, shorter)):
@@ -69,18 +69,28 @@ def unsigned_text(text: str) -> str:
     return text[:begin] + "\n".join(line.removeprefix("- ") for line in words.split("\n"))
 
 
-def _above_quoted(lines: Sequence[str]) -> Sequence[str]:
-    """Return the lines above the first quoted mail."""
+def _own_lines(lines: Sequence[str]) -> Sequence[str]:
+    """Return the lines above the first quoted mail, or, where somebody answers below it, those that quote nothing."""
+    found = _quoted(lines)
+    if found is None:
+        return _without_quoted_lines(lines)
+    begin, end = found
+    above = _without_quoted_lines(lines[:begin])
+    return above if any(map(str.strip, above)) else _without_quoted_lines(lines[end:]) if end > begin else ()
+
+
+def _quoted(lines: Sequence[str]) -> tuple[int, int] | None:
+    """Return where the first quoted mail begins, and the line below its attribution; the same where it has none."""
     for number, line in enumerate(lines):
         if not line or len(line) > _LONGEST_LINE:
             continue
         if _SEPARATOR.match(line) or _is_header_block(lines, number):
-            return lines[:number]
-        if _WROTE.search(line) and _ends_with_colon(lines, number):
+            return number, number
+        if _WROTE.search(line) and (end := _ends_with_colon(lines, number)):
             begin = _begin_of_attribution(lines, number)
             if begin is not None:
-                return lines[:begin]
-    return lines
+                return begin, end
+    return None
 
 
 def _is_header_block(lines: Sequence[str], number: int) -> bool:
@@ -92,14 +102,14 @@ def _is_header_block(lines: Sequence[str], number: int) -> bool:
     return named >= 1 and (named > 1 or any(_SUBJECT.match(line) for line in below))
 
 
-def _ends_with_colon(lines: Sequence[str], number: int) -> bool:
-    """Say whether the sentence ends with a colon, on its line or one of the next two; programs break it anywhere."""
-    for line in lines[number : number + 3]:
+def _ends_with_colon(lines: Sequence[str], number: int) -> int:
+    """Return the line below where the sentence ends with a colon, at most two lines on; 0 where it does not."""
+    for place, line in enumerate(lines[number : number + 3], start=number + 1):
         if not line.strip() or len(line) > _LONGEST_LINE:
-            return False
+            return 0
         if _ENDS.search(line):
-            return True
-    return False
+            return place
+    return 0
 
 
 def _begin_of_attribution(lines: Sequence[str], number: int) -> int | None:
