@@ -14,6 +14,7 @@ from rich.table import Table as Drawn
 
 from services.cli.faults import CommandFault
 from services.cli.imports import Keeping, Reading, Target
+from services.cli.imports_mail import Calendar, Mails, letters_in
 from services.cli.imports_report import Report
 from services.cli.imports_run import Errand, Outcome, run
 from services.cli.imports_state import State, digest_of
@@ -27,6 +28,7 @@ TABLES = ("accounts", "contacts", "domains", "users")
 """What a CSV file for accounts may hold."""
 _MOST_SHOWN = 1000
 _CSV = frozenset({".csv", ".tsv", ".txt"})
+_MAIL = frozenset({".mbox", ".eml"})
 
 
 def list_mappings() -> None:
@@ -52,7 +54,14 @@ def _accounts_table(file: Path, reading: Reading) -> str | None:
     """Return which table of accounts a file is, or None for history."""
     if reading.as_ in TABLES:
         return reading.as_
-    if reading.as_ or reading.mapping or reading.source or file.suffix.lower() not in _CSV or is_ndjson(file):
+    if (
+        reading.as_
+        or reading.mapping
+        or reading.source
+        or file.is_dir()
+        or file.suffix.lower() not in _CSV
+        or is_ndjson(file)
+    ):
         return None
     for each in TABLES:
         if each in file.stem.lower():
@@ -64,6 +73,10 @@ def _accounts_table(file: Path, reading: Reading) -> str | None:
 
 
 def _history(file: Path, reading: Reading) -> History:
+    if file.is_dir() or file.suffix.lower() in _MAIL:
+        return Mails(file)
+    if file.suffix.lower() == ".ics":
+        return Calendar(file)
     if reading.as_ is None and reading.mapping is None:
         if file.suffix.lower() in _CSV and not is_ndjson(file):
             raise CommandFault(f"What do the columns of {file.name} mean? Say it with --as or --mapping.")
@@ -128,11 +141,11 @@ def _import_history(
         say(f"{file.name} has changed since its import was interrupted: it begins anew, nothing doubles")
     if done:
         say(f"{file.name}: goes on after {done} rows")
-    table = isinstance(history, Table) and history.mapping.file.format != "ndjson" and not is_ndjson(file)
+    lines = isinstance(history, Lines) or (isinstance(history, Table) and history.is_ndjson)
     report_file = keeping.report or file.with_name(f"{file.name}.rejected.csv")
     if report_file == file:
         raise CommandFault("The report of rejected rows would overwrite the file; name another with --report.")
-    report = Report(report_file, 0 if state is None else state.progress.report_bytes, table=table)
+    report = Report(report_file, 0 if state is None else state.progress.report_bytes, table=not lines)
     with remote.uploads() as uploads:
         outcome = run(Errand(history, uploads, path, report, state, say))
     if state is not None:
@@ -146,7 +159,8 @@ def _digest(history: History, address: str) -> str:
     if isinstance(history, Table):
         how = history.mapping.model_dump_json()
         return digest_of([history.file], address, how, history.export.system, str(history.export.exported_at))
-    return digest_of([history.file], address)
+    file = history.file
+    return digest_of(letters_in(file) if file.is_dir() else [file], address)
 
 
 def _import_table(file: Path, table: str, remote: Remote, *, dry_run: bool) -> Outcome:

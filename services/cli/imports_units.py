@@ -101,8 +101,14 @@ class Table:
                 f'{self.file.name} is not written in {encoding}; say in the mapping how: file.encoding = "cp1252".'
             ) from None
 
+    @property
+    def is_ndjson(self) -> bool:
+        """Whether its rows are lines of JSON."""
+        given = self.mapping.file.format
+        return given == "ndjson" or (given is None and is_ndjson(self.file))
+
     def _rows(self, opened: IO[bytes]) -> Iterator[Row | Rejected]:
-        if self.mapping.file.format == "ndjson" or (self.mapping.file.format is None and is_ndjson(self.file)):
+        if self.is_ndjson:
             text = (line.decode(self.mapping.file.encoding) for _, line in _lines(opened))
             return read_rows(text, self.mapping, ndjson=True)
         # Line breaks stay as they are: a cell may hold some.
