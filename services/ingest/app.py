@@ -11,14 +11,18 @@ from starlette.types import ASGIApp
 from contracts.events import Event
 from contracts.topics import INBOUND, INTERACTIONS
 from services.ingest.api import Mappings, build_api, limited
+from services.ingest.calendar_pass import calendar_readers
 from services.ingest.configuration import Examined, examine_for
 from services.ingest.domain.identities import Directory
+from services.ingest.domain.options import ImapOptions
 from services.ingest.domain.source import Source, own_addresses
 from services.ingest.doors.amazon import Amazon, BoundedGet
+from services.ingest.folder_pass import folder_readers
 from services.ingest.inbound import InboundHandler
 from services.ingest.mailbox import mailbox_readers
 from services.ingest.planned import MeetingPlanner
-from services.ingest.polling import Poller
+from services.ingest.polling import Poller, Reader
+from services.ingest.probing import probe_mailbox
 from services.ingest.publisher import Publisher
 from services.ingest.reception import Reception
 from services.ingest.reloading import Reloader
@@ -108,8 +112,13 @@ class _Arrangement:
 
         def make(name: str) -> Poller:
             one, lasting = {name: self.examined.sources[name]}, self.lasting
-            readers = mailbox_readers(self.reception, one, self.mappings.mails, lasting.pool)
-            return Poller(readers, lasting.pool, lasting.clock)
+            pool, mails = lasting.pool, self.mappings.mails
+            readers: Sequence[Reader] = (
+                *mailbox_readers(self.reception, one, mails, pool),
+                *folder_readers(self.reception, one, mails, pool),
+                *calendar_readers(self.reception, lasting.planner, one, pool, lasting.settings.zone),
+            )
+            return Poller(readers, pool, lasting.clock)
 
         return {
             name: Wanted(self._key(source), partial(make, name))

@@ -112,7 +112,7 @@ class ImapSession:
                 raise
             raise LoginRefused(
                 "the server refuses the login; write a valid password or app password into"
-                f" {self._options.password_file} and restart; until then it is tried rarely, so that the mailbox is"
+                f" {self._options.password_file} and reload; until then it is tried rarely, so that the mailbox is"
                 " not locked"
             ) from None
 

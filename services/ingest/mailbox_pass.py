@@ -2,28 +2,27 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 import asyncpg
 import structlog
-from pydantic import ValidationError
 
 from contracts.codec import encode, event_envelope
-from contracts.events import EmailReceived, EmailSent, Event, InteractionRestored, InteractionWithdrawn
+from contracts.events import Event, InteractionRestored, InteractionWithdrawn
 from contracts.ids import digest
 from contracts.topics import INTERACTIONS
 from contracts.values import Authority, InteractionKey, Kind
 from services.ingest import store, store_mailbox
 from services.ingest.domain.mail_identity import MAIL_SYSTEM
-from services.ingest.domain.mapping import MapMail, Mapped, Unmapped, micros
+from services.ingest.domain.mapping import MapMail, micros
 from services.ingest.domain.options import ImapOptions
 from services.ingest.domain.source import Source
 from services.ingest.domain.uids import FolderLook, FolderState, UidSet, has_moved, starting_point, unread
 from services.ingest.failpoints import IngestFailpoint
 from services.ingest.imap import CHUNK, FetchedMail, ImapSession
-from services.ingest.publisher import TooLarge
 from services.ingest.reception import Reception
+from services.ingest.taking import MailTaker
 from services.runtime import outbox
 from services.runtime.failpoints import reach
 from services.runtime.outbox import OutboxMessage
@@ -57,8 +56,8 @@ class MailboxPass:
         self._reception = reception
         self._source = source
         self._options = options
-        self._mapping = mapping
         self._pool = pool
+        self._taker = MailTaker(reception, source, mapping, options.content)
 
     async def run(self, session: ImapSession, go_on: Callable[[], None]) -> None:
         """Read everything that is new or was missed in every folder; the horizon moves to the clock before we began."""
@@ -129,7 +128,7 @@ class MailboxPass:
                 if isinstance(mail, int):
                     taken.append(mail)
                     continue
-                said = await self._take(folder.name, mail)
+                said = await self._taker.take(mail.raw, f"{folder.name}, UID {mail.uid}", folder.name)
                 if said is None:
                     left += 1
                     continue
@@ -160,46 +159,6 @@ class MailboxPass:
             await store_mailbox.note_places(connection, name, folder.name, validity, places)
             back = await store_mailbox.take_restored(connection, name, list(places.values()))
             await self._append(connection, [self._lifecycle(InteractionRestored, each) for each in back])
-
-    async def _take(self, folder: str, mail: FetchedMail) -> str | None:
-        """Take one mail; return its native id, "" where it has none, None when it is not with the broker."""
-        source = self._source
-        origin = replace(self._reception.origin(source), folder=folder)
-        at = origin.received_at
-        raw = mail.raw
-        with self._reception.telemetry.span("ingest mailbox", source=source.name) as trace:
-            try:
-                why, mapped = await asyncio.to_thread(self._map, raw, origin)
-                if mapped is not None:
-                    if mapped.ignored is None:
-                        await self._reception.accept(source.name, mapped.events, at, trace.traceparent)
-                    else:
-                        self._reception.ignored(source.name, at, mapped.ignored)
-                    await self._reception.plan(source.name, mapped.notices)
-                    return _native_id(mapped.events)
-                if not self._options.content:
-                    # It stays in the mailbox: what must not be kept must not lie on a topic as raw bytes either.
-                    self._reception.refused(source.name, why)
-                    return None
-                kept = raw if isinstance(raw, bytes) else raw.kept
-                await self._reception.keep_raw(source.name, kept, why, at=at, traceparent=trace.traceparent)
-            except TooLarge:
-                # It stays where it is, in the mailbox; the log says which it was.
-                self._reception.refused(source.name, "too_large")
-                _log.warning("a mail is too large to be kept", source=source.name, folder=folder, uid=mail.uid)
-                return None
-            return ""
-
-    def _map(self, raw: object, origin: object) -> tuple[str, Mapped | None]:
-        try:
-            return "", self._mapping(raw, origin)  # type: ignore[arg-type]
-        except Unmapped as unmapped:
-            return unmapped.reason, None
-        except ValidationError:
-            return "not_valid", None
-        except Exception as error:  # noqa: BLE001 - our own mistake about one mail must not keep those behind it waiting
-            _log.error("a mail could not be mapped", source=self._source.name, error=type(error).__name__)
-            return "mapping_failed", None
 
     async def _withdraw(self, folders: Sequence[_Folder], now: datetime) -> None:
         """Withdraw what lies in no folder any more. What was only moved lies in another one by now."""
@@ -240,11 +199,6 @@ class MailboxPass:
                 for event in events
             ],
         )
-
-
-def _native_id(events: Sequence[Event]) -> str:
-    mail = next((event for event in events if isinstance(event, EmailReceived | EmailSent)), None)
-    return "" if mail is None else mail.interaction.native_id
 
 
 def _next(mails: Iterator[FetchedMail | int]) -> FetchedMail | int | None:

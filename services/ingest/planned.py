@@ -28,6 +28,7 @@ from services.ingest.domain.meetings import (
     Occurrence,
     Series,
     decide,
+    ending,
     held,
     learn,
 )
@@ -89,17 +90,20 @@ class MeetingPlanner:
         if self._task is not None:
             await self._task
 
-    async def plan(self, source: str, notices: Iterable[Notice]) -> Sequence[str]:
+    async def plan(
+        self, source: str, notices: Iterable[Notice], *, only_since: datetime | None = None
+    ) -> Sequence[str]:
         """Take what a source says about meetings; return a reason for each UID that cannot be understood.
 
-        Raises `Unavailable` while the database is away. The same again changes nothing.
+        Where we have not heard of a single meeting, and it began before `only_since`, it is none of ours. The same
+        again changes nothing. Raises `Unavailable` while the database is away.
         """
         refused = []
         ordered = sorted(notices, key=lambda notice: notice.uid)
         try:
             for uid, about in groupby(ordered, key=lambda notice: notice.uid):
                 try:
-                    await self._again(uid, source, list(about))
+                    await self._again(uid, source, list(about), only_since)
                 except Unmapped as unmapped:
                     refused.append(unmapped.reason)
         except _DATABASE_FAULTS as error:
@@ -107,18 +111,27 @@ class MeetingPlanner:
             raise Unavailable from None
         return refused
 
-    async def _again(self, uid: str, source: str, notices: Sequence[Notice]) -> None:
+    async def _again(
+        self, uid: str, source: str, notices: Sequence[Notice], only_since: datetime | None = None
+    ) -> None:
         for left in reversed(range(_TRIES)):
             try:
                 async with transaction(self._pool) as connection:
-                    await self._take(connection, uid, source, notices)
+                    await self._take(connection, uid, source, notices, only_since)
             except _CONFLICTS:
                 if not left:
                     raise
             else:
                 return
 
-    async def _take(self, connection: asyncpg.Connection, uid: str, source: str, notices: Sequence[Notice]) -> None:
+    async def _take(
+        self,
+        connection: asyncpg.Connection,
+        uid: str,
+        source: str,
+        notices: Sequence[Notice],
+        only_since: datetime | None,
+    ) -> None:
         """Learn and plan one UID inside a transaction. Without notices: plan further."""
         stored = await store.lock_series(connection, uid)
         series, known = stored.series, bool(stored.series.words)
@@ -132,6 +145,8 @@ class MeetingPlanner:
         since = max(series.since, floor) if known and series.since else (floor if known else series.since or floor)
         # Expanding takes milliseconds; the series is locked meanwhile, and nobody else needs it.
         meetings = await asyncio.to_thread(occurrences, series, since, until, self._zone)
+        if only_since is not None and not known and not series.recurs:
+            meetings = [meeting for meeting in meetings if meeting.starts_at >= only_since]
         drafts = [draft(uid, meeting, self._directory) for meeting in meetings]
         rows = await store.load_meetings(connection, uid)
         # What lies before the part that was expanded stays as it is.
@@ -150,6 +165,22 @@ class MeetingPlanner:
         await store.save_meetings(connection, uid, changes.rows)
         await store.delete_meetings(connection, uid, changes.gone)
         await self._append(connection, [withdrawn(uid, each, rows[each.instance]) for each in changes.withdrawals], now)
+
+    async def drop(self, source: str, uids: Iterable[str]) -> None:
+        """Call off what is planned of meetings that are in a source's calendar no more; raises `Unavailable`.
+
+        What has begun stays: people tidy up their calendars.
+        """
+        try:
+            for uid in uids:
+                now = self._clock.now()
+                async with acquire(self._pool) as connection:
+                    known = await store.load_ahead(connection, uid, now)
+                if known is not None:
+                    await self._again(uid, source, ending(known, source, now))
+        except _DATABASE_FAULTS as error:
+            _log.warning("planned meetings wait for the database", error=type(error).__name__)
+            raise Unavailable from None
 
     async def _append(self, connection: asyncpg.Connection, events: Sequence[Event], now: datetime) -> None:
         messages = [

@@ -11,8 +11,8 @@ import asyncpg
 import holidays
 import structlog
 
-from services.ingest import store
-from services.ingest.domain.options import ImapOptions
+from services.ingest import store, store_mailbox
+from services.ingest.domain.options import PolledOptions
 from services.ingest.domain.rhythm import WINDOW_WEEKS, NotYet, Rhythm, Weeks, learn
 from services.ingest.domain.source import Source
 from services.ingest.standing import Standing, judged
@@ -83,18 +83,20 @@ class SourceReport:
         async with acquire(self.pool) as connection:
             sums = await store.load_statistics(connection)
             passes = await store.load_passes(connection)
+            folders = await store_mailbox.load_folders(connection)
             hours = await store.load_hours(connection)
             open_since = await store.attend(connection, now, _ABSENT_AFTER)
         days_off = _days_off(self.region)
         found = []
         for name, source in self.sources.items():
             sent = sums.get(name, store.StoredStatistic())
-            polled = isinstance(source.configuration.options, ImapOptions)
+            polled = source.polled
             passed = passes.get(name, store.Pass(None, "waiting: no pass yet")) if polled else None
             rhythm = self._rhythm(name, source, hours.get(name, {}), days_off)
             last = sent.last_delivery
             since = last if last is None or open_since is None else max(last, open_since)
-            found.append(Standing(source, sent, passed, rhythm, judged(rhythm, since, now, self.zone, days_off)))
+            judgement = judged(rhythm, since, now, self.zone, days_off)
+            found.append(Standing(source, sent, passed, rhythm, judgement, folders.get(name, ())))
         return found
 
     async def part(self, now: datetime) -> Part:
@@ -119,7 +121,7 @@ class SourceReport:
     def _is_behind(self, standing: Standing, now: datetime) -> bool:
         """A mailbox that cannot be read is not behind: it is broken, and its horizon says since when."""
         options = standing.source.configuration.options
-        if not isinstance(options, ImapOptions) or standing.broken:
+        if not isinstance(options, PolledOptions) or standing.broken:
             return False
         # A simulated clock stands still between steps, a real one never does.
         slack = timedelta(seconds=2 * options.poll_seconds) if isinstance(self.clock, RealClock) else timedelta()

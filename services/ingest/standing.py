@@ -1,6 +1,6 @@
 """How one source stands: what it sent, up to when it is complete and how that is known, and its rhythm."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, tzinfo
 from typing import Any
@@ -9,6 +9,7 @@ from contracts.envelope import format_instant
 from services.ingest.domain.rhythm import LEAST_ACTIVE_HOURS, LEAST_DAYS, Judgement, NotYet, Rhythm, judge
 from services.ingest.domain.source import Source
 from services.ingest.store import Pass, StoredStatistic
+from services.ingest.store_mailbox import FolderReport
 
 _BROKEN = "broken"
 _PUSHED = "it cannot be asked: nothing is known of what it has not delivered since its last delivery"
@@ -28,6 +29,8 @@ class Standing:
     """None: it delivers when a person wants it to, so silence says nothing."""
     judgement: Judgement | None
     """None: it has no rhythm, or has never delivered."""
+    folders: Sequence[FolderReport] = ()
+    """Of a mailbox."""
 
     @property
     def horizon(self) -> datetime | None:
@@ -79,6 +82,7 @@ class Standing:
             **flow,
             "complete_up_to": None if self.passed is None else _instant(self.horizon),
             "known_by": self._known_by(),
+            **({"folders": [_folder(one) for one in self.folders]} if self.folders else {}),
             "ignored": {"total": self.sent.ignored, "by_name": dict(self.sent.ignored_by)},
             "rhythm": self._rhythm(),
         }
@@ -88,7 +92,9 @@ class Standing:
             return _BY_HAND
         if self.passed is None:
             return _PUSHED
-        return _NEVER_READ if self.passed.horizon is None else _POLLED
+        if self.passed.horizon is None:
+            return _NEVER_READ
+        return f"{_POLLED}; {'; '.join(map(_compared, self.folders))}" if self.folders else _POLLED
 
     def _rhythm(self) -> dict[str, Any]:
         if isinstance(self.rhythm, Rhythm):
@@ -108,6 +114,25 @@ class Standing:
                 f" on {self.rhythm.days} of at least {LEAST_DAYS} days"
             ),
         }
+
+
+def _compared(folder: FolderReport) -> str:
+    if folder.checked_at is None:
+        return f"{folder.folder} has not been compared whole yet"
+    return (
+        f"{folder.folder} was compared whole at {format_instant(folder.checked_at)}:"
+        f" {folder.compared - folder.missing:,} of {folder.compared:,} mails had been read"
+    )
+
+
+def _folder(folder: FolderReport) -> dict[str, Any]:
+    return {
+        "folder": folder.folder,
+        "mails": folder.compared,
+        "missing": folder.missing,
+        "compared_at": _instant(folder.checked_at),
+        "reading": {"done": folder.done, "of": folder.total} if folder.done < folder.total else None,
+    }
 
 
 def judged(

@@ -50,6 +50,25 @@ async def lock_series(connection: asyncpg.Connection, uid: str) -> StoredSeries:
     return StoredSeries(_series(uid, row), row["planned_until"])
 
 
+async def load_ahead(connection: asyncpg.Connection, uid: str, now: datetime) -> Series | None:
+    """Return what is known of a UID that has a meeting planned after `now`; None for others."""
+    # by primary keys
+    row = await connection.fetchrow(
+        """
+        select words, answers, since
+        from planned_series as series
+        where uid = $1 and exists (
+            select 1
+            from planned_meeting as meeting
+            where meeting.uid = series.uid and meeting.state = 'planned' and meeting.starts_at > $2
+        )
+        """,
+        uid,
+        now,
+    )
+    return None if row is None else _series(uid, row)
+
+
 def _series(uid: str, row: asyncpg.Record) -> Series:
     words = {name: Word(**{**word, "zones": tuple(word["zones"])}) for name, word in row["words"].items()}
     answers = {

@@ -240,6 +240,28 @@ def learn(series: Series, notice: Notice, source: str) -> Series | None:
     return replace(series, words={**series.words, notice.instance: word}, since=since)
 
 
+def ending(series: Series, source: str, now: datetime) -> Sequence[Notice]:
+    """Return what calls off everything that `source` alone said of a series: there it is no more."""
+    notices = []
+    for instance, word in series.words.items():
+        if word.source != source or word.cancelled:
+            continue
+        sequence = word.order >> (_STAMP_BITS + _STEP_BITS)
+        order = max(order_of(sequence, now), word.order + (1 << _STEP_BITS))
+        notices.append(
+            Notice(
+                series.uid,
+                instance,
+                Method.CANCEL,
+                order,
+                onwards=word.onwards,
+                organiser=word.organiser,
+                authority=word.authority,
+            )
+        )
+    return notices
+
+
 def _answered(series: Series, notice: Notice) -> Series | None:
     known = dict(series.answers.get(notice.instance, {}))
     fresh = {

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from services.ingest.domain.options import ImapOptions, MailOptions
+from services.ingest.domain.options import CaldavOptions, MailOptions, PolledOptions
 from services.ingest.domain.provider import Options
 from services.ingest.domain.schemes import SchemeName
 
@@ -39,7 +39,7 @@ class Source:
     @property
     def polled(self) -> bool:
         """Whether we ask it ourselves."""
-        return isinstance(self.configuration.options, ImapOptions)
+        return isinstance(self.configuration.options, PolledOptions)
 
     @property
     def mail(self) -> MailOptions | None:
@@ -51,4 +51,6 @@ class Source:
 def own_addresses(sources: Mapping[str, Source]) -> frozenset[str]:
     """Return the addresses of all mailboxes of ours; some lie under domains that are not ours."""
     mailboxes = [source.mail for source in sources.values() if source.mail is not None]
-    return frozenset(address for mailbox in mailboxes for address in (mailbox.mailbox, *mailbox.aliases))
+    addresses = {address for mailbox in mailboxes for address in (mailbox.mailbox, *mailbox.aliases)}
+    options = (source.configuration.options for source in sources.values())
+    return frozenset(addresses | {one.mailbox for one in options if isinstance(one, CaldavOptions)})

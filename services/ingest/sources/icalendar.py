@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from zoneinfo import available_timezones
 
-from icalendar.parser import Contentline, Contentlines
+from icalendar.parser import Contentline, Contentlines, unescape_backslash
 from icalendar.timezone.windows_to_olson import WINDOWS_TO_OLSON
 
 from contracts.ids import digest
 from services.ingest.domain.identities import normalise_address
 from services.ingest.domain.mapping import Unmapped
 from services.ingest.domain.meetings import SINGLE, Answer, Method, Notice, order_of
+from services.ingest.domain.privacy import Looked
 from services.ingest.sources.icalendar_series import FORM, moment_name
 
 LARGEST_CALENDAR = 1024 * 1024
@@ -131,6 +132,26 @@ def read_notices(
         if notice is not None and not (invited and method != "CANCEL" and not _invites(event)):
             found.append(notice)
     return found
+
+
+def looked_at(raw: bytes, folder: str | None) -> list[Looked]:
+    """Return what privacy rules look at in each meeting of a calendar; raises `Unmapped` for what is none."""
+    return [_looked_at(event, folder) for event in _components(_lines(raw), "VEVENT")]
+
+
+def _looked_at(event: Sequence[Line], folder: str | None) -> Looked:
+    values: dict[str, str] = {}
+    for line in event:
+        values.setdefault(line.name, line.value)
+    classes = {"PRIVATE": "private", "CONFIDENTIAL": "company-confidential"}
+    people = (_address(line) for line in event if line.name in {"ORGANIZER", "ATTENDEE"})
+    return Looked(
+        addresses=frozenset(address for address in people if address is not None),
+        subject=unescape_backslash(values.get("SUMMARY", "")),
+        sensitivity=classes.get(values.get("CLASS", "").strip().upper(), ""),
+        labels=unescape_backslash(values.get("CATEGORIES", "")).split(","),
+        folder=folder,
+    )
 
 
 def _invites(event: Sequence[Line]) -> bool:

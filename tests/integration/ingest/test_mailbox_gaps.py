@@ -68,6 +68,7 @@ async def test_a_mail_that_was_missed_is_found_when_the_folder_is_compared_whole
     await until(ingest, accepted=4, status="ok")
     connection = await database(ingest)
     compared = await connection.fetchrow("select compared, missing from mailbox_cursor where folder = 'INBOX'")
+    assert compared is not None
     assert dict(compared) == {"compared": 4, "missing": 0}
 
     # As if two had been passed over: a server that was rolled back, a mail that was refused for a while.
