@@ -153,10 +153,20 @@ def _occurred_at(kind: Kind, reports: Sequence[Event], entries: Sequence[Entry])
     return entries[0].at
 
 
+_ONCE = frozenset({"placed", "opened", "signed", "made", "started", "lead_given"})
+"""What happens to an interaction once: an import that dates it otherwise, by the day or by another clock, yields."""
+
+
 def _unite_entries(reports: Sequence[Event]) -> tuple[Entry, ...]:
     if len(reports) == 1 and len(stated := reports[0].stated_entries) < 2:  # noqa: PLR2004 - nothing to put in order
         return stated
-    united = {(entry.at, entry.kind): entry for report in reports for entry in report.stated_entries}
+    live = {entry.kind for report in reports if not report.imported for entry in report.stated_entries} & _ONCE
+    united = {
+        (entry.at, entry.kind): entry
+        for report in reports
+        for entry in report.stated_entries
+        if not (report.imported and entry.kind in live)
+    }
     return tuple(united[name] for name in sorted(united))
 
 

@@ -143,6 +143,18 @@ def test_what_no_live_report_states_comes_from_the_import() -> None:
     assert not interaction.imported
 
 
+@pytest.mark.parametrize("imported_at", [-540, 3])
+def test_when_it_began_is_what_a_live_report_says_however_an_import_dates_it(imported_at: int) -> None:
+    history = report(PLACED, imported_at, order=9, authority=0)
+    live = report(PLACED, 0, order=1)
+    later = report(CHANGED, 5, entries=[])
+    for reports in ([history, live, later], [later, live, history]):
+        whole = assemble(reports)
+        assert [entry.at for entry in whole.entries] == [live.occurred_at]
+        assert whole.occurred_at == live.occurred_at
+    assert [entry.at for entry in assemble([history, later]).entries] == [history.occurred_at]
+
+
 def test_an_interaction_that_history_alone_reported_is_imported() -> None:
     assert assemble([report(PLACED, 5, authority=0)]).imported
 

@@ -120,15 +120,27 @@ def fold(ledger: Mapping[str, Event]) -> dict[str, Thing]:
     return {id_: _thing(sorted(reports, key=lambda each: (_rank(each), each.id))) for id_, reports in grouped.items()}
 
 
+def _entries(reports: Sequence[Event]) -> list[tuple[datetime, str]]:
+    """What is dated; what history says of a beginning is forgotten where somebody was there and said it."""
+    said = [
+        (at, kind, report.revision.authority > 0)
+        for report in reports
+        for at, kind in [*((entry.at, entry.kind) for entry in report.entries), (report.occurred_at, report.ENTRY)]
+        if kind
+    ]
+    seen = {kind for _, kind, live in said if live and kind in _BEGINNINGS}
+    return sorted({(at, kind) for at, kind, live in said if live or kind not in seen})
+
+
+_BEGINNINGS = {"placed", "opened", "signed", "made", "started", "lead_given"}
+
+
 def _thing(reports: Sequence[Event]) -> Thing:
     """Reports about one interaction, the lowest revision first."""
     key = reports[-1].interaction
     kind = key.kind.value
     substance = [report for report in reports if not isinstance(report, LifecycleReport)]
-    entries = sorted(
-        {(entry.at, entry.kind) for report in reports for entry in report.entries}
-        | {(report.occurred_at, report.ENTRY) for report in reports if report.ENTRY}
-    )
+    entries = _entries(reports)
     fields = _stated(reports)
     if any(isinstance(report, EmailReport) and report.private for report in substance):
         fields.pop("title", None)
