@@ -74,9 +74,7 @@ class ServiceStatus:
         for part, said in self.flow.get("parts", {}).items():
             if "error" in said:
                 found.append(f"{self.name}: {part} says {said['error']}")
-        for name, source in self.sources.items():
-            if str(source.get("status", "")).startswith("broken"):
-                found.append(f"the source {name} is {source['status']}")
+        found += self._ill_sources
         if self.outbox_age > _OLD_OUTBOX:
             found.append(f"{self.name}: a change has waited {self.outbox_age:.0f} s to be published")
         if self.dead_letters:
@@ -86,6 +84,16 @@ class ServiceStatus:
             f"{self.name}: {count} records of {topic} were deleted before it read them"
             for topic, count in missing.items()
         ]
+        return found
+
+    @property
+    def _ill_sources(self) -> list[str]:
+        found = []
+        for name, source in self.sources.items():
+            if str(source.get("status", "")).startswith("broken"):
+                found.append(f"the source {name} is {source['status']}")
+            elif source.get("quiet"):
+                found.append(f"the source {name} is quiet against its own rhythm since {source['last_delivery']}")
         return found
 
 

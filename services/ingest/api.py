@@ -17,11 +17,12 @@ from services.ingest.doors import sources as standing
 from services.ingest.doors.amazon import Amazon
 from services.ingest.doors.description import DESCRIPTION, doors
 from services.ingest.doors.events import Events
-from services.ingest.doors.hot import Door, HotDoors
+from services.ingest.doors.hot import Door, HotDoors, Take
 from services.ingest.doors.imports import Imports, ReadCalendar, Readers
 from services.ingest.doors.mail import MailDoor
+from services.ingest.doors.rehearsal import Post, Rehearsals
 from services.ingest.doors.replay import Replay
-from services.ingest.doors.sources import Standings
+from services.ingest.doors.sources import Probe, Standings
 from services.ingest.doors.trimming import LARGEST_BODY, MOST_HELD
 from services.ingest.doors.webhooks import Webhooks
 from services.ingest.reception import Reception
@@ -53,22 +54,33 @@ def build_api(
     *,
     amazon: Amazon,
     public_url: str | None = None,
-    standings: Standings | None = None,
+    watched: tuple[Standings, Probe] | None = None,
     once: OnceOnly | None = None,
 ) -> ASGIApp:
     """Return the public ASGI app, without its limits. Without a `verifier` the doors for operators stay shut."""
+
+    def webhooks_to(behind: Reception) -> Take:
+        return Webhooks(behind, sources, mappings.webhooks, amazon, public_url).take
+
+    def events_to(behind: Reception) -> Take:
+        return Events(behind, sources, mappings.cloudevent).take
+
+    def mail_to(behind: Reception) -> Post:
+        return MailDoor(behind, sources, mappings.mails).post
+
+    tried = Rehearsals(reception, verifier)
     webhooks = Webhooks(reception, sources, mappings.webhooks, amazon, public_url, once=once)
     hot = {
-        "/v1/webhooks/": Door(webhooks.take, webhooks.trimmer),
-        "/v1/events": Door(Events(reception, sources, mappings.cloudevent).take),
+        "/v1/webhooks/": Door(tried.hot(webhooks.take, webhooks_to), webhooks.trimmer),
+        "/v1/events": Door(tried.hot(events_to(reception), events_to)),
     }
-    mail = MailDoor(reception, sources, mappings.mails)
+    mail = tried.plain(mail_to(reception), mail_to)
     readers = Readers(mappings.lines, mappings.cloudevent, mappings.mails, mappings.calendar)
     imports = Imports(reception, sources, readers, verifier)
     replay = Replay(reception, sources, mappings.webhooks, mappings.mails, verifier)
     app = FastAPI(title="Tenure ingest", version="1", docs_url=None, redoc_url=None, openapi_url=openapi.URL)
     # Plain routes: FastAPI's own would parse bodies that are ours to read.
-    app.add_route("/v1/mail/{mailbox}", mail.post, methods=["POST"])
+    app.add_route("/v1/mail/{mailbox}", mail, methods=["POST"])
     app.add_route("/v1/imports/{source}", imports.post, methods=["POST"])
     app.add_route("/v1/replay/{source}", replay.post, methods=["POST"])
     # POST to these two never comes this far; they stand here so that another method is answered with 405.
@@ -76,8 +88,8 @@ def build_api(
     app.add_route("/v1/events", _only_post, methods=["POST"])
     if dead_letters is not None:
         app.include_router(dead_letters)
-    if standings is not None and verifier is not None:
-        app.include_router(standing.router(standings, verifier))
+    if watched is not None and verifier is not None:
+        app.include_router(standing.router(*watched, verifier))
     problems.install(app)
     openapi.publish(app, DESCRIPTION, doors())
     return HotDoors(hot, app)

@@ -1,6 +1,7 @@
 """Wires the ingest service. Run it with `python -m services.ingest.app`."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -103,7 +104,7 @@ class _Arrangement:
             lasting.letters,
             amazon=lasting.amazon,
             public_url=lasting.settings.public_url,
-            standings=lambda: lasting.report.standings(lasting.clock.now()),
+            watched=(lambda: lasting.report.standings(lasting.clock.now()), self._probe),
             once=lasting.once,
         )
 
@@ -142,6 +143,13 @@ class _Arrangement:
             )
 
         return {INBOUND.name: Wanted(self._key(*sources), make)} if sources else {}
+
+    async def _probe(self, name: str) -> Sequence[Mapping[str, str]]:
+        source = self.examined.sources[name]
+        options = source.configuration.options
+        if not isinstance(options, ImapOptions):
+            raise KeyError(name)
+        return await asyncio.to_thread(probe_mailbox, options, source.password or "")
 
     def _key(self, *sources: Source) -> object:
         """What makes a poller or consumer another one: its own tables and keys, and what holds for all."""

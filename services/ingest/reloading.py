@@ -7,6 +7,7 @@ import signal
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -62,7 +63,10 @@ class Reloader:
     async def part(self, _now: datetime) -> Part:
         """Return what `/flow` says about the configuration."""
         status = "ok" if not self._wrong else "refused: the files are wrong, and what was right before is used"
-        return Part(drained=True, details={"status": status, "wrong": list(self._wrong[:_SHOWN])})
+        details: dict[str, Any] = {"status": status, "wrong": list(self._wrong[:_SHOWN])}
+        if self._wrong:
+            details["error"] = self._wrong[0]
+        return Part(drained=True, details=details)
 
     async def look(self, *, asked: bool = False) -> bool:
         """Read the files if they have changed, or somebody `asked`; return whether something else is used now."""

@@ -8,7 +8,12 @@ from services.runtime.problems import Problem
 
 def operator(request: Request, verifier: TokenVerifier | None) -> Caller:
     """Return the verified operator or admin who calls; raise 401 or 403."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return operator_of(request.headers.get("authorization", ""), verifier)
+
+
+def operator_of(authorization: str, verifier: TokenVerifier | None) -> Caller:
+    """Return the verified operator or admin whose bearer token a header holds; raise 401 or 403."""
+    scheme, _, token = authorization.partition(" ")
     try:
         if verifier is None or scheme.lower() != "bearer":
             raise Unauthorised

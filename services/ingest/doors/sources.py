@@ -1,6 +1,6 @@
 """`/v1/sources`: how every source stands, for operators."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import asyncpg
@@ -22,7 +22,11 @@ Standings = Callable[[], Awaitable[Sequence[Shown]]]
 """How all configured sources stand now; raises the database's faults."""
 
 
-def router(standings: Standings, verifier: TokenVerifier) -> APIRouter:
+Probe = Callable[[str], Awaitable[Sequence[Mapping[str, Any]]]]
+"""Tries out the polled source of that name; returns steps with outcomes. Raises KeyError where there is none."""
+
+
+def router(standings: Standings, probe: Probe, verifier: TokenVerifier) -> APIRouter:
     """Return the routes."""
     operator = Depends(require_role("operator", verifier))
     routes = APIRouter(prefix="/v1/sources", tags=["sources"], dependencies=[operator])
@@ -46,5 +50,15 @@ def router(standings: Standings, verifier: TokenVerifier) -> APIRouter:
             if page["name"] == name:
                 return page
         raise not_found("source")
+
+    @routes.post("/{name}/test")
+    async def test_source(name: str) -> dict[str, Any]:
+        """Connect to a source that we ask ourselves, read nothing, and say step by step how it went."""
+        try:
+            steps = await probe(name)
+        except KeyError:
+            detail = "Only sources that are polled can be tried from here; others by a delivery: `tenure sources test`."
+            raise Problem(404, "Not a polled source", detail, "not-polled") from None
+        return {"test": True, "steps": list(steps)}
 
     return routes
