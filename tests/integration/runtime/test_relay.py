@@ -6,6 +6,8 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from random import Random
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -19,6 +21,7 @@ from services.runtime.outbox import OutboxMessage, Relay, append, backlog
 from services.runtime.postgres import acquire, transaction
 from services.runtime.publishing import Fenced, Outgoing, TransactionalPublisher
 from services.runtime.telemetry import Telemetry
+from tests.faults.proxy import Proxy
 from tests.integration.runtime.harness import MOMENT, RESULTS, Rig, envelope, eventually, read_all
 
 
@@ -69,6 +72,32 @@ async def test_what_a_transaction_appended_is_published_in_order_per_key(one_rig
     assert len(by_key) == 7
     assert all(numbers == sorted(numbers) for numbers in by_key.values())
     assert sorted(number for numbers in by_key.values() for number in numbers) == list(range(1000))
+
+
+async def test_a_relay_that_is_not_heard_of_any_more_loses_its_lease_although_its_connection_stands(
+    one_rig: Rig,
+) -> None:
+    direct = urlsplit(one_rig.database.worker)
+    proxy = Proxy(Random(1), target=direct.port or 5432)  # noqa: S311 - nothing is drawn here
+    through = direct._replace(netloc=direct.netloc.replace(f":{direct.port}", f":{proxy.port}")).geturl()
+    settings = one_rig.settings(session_seconds=1)
+    lost = Relay(service="probe", dsn=through, settings=settings, telemetry=Telemetry("probe", settings))
+    other = _relay(one_rig)
+    try:
+        async with _relaying(lost):
+            await eventually(lambda: _is(lost, "running"), "the first relay has the lease")
+            await asyncio.to_thread(proxy.leave_half_open)
+            async with _relaying(other):
+                await eventually(lambda: _is(other, "running"), "the other relay has the lease")
+                await _append(one_rig, _messages(range(10)))
+                await _drained(one_rig)
+            await asyncio.to_thread(proxy.reset_all)
+    finally:
+        proxy.close()
+
+
+async def _is(relay: Relay, status: str) -> bool:
+    return relay.status == status
 
 
 async def test_keys_go_to_the_partitions_of_the_default_partitioner(one_rig: Rig) -> None:
