@@ -14,7 +14,7 @@ from rich.console import Console
 
 from deploy.local.instance import instance_directory
 from deploy.local.processes import LocalFault
-from tests.bench import accounts, chain, doors, growth, metrics, page, peers, relay, report, rules
+from tests.bench import accounts, chain, doors, growth, metrics, page, peers, providers, relay, report, rules
 from tests.bench.figures import CheckFailed, Measured, Plan, Step
 from tests.bench.ground import Ground, prepared
 
@@ -25,6 +25,7 @@ BENCHES: Mapping[str, Bench] = {
     "metrics": metrics.measure,
     "relay": relay.measure,
     "webhook": doors.webhook,
+    "providers": providers.measure,
     "import": doors.bulk,
     "rules": rules.measure,
     "chain": chain.measure,

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -70,7 +71,7 @@ class _Numbers:
 
 
 @dataclass(frozen=True, slots=True)
-class _Ingest:
+class Ingest:
     """The running service and what a client needs to know."""
 
     ground: Ground
@@ -84,7 +85,7 @@ def webhook(ground: Ground, plan: Plan, step: Step) -> list[Measured]:
     """Ingest and the guides' way against a server that does nothing; then ingest's latency at half load."""
     requests = plan.share(5, at_least=200)
     numbers = _Numbers()
-    with _ingest(ground) as ingest, _nothing(ground) as nothing, _guides(ground) as guides:
+    with running_ingest(ground) as ingest, running_nothing(ground) as nothing, _guides(ground) as guides:
 
         def baseline() -> float:
             # It is over so soon that more of them are needed for a steady rate.
@@ -128,7 +129,7 @@ def bulk(ground: Ground, plan: Plan, step: Step) -> list[Measured]:
     """Imports of 500 lines against a producer that sends as many ready-made records in one batch."""
     lines = plan.share(3, at_least=4 * _LINES) // _LINES * _LINES
     numbers = _Numbers()
-    with _ingest(ground) as ingest:
+    with running_ingest(ground) as ingest:
 
         def baseline() -> float:
             prefix = ground.topics((INTERACTIONS,))
@@ -174,7 +175,7 @@ async def import_lines(*, port: int, token: str, first: int, count: int, account
     """Lines a second, and when the first was sent, by a clock that all processes share."""
     bodies = list(_ndjson(_orders(first, count, accounts)))
     head = f"Authorization: Bearer {token}\r\n"
-    requests = [_request(f"/v1/imports/{HISTORY}", "application/x-ndjson", head, body) for body in bodies]
+    requests = [request(f"/v1/imports/{HISTORY}", "application/x-ndjson", head, body) for body in bodies]
     began = time.perf_counter()
     per_second, answers = await saturate(port, requests, _IMPORTS_AT_ONCE)
     all_taken(answers, len(requests))
@@ -229,7 +230,7 @@ def sign_each(secret: str, events: Iterable[Mapping[str, Any]]) -> Iterator[byte
             f"webhook-id: {identifier}\r\nwebhook-timestamp: {now}\r\n"
             f"webhook-signature: v1,{base64.b64encode(mac).decode()}\r\n"
         )
-        yield _request("/v1/events", "application/cloudevents+json", head, body)
+        yield request("/v1/events", "application/cloudevents+json", head, body)
 
 
 def cloud_event(order: company.Order) -> dict[str, Any]:
@@ -257,7 +258,8 @@ def _ndjson(orders: Iterator[company.Order]) -> Iterator[bytes]:
             lines.clear()
 
 
-def _request(path: str, media: str, head: str, body: bytes) -> bytes:
+def request(path: str, media: str, head: str, body: bytes) -> bytes:
+    """One HTTP request as it goes over the wire; `head` is further header lines."""
     start = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {media}\r\nContent-Length: {len(body)}\r\n"
     return f"{start}{head}\r\n".encode() + body
 
@@ -301,11 +303,15 @@ async def on_topic(*, bootstrap: str, topic: str, first: int, count: int) -> dic
 
 
 @contextmanager
-def _ingest(ground: Ground) -> Iterator[_Ingest]:
+def running_ingest(
+    ground: Ground, more: str = "", more_secrets: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Ingest]:
+    """The service, with `more` sources and the secrets that their tables name."""
     folder = ground.instance.secrets
     secret = fresh_secret()
-    _write(folder / "bench.secret", secret)
-    _write(folder / "sources.toml", SOURCES)
+    for name, text in {"bench.secret": secret, **more_secrets}.items():
+        _write(folder / name, text)
+    _write(folder / "sources.toml", SOURCES + more)
     issuer = Issuer(folder / "issuer", _ISSUER, _AUDIENCE)
     database = ground.database("ingest")
     prefix = ground.topics((INTERACTIONS,))
@@ -326,11 +332,12 @@ def _ingest(ground: Ground) -> Iterator[_Ingest]:
     environment = {f"TENURE_{name}": value for name, value in settings.items()}
     with server(ground, "ingest", ["-m", "services.ingest.app"], f"http://127.0.0.1:{operations}/readyz", environment):
         token = issuer.issue("bench", ["operator"], timedelta(hours=1))
-        yield _Ingest(ground, port, prefix + INTERACTIONS.name, secret, token)
+        yield Ingest(ground, port, prefix + INTERACTIONS.name, secret, token)
 
 
 @contextmanager
-def _nothing(ground: Ground) -> Iterator[int]:
+def running_nothing(ground: Ground) -> Iterator[int]:
+    """The port of a server that does nothing."""
     port = free_port()
     with server(ground, "nothing", _uvicorn("tests.bench.beside:nothing", port), f"http://127.0.0.1:{port}/"):
         yield port
