@@ -25,11 +25,13 @@ from services.ingest.domain.mapping import Mapped, Origin, Unmapped, micros, opt
 from services.ingest.domain.provider import Delivery, Provider
 from services.ingest.domain.schemes import SchemeName
 from services.ingest.sources.ticketing import (
+    FINISHED,
     DeskOptions,
     Priority,
     Status,
     TicketReport,
     change_of_status,
+    entry,
     present,
     tags_of,
     unwanted,
@@ -127,9 +129,10 @@ def read(delivery: Delivery, origin: Origin, options: DeskOptions) -> Mapped:
         return Mapped([report.withdrawn(at, _GONE[event])])
     if event == "restored":
         return Mapped([report.restored(at)])
-    events = _about_the_ticket(event, changes, status, fields, report, at, options)
+    people = _people(fields, origin)
+    events = _about_the_ticket(event, changes, status, fields, people, report, at, options)
     if event in _COMMENTS:
-        events += _comment(event, fields, report, at)
+        events += _comment(event, fields, people, report, at)
     if not events:
         return unwanted(event)
     return Mapped(events)
@@ -174,6 +177,7 @@ def _about_the_ticket(  # noqa: PLR0917 - one report, taken apart
     changes: Mapping[str, tuple[str, str]],
     status: Status | None,
     fields: _Fields,
+    people: tuple[Party, ...],
     report: TicketReport,
     at: datetime,
     options: DeskOptions,
@@ -198,19 +202,19 @@ def _about_the_ticket(  # noqa: PLR0917 - one report, taken apart
             at,
             opened=opened,
             # A ticket may come into the world resolved: one that an agent enters after a call.
-            entries=({"kind": status, "at": opened},) if model is TicketOpened and status in _EVENTS else (),
+            entries=entry(status, opened) if model is TicketOpened and status in FINISHED else (),
             status=status,
             priority=options.priority(_PRIORITIES, changes.get("priority", ("", ""))[1], fields.named.get("priority")),
             rating=rating if model is TicketRated else None,
             tags=tags_of(fields.named.get("tags")),
-            parties=_people(fields, report.origin),
+            parties=people,
             title=fields.text("subject"),
             text=written(fields.named.get("description")),
         )
     ]
 
 
-def _comment(event: str, fields: _Fields, report: TicketReport, at: datetime) -> list[Event]:
+def _comment(event: str, fields: _Fields, people: tuple[Party, ...], report: TicketReport, at: datetime) -> list[Event]:
     """Freshdesk gives a comment no id here, and writes who wrote it before it: "Anna : <div>…"."""
     given = fields.text("latest_public_comment", "public_comment")
     if given is None:
@@ -218,34 +222,29 @@ def _comment(event: str, fields: _Fields, report: TicketReport, at: datetime) ->
     authored = _AUTHOR.match(given)
     author, body = (authored[1], authored[2]) if authored else (None, given)
     direction = _COMMENTS[event]
-    party = report.origin.directory.party
-    if direction == "in":
-        writer = _requester(fields, report.origin, role="from")
-    else:
-        writer = party("from", address=fields.text("agent_email"), name=author, ours=True)
-    native = f"{report.ticket}:{int(at.timestamp())}:{digest(given.encode('utf-8', 'replace'))[:16]}"
-    people = (*present(writer), *_people(fields, report.origin))
-    return [
-        report.comment(native, at, direction, parties=people, title=fields.text("subject"), text=written(body)),
+    # Of whoever wrote it only the name is said; it is the requester, or perhaps the ticket's own agent.
+    role = "requester" if direction == "in" else "assignee"
+    known = (party for party in people if party.role == role)
+    writers = [
+        party.model_copy(update={"role": "from"}) for party in known if direction == "in" or party.name == author
     ]
-
-
-def _requester(fields: _Fields, origin: Origin, role: Any = "requester") -> Party | None:
-    person = optional_id(fields.named, "requester_id") or optional_id(fields.named, "contact_id")
-    return origin.directory.party(
-        role,
-        address=fields.text("requester_email", "contact_email", "from_email"),
-        phone=fields.text("requester_phone", "requester_mobile", "contact_phone", "contact_mobile"),
-        person=origin.named(person) if person else None,
-        name=fields.text("requester_name", "contact_name"),
-    )
+    native = f"{report.ticket}:{int(at.timestamp())}:{digest(given.encode('utf-8', 'replace'))[:16]}"
+    title, text = fields.text("subject"), written(body)
+    return [report.comment(native, at, direction, parties=(*writers, *people), title=title, text=text)]
 
 
 def _people(fields: _Fields, origin: Origin) -> tuple[Party, ...]:
     company = optional_id(fields.named, "company_id") or fields.text("requester_company_name", "company_name")
+    person = optional_id(fields.named, "requester_id") or optional_id(fields.named, "contact_id")
     party = origin.directory.party
     return present(
-        _requester(fields, origin),
+        party(
+            "requester",
+            address=fields.text("requester_email", "contact_email", "from_email"),
+            phone=fields.text("requester_phone", "requester_mobile", "contact_phone", "contact_mobile"),
+            person=origin.named(person) if person else None,
+            name=fields.text("requester_name", "contact_name"),
+        ),
         party("customer", organisation=origin.named(company)) if company else None,
         party("assignee", address=fields.text("agent_email"), name=fields.text("agent_name"), ours=True),
     )

@@ -97,10 +97,11 @@ def read(delivery: Delivery, origin: Origin, options: DeskOptions) -> Mapped:
         return Mapped(ignored="not_asked_by_a_customer")
     at = moment_of(thing.get("updated_at") or thing.get("created_at") or payload["created_at"], "updated_at")
     report = TicketReport(origin, ticket, _order(at, part), delivery.body, native)
-    comments = _comments(topic, thing, part, report)
+    people = _people(thing, origin)
+    comments = _comments(topic, thing, part, people, report)
     if topic == _REDACTED:
         return Mapped(comments) if comments else unwanted(topic)
-    return Mapped([_ticket(topic, thing, part, report, at, options), *comments])
+    return Mapped([_ticket(topic, thing, part, people, report, at, options), *comments])
 
 
 def _thing_and_part(item: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
@@ -140,6 +141,7 @@ def _ticket(  # noqa: PLR0917 - one notification, taken apart
     topic: str,
     thing: Mapping[str, Any],
     part: Mapping[str, Any],
+    people: tuple[Party, ...],
     report: TicketReport,
     at: datetime,
     options: DeskOptions,
@@ -166,7 +168,7 @@ def _ticket(  # noqa: PLR0917 - one notification, taken apart
         priority=options.priority(_PRIORITIES, thing.get("priority")),
         rating=stars,
         tags=tags_of(object_or_empty(thing, "tags").get("tags")),
-        parties=_people(thing, report.origin),
+        parties=people,
         title=_title(thing) or written(first.get("subject")),
         text=written(attributes.get("_default_description_")) or words,
     )
@@ -235,7 +237,9 @@ def _status(thing: Mapping[str, Any], options: DeskOptions) -> Status | None:
     return status
 
 
-def _comments(topic: str, thing: Mapping[str, Any], part: Mapping[str, Any], report: TicketReport) -> list[Event]:
+def _comments(
+    topic: str, thing: Mapping[str, Any], part: Mapping[str, Any], people: tuple[Party, ...], report: TicketReport
+) -> list[Event]:
     """Return the part as a public comment. What assigns a conversation may carry a note that is not public."""
     spoken = topic.endswith(".replied") or (topic.endswith(".closed") and word(part.get("part_type")) == "close")
     native = optional_id(part, "id")
@@ -261,7 +265,7 @@ def _comments(topic: str, thing: Mapping[str, Any], part: Mapping[str, Any], rep
             native,
             moment_of(part.get("created_at"), "part.created_at"),
             "in" if theirs else "out",
-            parties=(*present(writer), *_people(thing, report.origin)),
+            parties=(*present(writer), *people),
             title=_title(thing),
             text=text,
             automatic="auto_reply" if machine else None,

@@ -78,12 +78,15 @@ def read(delivery: Delivery, origin: Origin, options: ZammadOptions) -> Mapped:
     if word(_name(ticket.get("state"))) == _REMOVED:
         return Mapped([report.withdrawn(updated, "removed")])
     article = object_or_empty(delivery.payload, "article")
-    return Mapped([_ticket(ticket, article, report, updated, options), *_comment(ticket, article, report)])
+    people = _people(ticket, origin)
+    told = _ticket(ticket, article, people, report, updated, options)
+    return Mapped([told, *_comment(ticket, article, people, report)])
 
 
-def _ticket(
+def _ticket(  # noqa: PLR0917 - one payload, taken apart
     ticket: Mapping[str, Any],
     article: Mapping[str, Any],
+    people: tuple[Party, ...],
     report: TicketReport,
     updated: datetime,
     options: ZammadOptions,
@@ -109,7 +112,7 @@ def _ticket(
         priority=options.priority(_PRIORITIES, _name(ticket.get("priority")), ticket.get("priority_id")),
         rating=rating,
         tags=tags_of(ticket.get("tags")),
-        parties=_people(ticket, report.origin),
+        parties=people,
         title=optional_text(ticket, "title"),
         text=_body(article) if first and article.get("internal") is not True else None,
     )
@@ -126,7 +129,9 @@ def _closings(ticket: Mapping[str, Any]) -> list[datetime]:
     return [last] if abs(last - first) <= _ONE_CLOSING else [first, last]
 
 
-def _comment(ticket: Mapping[str, Any], article: Mapping[str, Any], report: TicketReport) -> list[Event]:
+def _comment(
+    ticket: Mapping[str, Any], article: Mapping[str, Any], people: tuple[Party, ...], report: TicketReport
+) -> list[Event]:
     """Return the article as a comment: a public one that did not open the ticket."""
     native = optional_id(article, "id")
     # Anything but a clear "no" keeps it to ourselves.
@@ -142,7 +147,7 @@ def _comment(ticket: Mapping[str, Any], article: Mapping[str, Any], report: Tick
             "in" if sender == "customer" else "out",
             # An article comes again with later changes of its ticket: it is one report as long as it stays as it is.
             version=(f"article:{native}:{changed}", changed),
-            parties=(*present(_writer(ticket, article, sender, report.origin)), *_people(ticket, report.origin)),
+            parties=(*present(_writer(ticket, article, sender, report.origin)), *people),
             title=optional_text(ticket, "title"),
             text=_body(article),
             automatic="notification" if sender == "system" else None,
