@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from services.ingest.domain.mapping import MapMail
-from services.ingest.domain.options import ImapOptions, InboundOptions, MailOptions
+from services.ingest.domain.options import CaldavOptions, FolderOptions, ImapOptions, InboundOptions, MailOptions
 from services.ingest.domain.provider import BoundProvider, NoOptions, Options, Provider, SourceKind
 from services.ingest.domain.schemes import SchemeName
 from services.ingest.sources import (
@@ -57,7 +57,9 @@ WEBHOOKS: Mapping[str, Provider[Any]] = {
 OTHERS: Mapping[str, SourceKind] = {
     kind.name: kind
     for kind in (
+        SourceKind("caldav", CaldavOptions, None, has_system=False),
         SourceKind("cloudevents", NoOptions, SchemeName.STANDARD_WEBHOOKS),
+        SourceKind("folder", FolderOptions, None, has_system=False),
         SourceKind("imap", ImapOptions, None, has_system=False),
         SourceKind("import", NoOptions, None),
         SourceKind("inbound", InboundOptions, SchemeName.STANDARD_WEBHOOKS, has_system=False, may_be_unsigned=True),
