@@ -13,7 +13,7 @@ from contracts.events import Event
 from contracts.interactions import Interaction, assemble
 from contracts.values import Kind
 from services.ingest.sources.registry import WEBHOOKS
-from services.ingest.sources.ticketing import DeskOptions, words_of_document
+from services.ingest.sources.ticketing import DeskOptions
 from tests.unit.ingest.desks import (
     ANSWERED,
     ASKED,
@@ -157,15 +157,3 @@ def test_a_status_of_one_s_own_is_known_however_it_is_written(name: str) -> None
     options = DeskOptions.model_validate({"statuses": {"Waiting for vendor": "on_hold"}})
     assert options.status({"waiting for vendor": "open"}, None, 7, {}, name) == "on_hold"
     assert options.status({}, "something else") is None
-
-
-def test_a_document_of_nodes_is_read_as_its_words() -> None:
-    item = {"type": "listItem", "content": [{"type": "paragraph", "content": [{"type": "text", "text": "second"}]}]}
-    document = {"type": "doc", "content": [{"type": "paragraph", "content": [{"type": "text", "text": "first"}]}, item]}
-    assert words_of_document(document) == "first\nsecond"
-    deep: object = "x"
-    for _ in range(5000):
-        deep = {"type": "paragraph", "content": [deep]}
-    assert words_of_document(deep) is not None
-    assert words_of_document({"type": "doc", "content": [{"type": "text", "text": "y" * 30_000}] * 50}) == "y" * 20_000
-    assert words_of_document(None) is None
