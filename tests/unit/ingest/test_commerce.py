@@ -98,7 +98,7 @@ LIVES = {
 
 
 @pytest.mark.parametrize("name", LIVES)
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(random=SHUFFLED, times=st.integers(1, 3))
 def test_a_life_adds_up_to_the_same_in_any_order(name: str, random: Any, times: int) -> None:
     events = events_of(*LIVES[name])
@@ -109,7 +109,7 @@ def test_a_life_adds_up_to_the_same_in_any_order(name: str, random: Any, times: 
 
 
 @pytest.mark.parametrize("provider", ["woocommerce", "shopify"])
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(random=SHUFFLED, days=st.lists(st.integers(0, 40), min_size=1, max_size=6))
 def test_a_delivery_arrived_when_it_was_first_said_to(provider: str, random: Any, days: list[int]) -> None:
     name, field = {
@@ -131,7 +131,7 @@ def test_a_delivery_arrived_when_it_was_first_said_to(provider: str, random: Any
     assert detail.delivered_on == date(2026, 3, 6) + timedelta(days=min(days))
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(random=SHUFFLED)
 def test_an_order_edited_three_times_in_a_second_is_as_it_was_left(random: Any) -> None:
     events: list[Event] = []
@@ -267,7 +267,7 @@ def test_a_checkout_and_its_charge_are_one_order_without_tax_and_shipping() -> N
     assert detail.net.amount == Decimal(250)
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(random=SHUFFLED)
 def test_a_refund_that_fails_in_the_end_gave_nothing_back(random: Any) -> None:
     events = events_of("stripe/refund_created", "stripe/refund_updated", "stripe/refund_failed")
@@ -307,3 +307,96 @@ def test_a_number_beyond_all_bounds_is_not_understood(quantity: object) -> None:
     request["body"]["line_items"][0]["quantity"] = quantity
     with pytest.raises(Unmapped, match="bad_number:quantity"):
         mapped("woocommerce", request)
+
+
+MONTH = 30 * 86_400
+BEGAN = 1_767_225_600
+
+
+def subscription(quantity: int, period: int, **more: Any) -> dict[str, Any]:
+    """A subscription of five euros a month and seat in its `period`th month."""
+    found: dict[str, Any] = golden("stripe/subscription_created")["body"]["data"]["object"]
+    start = BEGAN + period * MONTH
+    item = {**found["items"]["data"][0], "quantity": quantity}
+    item |= {"current_period_start": start, "current_period_end": start + MONTH}
+    return {**found, "items": {**found["items"], "data": [item]}, **more}
+
+
+def lived(steps: list[tuple[str, int]]) -> tuple[list[Event], int, str]:
+    """Return what Stripe says of a life, how many seats there are in the end, and the state of the contract."""
+    seats, period, at = 2, 0, BEGAN
+    notice: int | None = None
+    whole = subscription(seats, period)
+    told: list[tuple[str, int, dict[str, Any], dict[str, Any] | None]] = [("created", at, whole, None)]
+    for step, number in steps:
+        at += 3600
+        before = whole
+        if step == "renewed" and notice is not None:
+            continue
+        if step == "renewed":
+            period, at = period + 1, BEGAN + (period + 1) * MONTH + 5
+        elif step == "seats":
+            seats = number
+        elif step == "notice":
+            notice = at
+        else:
+            notice = None
+        more = {} if notice is None else {"cancel_at_period_end": True, "canceled_at": notice}
+        whole = subscription(seats, period, **more)
+        told.append(("updated", at, whole, {name: before[name] for name in before if before[name] != whole[name]}))
+    if notice is not None and steps[-1][1] % 2:
+        over = BEGAN + (period + 1) * MONTH
+        told.append(("deleted", over, {**whole, "status": "canceled", "ended_at": over}, None))
+    events = []
+    for number, (kind, moment, body, changed) in enumerate(told):
+        data = {"object": body} if changed is None else {"object": body, "previous_attributes": changed}
+        event = {"id": f"evt_{number}", "object": "event", "created": moment, "livemode": True, "data": data}
+        request = {"headers": {}, "body": {**event, "type": f"customer.subscription.{kind}"}}
+        events += mapped("stripe", request)
+    return events, seats, "in_force" if notice is None else "cancelled"
+
+
+STEPS = st.lists(st.tuples(st.sampled_from(["renewed", "seats", "notice", "kept"]), st.integers(1, 9)), max_size=8)
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps=STEPS, random=SHUFFLED)
+def test_any_life_of_a_subscription_ends_as_it_was_left(steps: list[tuple[str, int]], random: Any) -> None:
+    events, seats, state = lived(steps)
+    events *= 2
+    random.shuffle(events)
+    detail = assemble(events).detail
+    assert isinstance(detail, ContractDetail)
+    assert detail.recurring is not None
+    assert detail.recurring.amount == 600 * seats
+    assert detail.state == state
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    edits=st.lists(st.tuples(st.integers(1, 20), st.integers(0, 3)), min_size=1, max_size=6),
+    random=SHUFFLED,
+)
+def test_any_edits_and_refunds_of_an_order_add_up(edits: list[tuple[int, int]], random: Any) -> None:
+    events: list[Event] = []
+    refunds: list[dict[str, Any]] = []
+    for number, (quantity, fresh) in enumerate(edits):
+        refunds += [{"id": 5000 + len(refunds) + one, "total": "-1.19"} for one in range(fresh)]
+        request = golden("woocommerce/order_paid")
+        request["body"] |= {
+            "date_modified_gmt": (datetime(2026, 3, 2, 11) + timedelta(hours=number)).isoformat(),  # noqa: DTZ001 - as the shop writes it
+            "refunds": list(refunds),
+            "total": str(Decimal("119.00") * quantity),
+            "total_tax": str(Decimal("19.00") * quantity),
+            "line_items": [{"sku": "VALVE-2", "quantity": quantity, "total": str(100 * quantity)}],
+        }
+        events += mapped("woocommerce", request)
+    events *= 2
+    random.shuffle(events)
+    whole = by_interaction(events)
+    order = whole[Kind.ORDER, "4750"].detail
+    assert isinstance(order, OrderDetail)
+    assert order.net is not None
+    assert order.net.amount == 100 * edits[-1][0]
+    given_back = [one.detail.refunded.amount for one in whole.values() if isinstance(one.detail, RefundDetail)]
+    assert given_back == [Decimal("1.00")] * len(refunds)
