@@ -41,7 +41,7 @@ def test_the_example_can_be_used_as_it_is(tmp_path: Path) -> None:
     names = read(tmp_path, EXAMPLE.read_text(encoding="utf-8"), **files, **others)
     desks = ["desk", "helpdesk", "chat", "requests", "tickets", "nps", "forms"]
     phones, shops = ["phone", "switchboard", "hotline"], ["shop", "webshop", "billing"]
-    assert names == [*desks, *phones, *shops, "erp", "mail-anna", "max", "history", "others"]
+    assert names == [*desks, *phones, *shops, "erp", "mail-anna", "max", "calendar-max", "archive-max", "history", "others"]
 
 
 WRONG = {
