@@ -131,6 +131,8 @@ class MimeReader:
         self._kept = bytearray()
         self._left = _LARGEST_KEPT
         self._parts = 0
+        self._full = False
+        """Whether what comes now is one part too many, and all that follows."""
         self._buffer = b""
         self._line_begins = True
         self._boundaries: list[tuple[bytes, Part]] = []
@@ -147,6 +149,8 @@ class MimeReader:
         """Take the next bytes."""
         self._hash.update(chunk)
         self._size += len(chunk)
+        if self._full:
+            return
         for start in range(0, len(chunk), _SLICE):
             self._buffer += chunk[start : start + _SLICE]
             self._consume(last=False)
@@ -154,14 +158,14 @@ class MimeReader:
     def close(self) -> ReadMail:
         """Return the mail."""
         self._consume(last=True)
-        if self._part is None:
-            self._end_headers()
-        self._end_body(at_boundary=False)
+        self._end_all_headers()
+        if not self._full:
+            self._end_body(at_boundary=False)
         root = self._root if self._root is not None else _entity(b"", self._kept, None)
         return ReadMail(root, bytes(self._kept), self._size, self._hash.hexdigest())
 
     def _consume(self, *, last: bool) -> None:
-        while self._buffer:
+        while self._buffer and not self._full:
             read = self._read_header(last=last) if self._part is None else self._read_body(last=last)
             if not read:
                 return
@@ -176,7 +180,7 @@ class MimeReader:
         line = self._buffer[:end]
         began, self._line_begins = self._line_begins, line.endswith(b"\n")
         if began and self._boundaries and line.startswith(b"--") and self._is_boundary(line):
-            self._end_headers()
+            self._end_all_headers()
             self._buffer = self._buffer[end:]
             self._meet(line)
             return True
@@ -189,9 +193,19 @@ class MimeReader:
             self._buffer = self._buffer[end:]
             return True
         most = _LARGEST_HEADERS if self._root is None else _LARGEST_PART_HEADERS
-        self._block += line[: most - len(self._block)]
+        if len(self._block) + len(line) > most:
+            # Nobody means so many headers to be read as such.
+            self._end_headers()
+            self._line_begins = True
+            return True
+        self._block += line
         self._buffer = self._buffer[end:]
         return True
+
+    def _end_all_headers(self) -> None:
+        """End the headers that are being read, and those of the attached mail that would have followed them."""
+        while self._part is None:
+            self._end_headers()
 
     def _end_headers(self) -> None:
         """Begin the body of the entity whose headers have been read."""
@@ -259,7 +273,7 @@ class MimeReader:
             end = len(self._buffer)
         line, self._buffer = self._buffer[:end], self._buffer[end:]
         self._line_begins = line.endswith(b"\n")
-        if self._sniffing and self._part is not None and len(line) <= _LONGEST_BOUNDARY and line.strip(b"-\r\n \t"):
+        if self._sniffing and self._part is not None and _may_part(line) and not self._is_boundary(line):
             # Its headers do not say what parts it; the first such line does.
             self._boundaries.append((line.rstrip(), self._part))
             self._sniffing = False
@@ -287,16 +301,20 @@ class MimeReader:
         if level is None:
             return
         boundary, multipart = self._boundaries[level]
+        if self._parts >= _MOST_PARTS:
+            self._full, self._buffer = True, b""
+            # Whatever is open has been ended; headers that are being read belong to nobody.
+            self._part = multipart
+            return
         del self._boundaries[level + 1 :]
         if self._kept and not self._kept.endswith(b"\n"):
             self._kept += b"\r\n"
-        self._kept += line
-        if line.rstrip() == boundary and self._parts < _MOST_PARTS:
+        self._kept += line if line.endswith(b"\n") else line + b"\r\n"
+        if line.rstrip() == boundary:
             self._begin_entity(multipart)
             return
-        if line.rstrip() != boundary:
-            del self._boundaries[level]
-        # An epilogue, or one part too many.
+        del self._boundaries[level]
+        # An epilogue.
         self._part, self._allowance = _entity(b"", self._kept, None), 0
 
     def _keep(self, content: bytes) -> None:
@@ -332,6 +350,10 @@ def _entity(block: bytes, kept: bytearray, parent: Part | None) -> Part:
     except (ValueError, LookupError, AttributeError, TypeError):
         kind = "text/plain"
     return Part(headers, kind, kept, inside=parent is not None and (parent.inside or parent.kind in MAILS))
+
+
+def _may_part(line: bytes) -> bool:
+    return len(line) <= _LONGEST_BOUNDARY and line.strip(b"-\r\n \t") != b""
 
 
 def _is_tnef(part: Part) -> bool:
