@@ -55,7 +55,9 @@ class Twilio:
             joint = "&" if "?" in request.url else "?"
             proof = {_BODY_HASH: sha256(request.body).hexdigest()}
             request = request._replace(url=f"{request.url}{joint}{urlencode(proof)}", query={**request.query, **proof})
-        signature = encoded_base64(hmac.digest(self.read_key(secret), _content(request.url, request), "sha1"))
+        signature = encoded_base64(
+            hmac.digest(self.read_key(secret), (request.url + _fields(request)).encode(), "sha1")
+        )
         return request._replace(headers={**request.headers, _SIGNATURE: signature.decode()})
 
 
@@ -82,7 +84,8 @@ def _contents(request: Request) -> Sequence[bytes]:
         claimed = parse_qs(parts.query).get(_BODY_HASH, [""])[0]
         if not hmac.compare_digest(as_bytes(claimed), sha256(request.body).hexdigest().encode()):
             raise Unverified("bad_body_hash")
-    return [_content(url, request) for url in {_with_port(parts), _without_port(parts)}]
+    fields = _fields(request)
+    return [(url + fields).encode() for url in {_with_port(parts), _without_port(parts)}]
 
 
 def _with_port(parts: SplitResult) -> str:
@@ -95,9 +98,10 @@ def _without_port(parts: SplitResult) -> str:
     return parts._replace(netloc=parts.netloc.rpartition(":")[0]).geturl() if parts.port else parts.geturl()
 
 
-def _content(url: str, request: Request) -> bytes:
+def _fields(request: Request) -> str:
+    """Return names and values of a form as they are signed: sorted, and nothing between them."""
     if not _is_form(request) or not request.body:
-        return url.encode()
+        return ""
     fields: dict[str, set[str]] = {}
     # Strict: what Twilio sends is well formed, and what is not could be read in two ways.
     text = request.body.decode("ascii")
@@ -105,4 +109,4 @@ def _content(url: str, request: Request) -> bytes:
         text, keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=_MOST_FIELDS
     ):
         fields.setdefault(name, set()).add(value)
-    return (url + "".join(name + value for name in sorted(fields) for value in sorted(fields[name]))).encode()
+    return "".join(name + value for name in sorted(fields) for value in sorted(fields[name]))
