@@ -29,6 +29,8 @@ class Standing:
     """None: it delivers when a person wants it to, so silence says nothing."""
     judgement: Judgement | None
     """None: it has no rhythm, or has never delivered."""
+    broken_since: datetime | None = None
+    """Since when this process knows that it cannot be read."""
     folders: Sequence[FolderReport] = ()
     """Of a mailbox."""
 
@@ -60,6 +62,7 @@ class Standing:
             "horizon": _instant(self.horizon),
             "last_delivery": _instant(self.sent.last_delivery),
             "status": self.status,
+            "broken_since": _instant(self.broken_since),
             "quiet": self.quiet,
             "expected_by": _instant(self.judgement.expected_by if self.judgement else None),
             "unusual_from": _instant(self.judgement.unusual_from if self.judgement else None),
