@@ -11,7 +11,7 @@ from pathlib import Path
 
 import orjson
 
-from services.cli.imports_units import LONGEST_LINE, Item, Unit
+from services.cli.imports_units import LONGEST_LINE, AsItIs, Item, Unit
 from services.ingest.domain.mbox import split_mbox
 from services.ingest.sources.mail_mime import MimeReader
 from services.ingest.sources.rows.reading import Rejected, Row
@@ -25,10 +25,8 @@ _UID = re.compile(r"^UID[^:\r\n]*:([^\r\n]*(?:\r?\n[ \t][^\r\n]*)*)", re.MULTILI
 
 
 @dataclass(frozen=True, slots=True)
-class Mails:
+class Mails(AsItIs):
     """An mbox file, a maildir, a folder of `.eml` files, or one of these."""
-
-    file: Path
 
     def units(self) -> Iterator[Unit]:
         """Yield a line for each mail. One that is large goes without its attachments, which nobody reads."""
@@ -52,10 +50,8 @@ class Mails:
 
 
 @dataclass(frozen=True, slots=True)
-class Calendar:
+class Calendar(AsItIs):
     """An ICS file."""
-
-    file: Path
 
     def units(self) -> Iterator[Unit]:
         """Yield the calendar in parts that fit a line; what has one UID stays together."""

@@ -109,7 +109,7 @@ def _land(errand: Errand, outcome: Outcome, chunk: Sequence[Unit], answer: Futur
     rejected = [unit for unit in chunk if isinstance(unit, Rejected)]
     for refused in said["rejected"]:
         item = items[int(refused["line"]) - 1]
-        rejected.append(_rejected(item, refused["errors"]))
+        rejected.append(_rejected(errand.history, item, refused["errors"]))
     rejected.sort(key=lambda one: one.line)
     errand.report.write(rejected)
     outcome.accepted += int(said["accepted"])
@@ -127,7 +127,7 @@ def _land(errand: Errand, outcome: Outcome, chunk: Sequence[Unit], answer: Futur
     errand.say(f"{errand.history.file.name}: {outcome.accepted} accepted, {outcome.rejected} rejected")
 
 
-def _rejected(item: Item, errors: Sequence[Mapping[str, Any]]) -> Rejected:
+def _rejected(history: History, item: Item, errors: Sequence[Mapping[str, Any]]) -> Rejected:
     first, more = errors[0], len(errors) - 1
     reason = str(first["message"]) + (f" (and {more} more of its fields are wrong)" if more else "")
-    return Rejected(item.line, str(first["field"]), reason, str(first["remedy"]), item.stood)
+    return Rejected(item.line, history.place(str(first["field"])), reason, str(first["remedy"]), item.stood)

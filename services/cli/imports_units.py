@@ -59,12 +59,25 @@ class History(Protocol):
         """Yield what it holds."""
         ...
 
+    def place(self, field: str) -> str:
+        """Return what stands in the file where the door found `field` of a line wrong."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
-class Lines:
-    """NDJSON whose lines are CloudEvents, or a report of those that were rejected."""
+class AsItIs:
+    """What goes to the door as it stands in the file."""
 
     file: Path
+
+    def place(self, field: str) -> str:
+        """Return the field itself."""
+        return field
+
+
+@dataclass(frozen=True, slots=True)
+class Lines(AsItIs):
+    """NDJSON whose lines are CloudEvents, or a report of those that were rejected."""
 
     def units(self) -> Iterator[Unit]:
         """Yield the lines as they are: the door judges them."""
@@ -100,6 +113,18 @@ class Table:
             raise CommandFault(
                 f'{self.file.name} is not written in {encoding}; say in the mapping how: file.encoding = "cp1252".'
             ) from None
+
+    def place(self, field: str) -> str:
+        """Return the column that the mapping read for a field of the event."""
+        if field == "subject":
+            return self.mapping.key
+        target = field.removeprefix("data.")
+        while target:
+            take = self.mapping.fields.get(target)
+            if take is not None:
+                return take.place
+            target = target.rpartition(".")[0]
+        return field
 
     @property
     def is_ndjson(self) -> bool:

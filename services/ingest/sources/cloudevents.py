@@ -282,4 +282,7 @@ def _place(path: str) -> str:
         return "subject"
     if path.startswith("report"):
         return "id"
+    if path == "body":
+        # What is wrong with several fields together.
+        return "data"
     return f"data.{path}"
