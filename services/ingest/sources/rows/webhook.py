@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
+import orjson
 from pydantic import AfterValidator, StringConstraints
 
 from contracts.events import Event
@@ -59,6 +60,11 @@ def read(delivery: Delivery, origin: Origin, options: RowsOptions) -> Mapped:
         raise Unmapped("too_many_rows")
     if not all(isinstance(one, dict) for one in objects):
         raise Unmapped("no_rows")
+    try:
+        orjson.dumps(objects)
+    except TypeError:
+        # Half a character, or a number beyond 64 bits: nobody could write the row down again.
+        raise Unmapped("not_storable") from None
     rows = [Row(number, one) for number, one in enumerate(objects, start=1)]
     found: list[Event] = []
     for one in events(rows, _mapping(options), Export(origin.system, origin.received_at)):
