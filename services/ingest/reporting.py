@@ -27,7 +27,7 @@ _METRICS_EVERY = 6
 """Rounds of writing down between two readings for metrics."""
 _ABSENT_AFTER = timedelta(minutes=10)
 """While nobody was there to open for so long, no source can be called silent."""
-_BY_HAND = frozenset({"import"})
+_BY_HAND = frozenset({"import", "folder"})
 _DATABASE_FAULTS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
 _log = structlog.get_logger(__name__)
 
@@ -46,6 +46,7 @@ class SourceReport:
     """The country whose public holidays say nothing about a source: ISO 3166."""
     _task: asyncio.Task[None] | None = None
     _learned: dict[str, tuple[Weeks, Rhythm | NotYet]] = field(default_factory=dict)
+    _broken_since: dict[str, datetime] = field(default_factory=dict)
 
     async def start(self) -> None:
         """Begin to write tallies down."""
@@ -96,7 +97,8 @@ class SourceReport:
             last = sent.last_delivery
             since = last if last is None or open_since is None else max(last, open_since)
             judgement = judged(rhythm, since, now, self.zone, days_off)
-            found.append(Standing(source, sent, passed, rhythm, judgement, folders.get(name, ())))
+            broken = self._broken(name, passed, now)
+            found.append(Standing(source, sent, passed, rhythm, judgement, broken, folders.get(name, ())))
         return found
 
     async def part(self, now: datetime) -> Part:
@@ -117,6 +119,12 @@ class SourceReport:
         if known is None or known[0] != hours:
             known = self._learned[name] = (hours, learn(hours, days_off))
         return known[1]
+
+    def _broken(self, name: str, passed: store.Pass | None, now: datetime) -> datetime | None:
+        if passed is None or not passed.status.startswith("broken"):
+            self._broken_since.pop(name, None)
+            return None
+        return self._broken_since.setdefault(name, now)
 
     def _is_behind(self, standing: Standing, now: datetime) -> bool:
         """A mailbox that cannot be read is not behind: it is broken, and its horizon says since when."""

@@ -85,6 +85,7 @@ def _source(name: str, said: Mapping[str, Any]) -> Source:
         quiet=said.get("quiet") is True,
         expected_by=_moment(said.get("expected_by")),
         unusual_from=_moment(said.get("unusual_from")),
+        broken_since=_moment(said.get("broken_since")),
         responsible=tuple(str(name) for name in said.get("responsible") or ()),
     )
 

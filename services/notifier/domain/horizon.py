@@ -24,6 +24,8 @@ class Source:
     expected_by: datetime | None = None
     unusual_from: datetime | None = None
     """From when on the silence since the last delivery is unusual for it; None: it has no rhythm."""
+    broken_since: datetime | None = None
+    """Since when ingest knows that it is down; for one that never worked its horizon says nothing."""
     responsible: tuple[str, ...] = ()
     """Users whom its configuration names: mail addresses, subjects or ids."""
 

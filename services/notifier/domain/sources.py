@@ -107,11 +107,12 @@ def _responsible(source: Source | None, users: Iterable[User]) -> list[str]:
 
 
 def _broken(source: Source, thresholds: SourceSilent, now: datetime, zone: ZoneInfo) -> Finding | None:
-    since = source.horizon
-    deadline = now if since is None else since + timedelta(minutes=thresholds.broken_after_minutes)
+    last = source.horizon
+    since = last or source.broken_since or now
+    deadline = since + timedelta(minutes=thresholds.broken_after_minutes)
     if now < deadline:
         return None
-    known = f"Everything up to {at_time(since, zone)} is known, nothing after it." if since else "It never worked yet."
+    known = f"Everything up to {at_time(last, zone)} is known, nothing after it." if last else "It never worked yet."
     return Finding(
         subject=SUBJECT,
         severity=_severity(deadline, thresholds, now),
@@ -121,8 +122,8 @@ def _broken(source: Source, thresholds: SourceSilent, now: datetime, zone: ZoneI
             f"ingest cannot read {source.name} ({source.provider}): {source.status.removeprefix('broken:').strip()}. "
             f"{known} Alerts about silence of the accounts that it feeds wait until it works again."
         ),
-        figures=_figures("hours since the last good pass", since, deadline, now),
-        cause=f"broken:{format_instant(since) if since else 'never'}",
+        figures=_figures("hours since the last good pass", last, deadline, now),
+        cause=f"broken:{format_instant(last) if last else 'never'}",
         last_delivery=source.last_delivery,
     )
 

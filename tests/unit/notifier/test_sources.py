@@ -67,8 +67,10 @@ def test_a_mailbox_may_be_down_for_half_an_hour_before_anybody_is_told() -> None
     assert "12:00 CET" in alert.explanation
 
 
-def test_a_mailbox_that_never_worked_is_told_at_once() -> None:
-    assert "never worked" in found(replace(DOWN, horizon=None), NOON).explanation
+def test_a_mailbox_that_never_worked_has_as_long_since_it_was_tried() -> None:
+    never = replace(DOWN, horizon=None, broken_since=NOON)
+    assert evaluate(never, SourceSilent(), NOON + timedelta(minutes=29), BERLIN) is None
+    assert "never worked" in found(never, NOON + timedelta(minutes=31)).explanation
 
 
 def test_one_alert_is_open_about_a_source_and_it_ends_by_itself() -> None:
