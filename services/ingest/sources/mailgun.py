@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlencode
 
 from services.ingest.domain.mapping import Mapped, Origin, Unmapped
 from services.ingest.domain.options import MailOptions
@@ -16,7 +15,6 @@ from services.ingest.domain.schemes import SchemeName
 from services.ingest.sources.mail import Mailbox, map_mail
 from services.ingest.sources.mail_rebuilt import Enclosed, TakenApart, code_of, form_text, octets
 
-_SIGNATURE = frozenset({"signature", "token"})
 _LARGEST_ENCLOSED = 512 * 1024
 
 
@@ -35,13 +33,6 @@ def map_webhook(delivery: Delivery, origin: Origin, options: MailOptions) -> Map
     else:
         mail = _taken_apart(form, delivery.files).put_together()
     return map_mail(mail, Mailbox.of(options), origin, stored_at=stored_at)
-
-
-def without_signature(delivery: Delivery) -> bytes:
-    """Return the form as it may be kept: with the mail, without what proved it and without files."""
-    form = delivery.payload if isinstance(delivery.payload, dict) else {}
-    kept = {name: value for name, value in form.items() if name not in _SIGNATURE and isinstance(value, str)}
-    return urlencode({name: octets(value) for name, value in kept.items()}).encode()
 
 
 def _delivered(form: Mapping[str, Any]) -> bytes:
@@ -97,7 +88,6 @@ PROVIDER = Provider(
     read=map_webhook,
     options=MailOptions,
     media=FORM | MULTIPART | JSON,
-    without_secrets=without_signature,
     large=True,
     has_system=False,
 )

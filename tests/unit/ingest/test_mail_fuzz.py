@@ -21,7 +21,7 @@ from services.ingest.sources.mail import map_mail
 from services.ingest.sources.mail_mime import read_mail
 from tests.unit.ingest.golden import MAILBOX, mails, origin
 
-ROUNDS = int(os.environ.get("TENURE_TEST_FUZZ", "700"))
+ROUNDS = int(os.environ.get("TENURE_TEST_FUZZ", "200"))
 RAWS = [path.read_bytes() for path in mails()]
 SECRET_MAILBOX = replace(MAILBOX, content=False)
 # What breaks readers: ends of everything, half of everything, and what means something elsewhere.

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-import tnefparse
+import tnefparse  # type: ignore[import-untyped]  # it is published without types
 
 from contracts.ids import digest
 from services.ingest.domain.mapping import Unmapped
