@@ -87,7 +87,10 @@ def _whole(
 
 
 def _passed_on(payload: Mapping[str, Any], call: Mapping[str, Any], body: bytes, origin: Origin) -> CallLegEnded:
-    """Who passes a call on is "transferred_by", before that "user"; the leg ends with the transfer."""
+    """Who passes a call on is "transferred_by", before that "user"; the leg ends with the transfer.
+
+    Without a time of answer it was the exchange that passed it on, to the next team for instance.
+    """
     sent = moment_of(payload.get("timestamp"), "timestamp")
     by = optional_id(_optional_object(call, "transferred_by") or _optional_object(call, "user"), "id") or "somebody"
     answered = call.get("answered_at")
@@ -96,7 +99,7 @@ def _passed_on(payload: Mapping[str, Any], call: Mapping[str, Any], body: bytes,
         {
             **_common(call, body, origin, leg=f"{id_at(call, 'id')}:{by}", order=micros(sent)),
             "root": False,
-            "answered_by_person": True,
+            "answered_by_person": answered is not None,
             "talk_seconds": seconds_between(since, sent),
         }
     )

@@ -29,6 +29,14 @@ CALLS = {
         ),
         ("in", "completed", 170),
     ),
+    "a Twilio call that was passed on": (
+        ("twilio/inbound_dialled_client_answered", "twilio/inbound_passed_on_to_ben", "twilio/inbound_root_completed"),
+        ("in", "completed", 170),
+    ),
+    "an Aircall call that the exchange passed on and nobody took": (
+        ("aircall/transferred_by_the_exchange", "aircall/ended_missed"),
+        ("in", "missed", 0),
+    ),
     "a Twilio call that Twilio alone answered": (
         ("twilio/inbound_root_completed", "twilio/inbound_dialled_mobile_no_answer"),
         ("in", "missed", 0),
