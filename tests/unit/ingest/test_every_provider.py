@@ -1,6 +1,6 @@
 """What holds for every provider's mapping, whatever the provider: asked of all that the registry lists.
 
-`TENURE_FUZZ=100000` asks more mangled deliveries of each provider than the hundred of every test run.
+`TENURE_FUZZ=100000` asks more mangled deliveries of each provider than the sixty of every test run.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from services.ingest.domain.provider import Delivery, Provider
 from services.ingest.sources.registry import WEBHOOKS
 from tests.unit.ingest import golden
 
-MANGLED = int(os.environ.get("TENURE_FUZZ", "100"))
+MANGLED = int(os.environ.get("TENURE_FUZZ", "60"))
 CANARY = "canary 4711@secret.example"
 HUGE = "<p>Grüße aus Köln ☃ &amp; mehr.</p>\n" * 6000
 ODD: tuple[Any, ...] = (
