@@ -339,11 +339,8 @@ def _check_alerts(expected: Expected, found: Found, told: _Told) -> None:
     # Of one key the one that changed last: an older one was resolved.
     last = latest(found.records.get(ALERTS.name, ()), lambda body: str(body["dedup_key"]))
     held = {}
-    for record in last.values():
-        body = record.body
-        if body.get("source") is not None:
-            # What is said about sources follows from what was broken, not from the history.
-            continue
+    # What is said about sources follows from what was broken, not from the history.
+    for body in (record.body for record in last.values() if record.body.get("source") is None):
         subject = str(body["dedup_key"]).rpartition(":")[2]
         held[found.accounts.get(body["account_id"], body["account_id"]), body["rule"], subject] = body
     for alert in sorted(expected.alerts, key=str):
