@@ -52,9 +52,9 @@ def tables(folder: Path) -> str:
         lines += [f"[sources.fuzz-{name}]", f'provider = "{name}"', f'secret_files = ["fuzz-{name}.secret"]']
         if provider.has_system:
             lines.append(f'system = "{name}:fuzz"')
-        for field, described in provider.options.model_fields.items():
-            if field in _NEEDED or described.is_required():
-                lines.append(f"{field} = {orjson.dumps(_NEEDED[field]).decode()}")
+        known = {**next((golden["options"] for golden in goldens_once(name) if "options" in golden), {}), **_NEEDED}
+        required = [field for field, described in provider.options.model_fields.items() if described.is_required()]
+        lines += [f"{field} = {orjson.dumps(known[field]).decode()}" for field in required]
     return "\n".join(lines) + "\n"
 
 
@@ -179,12 +179,12 @@ async def test_whatever_is_sent_is_answered_and_nothing_breaks(
 
 async def ask(ingest: Ingest, method: str, path: str, headers: dict[str, str], body: bytes) -> httpx2.Response:
     """The answer; a machine that is busy may say "later" some times, as to every provider."""
-    for _ in range(10):
-        answer = await ingest.http.request(method, path, headers=headers, content=body, timeout=20)
-        if answer.status_code != httpx2.codes.SERVICE_UNAVAILABLE:
-            return answer
-        await asyncio.sleep(0.5)
-    return answer
+    async with asyncio.timeout(60):
+        while True:
+            answer = await ingest.http.request(method, path, headers=headers, content=body, timeout=20)
+            if answer.status_code != httpx2.codes.SERVICE_UNAVAILABLE:
+                return answer
+            await asyncio.sleep(0.5)
 
 
 async def whatever_is_no_http(ingest: Ingest, chance: random.Random) -> None:

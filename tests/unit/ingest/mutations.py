@@ -11,7 +11,6 @@ from urllib.parse import urlencode
 
 import orjson
 
-from services.ingest.domain.provider import Delivery
 from services.ingest.sources.registry import WEBHOOKS
 
 EXAMPLES = Path(__file__).with_name("examples")
@@ -65,27 +64,6 @@ def _damage(chance: random.Random, value: Any) -> Any:
         position = chance.randrange(len(value))
         return value[:position] + chance.choice(["", "\x00", "é", "9", "-", " ", "\ud83d"]) + value[position + 1 :]
     return copy.deepcopy(chance.choice(ODD))
-
-
-def damaged_delivery(chance: random.Random, provider: str) -> Delivery:
-    """A golden request, damaged in its body, its headers or its query, as the mapping would see it."""
-    golden = chance.choice(goldens_once(provider))
-    headers, query = dict(golden["headers"]), dict(golden.get("query", {}))
-    if headers and chance.random() < 0.2:
-        headers[chance.choice(list(headers))] = text(chance)
-    if query and chance.random() < 0.3:
-        query[chance.choice(list(query))] = text(chance)
-    if "form" in golden:
-        form = dict(golden["form"])
-        for _ in range(chance.randrange(1, 4)):
-            name = chance.choice(list(form)) if form else "From"
-            if chance.random() < 0.2:
-                form.pop(name, None)
-            else:
-                form[name] = text(chance)
-        return Delivery(form, urlencode(form, errors="replace").encode(), headers, query)
-    payload = damaged(chance, golden["body"])
-    return Delivery(payload, repr(payload).encode("utf-8", "replace"), headers, query)
 
 
 def text(chance: random.Random) -> str:

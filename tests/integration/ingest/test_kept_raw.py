@@ -1,0 +1,81 @@
+"""What is authentic and not understood is kept whole, without the proof that came with it, and can be sent again."""
+
+from __future__ import annotations
+
+import time
+from urllib.parse import urlencode
+
+import orjson
+
+from services.ingest.domain.schemes import SchemeName
+from services.ingest.verify import Request, seal
+from services.ingest.verify.proof import Stamp
+from services.ingest.verify.tokens import mailgun_fields
+from tests.integration.ingest.conftest import SECRETS, StartIngest
+
+SOURCES = """
+[sources.voice]
+provider = "twilio"
+system = "twilio:brightwell"
+secret_files = ["desk.secret"]
+own_numbers = ["+4930123456"]
+[sources.routed]
+provider = "mailgun"
+mailbox = "anna@brightwell.example"
+secret_files = ["desk-old.secret"]
+"""
+PUBLIC = "https://tenure.example"
+BOUNDARY = "b0undary"
+FORM = "application/x-www-form-urlencoded"
+MULTIPART = f"multipart/form-data; boundary={BOUNDARY}"
+
+
+def multipart(fields: dict[str, str]) -> bytes:
+    """A form as Mailgun posts it."""
+    parts = [f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}\r\n' for k, v in fields.items()]
+    return "".join([*parts, f"--{BOUNDARY}--\r\n"]).encode()
+
+
+async def test_forms_that_are_not_understood_are_kept_and_read_again(start_ingest: StartIngest) -> None:
+    ingest = await start_ingest(SOURCES, public_url=PUBLIC)
+    proof = mailgun_fields(SECRETS["desk-old.secret"], Stamp(int(time.time()), "a" * 50))
+    mails = {
+        "json": ("application/json", orjson.dumps({"signature": proof, "event-data": []})),
+        "form": (FORM, urlencode({"nobody": "wrote", **_again("b")}).encode()),
+        "multipart": (MULTIPART, multipart({"nobody": "wrote", "größe": "ü", **_again("c")})),
+    }
+    for media, body in mails.values():
+        taken = await ingest.http.post("/v1/webhooks/routed", content=body, headers={"content-type": media})
+        assert taken.status_code == 200, taken.text
+        assert "unmapped" in taken.json(), taken.text
+    path = "/v1/webhooks/voice?site=a%20b"
+    call = b"CallSid=CA1&CallStatus=completed&Direction=sideways"
+    signed = seal(SchemeName.TWILIO, SECRETS["desk.secret"], Request(PUBLIC + path, {"content-type": FORM}, call))
+    taken = await ingest.http.post(path, content=call, headers=dict(signed.headers))
+    assert "unmapped" in taken.json(), taken.text
+
+    records = await ingest.published(4)
+
+    kept = {record.value: dict(record.headers) for record in records}
+    assert call in kept
+    for value, headers in kept.items():
+        for secret in (proof["signature"], _again("b")["signature"], _again("c")["signature"], *SECRETS.values()):
+            assert secret.encode() not in value
+            assert not any(secret.encode() in told for told in headers.values())
+        media = headers.get("tenure_header_content-type", b"application/json").decode()
+        source = headers["ce_source"].decode().removeprefix("/sources/")
+        again = await ingest.http.post(
+            f"/v1/replay/{source}", content=value, headers={"content-type": media, **ingest.bearer("operator")}
+        )
+        # It was read as what it is; the mapping has not been mended meanwhile.
+        assert again.status_code == 422, again.text
+        assert again.json()["type"].endswith(":unmapped")
+    media_kept = sorted(headers.get("tenure_header_content-type", b"").decode() for headers in kept.values())
+    assert media_kept == ["", FORM, FORM, MULTIPART]
+
+
+def _again(letter: str) -> dict[str, str]:
+    return mailgun_fields(SECRETS["desk-old.secret"], Stamp(_SIGNED, letter * 50))
+
+
+_SIGNED = int(time.time())
