@@ -24,6 +24,8 @@ CHUNK = 50
 """Mails that are fetched before the cursor moves."""
 _PIECE = 512 * 1024
 """Bytes. A larger mail is fetched in pieces, of which only what is read is kept."""
+_TOGETHER = 4 * 1024 * 1024
+"""Bytes of small mails that are fetched at once: an answer for each would cost a round trip for each."""
 _TIMEOUT_SECONDS = 30
 _IDLE_SLICE_SECONDS = 1.0
 _IDLE_LONGEST_SECONDS = 25 * 60
@@ -167,7 +169,7 @@ class ImapSession:
             return sorted(uid for uid in map(int, self._open_box.uids(criteria)) if uid > after)
 
     def fetch(self, uids: Sequence[int]) -> Iterator[FetchedMail | int]:
-        """Yield mails of the open folder, oldest first; of a draft its UID. What is gone is left out."""
+        """Yield mails of the open folder; of a draft its UID. What is gone meanwhile is left out."""
         with self._telling():
             yield from self._fetch(uids)
 
@@ -179,16 +181,26 @@ class ImapSession:
             for head in box.fetch(uid_list=names, headers_only=True, mark_seen=False, bulk=True)
             if head.uid
         }
-        # One by one: fifty mails of ten megabytes at once would be too much to hold.
+        together: list[str] = []
+        size = 0
         for uid, head in sorted(heads.items()):
             if _DRAFT in {flag.upper() for flag in head.flags}:
                 yield uid
             elif head.size_rfc822 > _PIECE:
                 yield FetchedMail(uid, self._in_pieces(uid, head.size_rfc822))
             else:
-                for mail in box.fetch(uid_list=[str(uid)], mark_seen=False):
-                    if isinstance(mail, _RawMessage):
-                        yield FetchedMail(uid, mail.raw)
+                together.append(str(uid))
+                size += head.size_rfc822
+            if size > _TOGETHER:
+                yield from self._whole(together)
+                together, size = [], 0
+        yield from self._whole(together)
+
+    def _whole(self, uids: Sequence[str]) -> Iterator[FetchedMail]:
+        if uids:
+            for mail in self._open_box.fetch(uid_list=list(uids), mark_seen=False, bulk=True):
+                if isinstance(mail, _RawMessage) and mail.uid:
+                    yield FetchedMail(int(mail.uid), mail.raw)
 
     def _in_pieces(self, uid: int, size: int) -> ReadMail:
         client = self._open_box.client

@@ -26,8 +26,8 @@ _REFUSED_SECONDS = 60.0
 """After the first refused login. Doubled each time: servers lock a mailbox after some wrong passwords."""
 _LONGEST_REFUSED_SECONDS = 3600.0
 _STOP_SECONDS = 15.0
-_HOLD_SECONDS = 20.0
-_HOLD_EVERY_SECONDS = 5.0
+_HOLD_SECONDS = 10.0
+_HOLD_EVERY_SECONDS = 3.0
 DATABASE_FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError)
 _log = structlog.get_logger(__name__)
 

@@ -173,3 +173,30 @@ async def test_one_of_two_replicas_reads_a_mailbox_and_the_other_takes_over(
     await until(second, accepted=2)
 
     assert len(await second.events(2)) == 2
+
+
+async def test_old_mail_in_files_comes_in_once_below_what_a_mailbox_says_and_goes_on_where_it_was(
+    start_ingest: StartIngest, tmp_path: Path
+) -> None:
+    archive = tmp_path / "archive"
+    (archive / "2025" / "cur").mkdir(parents=True)
+    (archive / "2025" / "new").mkdir()
+    (archive / "2025" / "cur" / "1.a:2,S").write_bytes(mail(1))
+    box = archive / "old.mbox"
+    box.write_bytes(b"".join(b"From bob@acme.example Mon Mar  2 09:00:00 2026\n" + mail(n) + b"\n" for n in (2, 3)))
+    (archive / "one.eml").write_bytes(mail(4))
+    configuration = (
+        f'[sources.anna]\nprovider = "folder"\npath = "{archive}"\nmailbox = "anna@brightwell.example"\n'
+        "poll_seconds = 0.2\n"
+    )
+    ingest = await start_ingest(configuration)
+    await until(ingest, accepted=4, status="ok")
+
+    (archive / "2025" / "cur" / "1.a:2,S").rename(archive / "2025" / "cur" / "1.a:2,RS")
+    with box.open("ab") as stream:
+        stream.write(b"From bob@acme.example Mon Mar  2 09:00:00 2026\n" + mail(5) + b"\n")
+    await until(ingest, accepted=5)
+
+    events = await ingest.events(5)
+    assert sorted(str(event.title) for event in events) == [f"Offer {number}" for number in range(1, 6)]
+    assert all(event.imported for event in events)

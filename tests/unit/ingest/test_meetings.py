@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from io import BytesIO
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -14,7 +13,6 @@ from hypothesis import strategies as st
 from contracts.events import Event, MeetingHeld
 from contracts.interactions import assemble
 from services.ingest.domain.identities import Directory
-from services.ingest.domain.mbox import split_mbox
 from services.ingest.domain.meetings import SINGLE, Planned, Series, State, decide, ending, held, learn
 from services.ingest.domain.planning import begun, draft, withdrawn
 from services.ingest.sources.icalendar import read_notices
@@ -187,13 +185,3 @@ def test_an_entry_that_is_deleted_from_its_calendar_calls_off_what_lies_ahead_on
     plan.step(30 * DAY)
     assert plan.standing() == ["03-02 08:00"]
     assert list(ending(plan.series, "max", plan.now)) == []
-
-
-def test_an_mbox_is_read_on_from_where_it_was_left() -> None:
-    mails = [b"Subject: 1\n\nFrom here on\nFrom: no header\n", b"Subject: 2\n\n>From quoted\n", b"Subject: 3\n\nend\n"]
-    box = b"".join(b"From bob@acme.example Mon Mar  2 08:00:00 2026\n" + mail + b"\n" for mail in mails)
-    letters = list(split_mbox(BytesIO(box)))
-    assert [letter.raw for letter in letters] == [mails[0], mails[1].replace(b">From", b"From"), mails[2]]
-    assert letters[-1].end == len(box)
-    assert [letter.raw for letter in split_mbox(BytesIO(box), letters[1].end)] == [mails[2]]
-    assert list(split_mbox(BytesIO(b"no mbox at all\n"))) == []
