@@ -63,6 +63,7 @@ _UNWANTED = frozenset(
 _OPENINGS = frozenset({"conversation.user.created", "ticket.created"})
 _REDACTED = "conversation_part.redacted"
 _DELETED = frozenset({"conversation.deleted", "ticket.deleted"})
+_INTERNAL = frozenset({"back-office", "tracker"})
 _CUSTOMERS = frozenset({"user", "lead", "contact", "visitor"})
 _BOTS = frozenset({"bot", "operator"})
 _PRIVATE_PARTS = frozenset({"note", "note_and_reopen"})
@@ -93,7 +94,7 @@ def read(delivery: Delivery, origin: Origin, options: DeskOptions) -> Mapped:
     ticket = optional_id(thing, "id")
     if ticket is None:
         raise Unmapped("missing:data.item.id")
-    if not _asked_by_a_customer(thing):
+    if word(thing.get("category")) in _INTERNAL or not _asked_by_a_customer(thing):
         return Mapped(ignored="not_asked_by_a_customer")
     at = moment_of(thing.get("updated_at") or thing.get("created_at") or payload["created_at"], "updated_at")
     report = TicketReport(origin, ticket, _order(at, part), delivery.body, native)

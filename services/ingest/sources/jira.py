@@ -118,7 +118,7 @@ def read(delivery: Delivery, origin: Origin, options: JiraOptions) -> Mapped:
 
 def _counts(project: Mapping[str, Any], issue: Mapping[str, Any], options: JiraOptions) -> bool:
     """Say whether an issue is a customer's request. Where nothing says what it is, the webhook's own filter decides."""
-    if options.projects:
+    if options.projects and issue:
         key = optional_text(project, "key") or (optional_text(issue, "key") or "").rpartition("-")[0]
         return key in options.projects
     return word(project.get("projectTypeKey")) in {"service_desk", ""}
