@@ -36,12 +36,24 @@ def test_the_example_can_be_used_as_it_is(tmp_path: Path) -> None:
         "hotline.token",
         "webshop.secret",
         "billing.secret",
+        "channels.secret",
     )
     others = dict.fromkeys((*webhooks, "phone.token", "shop.secret", "max.password"), "s3cret-of-16-letters")
     names = read(tmp_path, EXAMPLE.read_text(encoding="utf-8"), **files, **others)
     desks = ["desk", "helpdesk", "chat", "requests", "tickets", "nps", "forms"]
-    phones, shops = ["phone", "switchboard", "hotline"], ["shop", "webshop", "billing"]
-    assert names == [*desks, *phones, *shops, "erp", "mail-anna", "max", "calendar-max", "archive-max", "history", "others"]
+    phones, shops = ["phone", "switchboard", "hotline"], ["channels", "shop", "webshop", "billing"]
+    assert names == [
+        *desks,
+        *phones,
+        *shops,
+        "erp",
+        "mail-anna",
+        "max",
+        "calendar-max",
+        "archive-max",
+        "history",
+        "others",
+    ]
 
 
 WRONG = {
