@@ -14,7 +14,7 @@ from rich.console import Console
 
 from deploy.local.instance import instance_directory
 from deploy.local.processes import LocalFault
-from tests.bench import accounts, chain, doors, growth, metrics, page, peers, providers, relay, report, rules
+from tests.bench import accounts, chain, doors, growth, mails, metrics, page, peers, providers, relay, report, rules
 from tests.bench.figures import CheckFailed, Measured, Plan, Step
 from tests.bench.ground import Ground, prepared
 
@@ -27,6 +27,7 @@ BENCHES: Mapping[str, Bench] = {
     "webhook": doors.webhook,
     "providers": providers.measure,
     "import": doors.bulk,
+    "mails": mails.measure,
     "rules": rules.measure,
     "chain": chain.measure,
     "growth": growth.measure,
