@@ -98,7 +98,7 @@ LIVES = {
 
 
 @pytest.mark.parametrize("name", LIVES)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(random=SHUFFLED, times=st.integers(1, 3))
 def test_a_life_adds_up_to_the_same_in_any_order(name: str, random: Any, times: int) -> None:
     events = events_of(*LIVES[name])
@@ -109,7 +109,7 @@ def test_a_life_adds_up_to_the_same_in_any_order(name: str, random: Any, times: 
 
 
 @pytest.mark.parametrize("provider", ["woocommerce", "shopify"])
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(random=SHUFFLED, days=st.lists(st.integers(0, 40), min_size=1, max_size=6))
 def test_a_delivery_arrived_when_it_was_first_said_to(provider: str, random: Any, days: list[int]) -> None:
     name, field = {
@@ -359,7 +359,7 @@ def lived(steps: list[tuple[str, int]]) -> tuple[list[Event], int, str]:
 STEPS = st.lists(st.tuples(st.sampled_from(["renewed", "seats", "notice", "kept"]), st.integers(1, 9)), max_size=8)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(steps=STEPS, random=SHUFFLED)
 def test_any_life_of_a_subscription_ends_as_it_was_left(steps: list[tuple[str, int]], random: Any) -> None:
     events, seats, state = lived(steps)
@@ -372,7 +372,7 @@ def test_any_life_of_a_subscription_ends_as_it_was_left(steps: list[tuple[str, i
     assert detail.state == state
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     edits=st.lists(st.tuples(st.integers(1, 20), st.integers(0, 3)), min_size=1, max_size=6),
     random=SHUFFLED,
