@@ -70,11 +70,6 @@ def providers() -> list[Provider[Any]]:
     return [WEBHOOKS[name] for name in sorted(WEBHOOKS)]
 
 
-def dated() -> list[Provider[Any]]:
-    """Those whose deliveries say when they are from. A row sent live without a date of change is as of its coming."""
-    return [provider for provider in providers() if provider.name != "rows"]
-
-
 def examples(provider: Provider[Any]) -> list[dict[str, Any]]:
     """The golden examples of a provider."""
     paths = sorted(Path(golden.FOLDER / provider.name).glob("*.json"))
@@ -119,7 +114,7 @@ def test_a_huge_text_anywhere_is_cut_or_refused(provider: Provider[Any]) -> None
             holder[key] = before
 
 
-@pytest.mark.parametrize("provider", dated(), ids=lambda provider: provider.name)
+@pytest.mark.parametrize("provider", providers(), ids=lambda provider: provider.name)
 def test_which_report_it_is_and_which_one_wins_do_not_depend_on_when_it_came(provider: Provider[Any]) -> None:
     for example in examples(provider):
         delivery = golden.delivery(example)

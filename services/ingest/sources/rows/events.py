@@ -42,10 +42,12 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What is said of a file as a whole: whose ids its rows carry, and when it was exported (aware; None: rows say)."""
+    """What is said of rows as a whole: whose ids they carry, when they were exported (aware; None: each says it)."""
 
     system: str
     exported_at: datetime | None
+    by_moment: bool = False
+    """Whether a row that does not say when it was so counts as of when it happened. Never as of when it came."""
 
 
 def events(rows: Iterable[Row | Rejected], mapping: RowMapping, export: Export) -> Iterator[Made | LeftOut | Rejected]:
@@ -93,7 +95,7 @@ class _Writer:
             "source": f"/rows/{mapping.name}",
             "subject": key,
             "time": _written(moment),
-            "sequence": str(micros(self._order(first))),
+            "sequence": str(micros(self._order(first, moment))),
             "data": data,
         }
 
@@ -124,13 +126,15 @@ class _Writer:
             raise BadCell("report", f"is empty: {told_apart}", "fill it in: it tells the reports of one key apart")
         return f"rows:{self._mapping.name}:{part}"[:_LONGEST_KEY]
 
-    def _order(self, row: Mapping[str, Any]) -> datetime:
+    def _order(self, row: Mapping[str, Any], moment: datetime) -> datetime:
         """When what the row says was so: by its own column, else when the file was exported."""
         if "updated" in self._mapping.fields:
             take = self._mapping.fields["updated"]
             found = take.text(row, self._mapping.constants)
             if found is not None:
                 return self._writing.moment(take.place, found)
+        if self._export.by_moment:
+            return moment
         if self._export.exported_at is None:
             raise BadCell(
                 "updated", "does not say when the row was so", "fill it in, or say when the file was exported"

@@ -67,7 +67,7 @@ def read(delivery: Delivery, origin: Origin, options: RowsOptions) -> Mapped:
         raise Unmapped("not_storable") from None
     rows = [Row(number, one) for number, one in enumerate(objects, start=1)]
     found: list[Event] = []
-    for one in events(rows, _mapping(options), Export(origin.system, origin.received_at)):
+    for one in events(rows, _mapping(options), Export(origin.system, None, by_moment=True)):
         if isinstance(one, Rejected):
             raise Unmapped(f"row_{one.line}:{one.field}")
         if isinstance(one, LeftOut):
