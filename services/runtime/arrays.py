@@ -24,6 +24,8 @@ _NULL_HEX = "ffffffff"
 _HEADER = struct.Struct(">iiIii")
 _EMPTY = struct.Struct(">iiI")
 _LENGTH = struct.Struct(">i")
+_ALONE = _HEADER.size + _LENGTH.size
+"""Bytes before the first element."""
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _DAY_ZERO = date(2000, 1, 1).toordinal()
 _MICROSECOND = timedelta(microseconds=1)
@@ -167,6 +169,8 @@ def _reading(read: Callable[[bytes], Any]) -> Callable[[bytes], list[Any]]:
             raise ValueError(message)
         if element == _BIGINT and not nulls:
             return list(_strides((len(content) - _HEADER.size) // 12).unpack_from(content, _HEADER.size))
+        if not nulls and len(content) == _ALONE + _LENGTH.unpack_from(content, _HEADER.size)[0]:
+            return [read(content[_ALONE:])]
         place, found = _HEADER.size, list[Any]()
         while place < len(content):
             (size,) = _LENGTH.unpack_from(content, place)

@@ -212,14 +212,20 @@ class InteractionTables:
             raise asyncpg.SerializationError("an interaction was added by another transaction") from None
 
     async def update_interactions(self, rows: Sequence[InteractionRow]) -> None:
-        """Overwrite interactions that are locked."""
-        # What people decided by hand stands in columns of its own and is not touched.
+        """Overwrite interactions that are locked, where anything about them differs."""
+        # What people decided by hand stands in columns of its own and is not touched. Most of what is read again is as
+        # it was, only its conversation is not.
         await self._connection.execute(
             "update interaction set kind = new.kind, occurred_at = new.occurred_at, present = new.present,"  # noqa: S608 - names of our own; values are parameters
             " parent_id = new.parent_id, conversation_id = new.conversation_id, refs = new.refs,"
             " identities = new.identities, users = new.users, claimed = new.claimed, support_request ="
             " new.support_request, unmatched = new.unmatched, state = new.state::json"
-            f" from {_INTERACTIONS} where interaction.id = new.id",
+            f" from {_INTERACTIONS} where interaction.id = new.id and (interaction.kind, interaction.occurred_at,"
+            " interaction.present, interaction.parent_id, interaction.conversation_id, interaction.refs,"
+            " interaction.identities, interaction.users, interaction.claimed, interaction.support_request,"
+            " interaction.unmatched, interaction.state::text) is distinct from (new.kind, new.occurred_at, new.present,"
+            " new.parent_id, new.conversation_id, new.refs, new.identities, new.users, new.claimed,"
+            " new.support_request, new.unmatched, new.state)",
             *_interaction_columns(rows),
         )
 

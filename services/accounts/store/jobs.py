@@ -38,6 +38,12 @@ class Backlog:
     failing: int
 
 
+_OF_BATCHES = frozenset({"conversations", "parents"})
+"""Selectors of jobs that batches leave, many of them in a backlog."""
+_AT_MOST = 100
+"""Jobs that one takes over."""
+
+
 async def add(connection: asyncpg.Connection, selector: str, selected: Sequence[str], recorded_at: datetime) -> None:
     """Add a job to the caller's transaction."""
     # The runner looks for it after the commit.
@@ -53,12 +59,35 @@ async def take(connection: asyncpg.Connection) -> Job | None:
     """Lock and return the oldest job that is due and that no other replica works on."""
     # Its lock is held until the chunk is committed.
     row = await connection.fetchrow(
-        "select id, selector, selected, position, recordedtime from job where not_before <= now() order by"
+        "select id, selector, selected, position, recordedtime, failures from job where not_before <= now() order by"
         " not_before, id limit 1 for update skip locked"
     )
     if row is None:
         return None
-    return Job(row["id"], row["selector"], tuple(row["selected"]), row["position"], row["recordedtime"])
+    job = Job(row["id"], row["selector"], tuple(row["selected"]), row["position"], row["recordedtime"])
+    fresh = job.selector in _OF_BATCHES and job.position is None and row["failures"] == 0
+    return await _united(connection, job) if fresh else job
+
+
+async def _united(connection: asyncpg.Connection, job: Job) -> Job:
+    """Take over what other jobs of batches want that have not begun: of a backlog much is wanted several times."""
+    # None that has failed before: what it stumbles over would hold up the others.
+    rows = await connection.fetch(
+        "delete from job where id in (select id from job where selector = $1 and position is null and failures = 0 and"
+        " id <> $2 order by id limit $3 for update skip locked) returning selected, recordedtime",
+        job.selector,
+        job.id,
+        _AT_MOST,
+    )
+    if not rows:
+        return job
+    selected = sorted({*job.selected, *(one for row in rows for one in row["selected"])})
+    recorded_at = min(job.recorded_at, *(row["recordedtime"] for row in rows))
+    # The job stands for all of them; should this transaction fail, all are there as they were.
+    await connection.execute(
+        "update job set selected = $2::text[], recordedtime = $3 where id = $1", job.id, selected, recorded_at
+    )
+    return Job(job.id, job.selector, tuple(selected), None, recorded_at)
 
 
 async def next_chunk(connection: asyncpg.Connection, job: Job, size: int) -> list[str]:
