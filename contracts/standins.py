@@ -33,6 +33,7 @@ from contracts.currencies import CURRENCIES
 from contracts.envelope import Envelope
 from contracts.events import BY_TYPE, Event
 from contracts.interactions import Interaction
+from contracts.kpis import AccountKpis, OrderRhythm
 from contracts.values import EARLIEST, LATEST, Entry, InteractionKey, Kind, Model, Revision
 
 M = TypeVar("M", bound=Model)
@@ -147,6 +148,14 @@ _BEHAVIOUR: Mapping[type[Model], Mapping[str, Any]] = {
     Interaction: {"kind": _like(Interaction, "kind")},
 }
 _STRUCTS: dict[type[Model], type[msgspec.Struct]] = {}
+_WRITTEN: Mapping[type[Model], tuple[str, ...]] = {
+    AccountKpis: (
+        *("account_id", "version", "as_of_day", "computed_at", "account_version", "values", "last_touches"),
+        *("open_items", "order_rhythm", "tickets_norm_30d", "history_since"),
+    ),
+    OrderRhythm: ("orders", "gaps", "last_order_at", "last_order_id", "p90_gap_days"),
+}
+"""In which order their members are written where that is not the model's: metrics puts its states together by hand."""
 
 
 def _struct_of(model: type[Model]) -> type[msgspec.Struct]:
@@ -159,12 +168,12 @@ def _struct_of(model: type[Model]) -> type[msgspec.Struct]:
     rename: dict[str, str] = {}
     moments: list[str] = []
     tag: str | None = None
-    for name, info in model.model_fields.items():
-        hint = hints[name]
+    for name in _WRITTEN.get(model, model.model_fields):
+        hint, info = hints[name], model.model_fields[name]
         if model.__module__ == details.__name__ and name == "kind":
             tag = namespace["kind"] = info.default
             continue
-        sort = _validator(hint)
+        sort = _DECIMALS if Decimal in _parts(hint) else _validator(hint)
         kind = _type(hint)
         field = name
         if sort is _DECIMALS:
@@ -333,6 +342,8 @@ def _type(hint: Any) -> Any:
         return _struct_of(hint)
     if origin is Literal or hint in _PLAIN:
         return hint
+    if hint is Decimal:
+        return Annotated[str, msgspec.Meta(pattern=_EXACT)]
     message = f"no stand-in for {hint!r}; teach contracts/standins.py this type"
     raise TypeError(message)
 
@@ -385,7 +396,7 @@ def _bounds(note: Any) -> dict[str, Any]:
     raise TypeError(message)
 
 
-_READ: tuple[type[Model], ...] = (*BY_TYPE.values(), Interaction, Attribution)
+_READ: tuple[type[Model], ...] = (*BY_TYPE.values(), Interaction, Attribution, AccountKpis)
 _DECODERS: dict[type[Model], msgspec.json.Decoder[Any]] = {
     model: msgspec.json.Decoder(_struct_of(model)) for model in _READ
 }

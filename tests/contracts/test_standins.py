@@ -19,10 +19,11 @@ from contracts.codec import ALL_TYPES, encode
 from contracts.documents import EXAMPLES, stored
 from contracts.events import BY_TYPE, Event
 from contracts.interactions import assemble, distinct
+from contracts.kpis import AccountKpis
 from contracts.values import Model
 from tests.contracts.test_assemble import histories
 
-NAMES = sorted([*BY_TYPE, Attribution.TYPE])
+NAMES = sorted([*BY_TYPE, Attribution.TYPE, AccountKpis.TYPE])
 
 # What may stand where something else stood: near misses of every type that the contracts know.
 ODD: list[Any] = [
@@ -63,7 +64,21 @@ def as_written(model: Model) -> bytes:
     """As the service that owns the type writes it."""
     if isinstance(model, Attribution):
         return orjson.dumps(json.loads(encode(model)), option=orjson.OPT_SORT_KEYS)
+    if isinstance(model, AccountKpis):
+        state = json.loads(encode(model))
+        state["order_rhythm"] = in_order(state["order_rhythm"], *RHYTHM)
+        return orjson.dumps(in_order(state, *STATE))
     return encode(model)
+
+
+STATE = ("account_id", "version", "as_of_day", "computed_at", "account_version", "values", "last_touches", "open_items")
+RHYTHM = ("orders", "gaps", "last_order_at", "last_order_id", "p90_gap_days")
+
+
+def in_order(given: dict[str, Any], *names: str) -> dict[str, Any]:
+    """The members of these names first, the others after them as they stood."""
+    first = {name: given[name] for name in names if name in given}
+    return first | {name: value for name, value in given.items() if name not in first}
 
 
 def by_model(name: str, value: bytes) -> Model | None:
@@ -93,12 +108,15 @@ def agree(name: str, value: bytes) -> None:
         assert model is not None
         assert as_written(model) == value
         assert same(model, found)
-        assert standins.encode(found) == encode(model)
+        assert standins.encode(found) == (as_written(model) if isinstance(model, AccountKpis) else encode(model))
         assert standins.encode_sorted(found) == orjson.dumps(json.loads(encode(model)), option=orjson.OPT_SORT_KEYS)
     elif model is not None:
         # It is written in another way, and written in ours it is read.
         assert as_written(model) != value or b"\\u0000" in value
         again = standins.read(ALL_TYPES[name], as_written(model))
+        if again is None and isinstance(model, AccountKpis):
+            # Its decimals have no bounds; those that metrics never writes, like 1E+3, are the model's to read.
+            return
         assert again is not None
         assert same(model, again)
         assert same(model, standins.stand_in(model))
