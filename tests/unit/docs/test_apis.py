@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from contracts.topics import TOPICS
@@ -61,8 +60,7 @@ def test_every_reference_of_the_asyncapi_document_leads_somewhere() -> None:
             for step in reference[2:].split("/"):
                 place = place[step]
         else:
-            schema = json.loads((FOLDER / reference).resolve().read_text(encoding="utf-8"))
-            Draft202012Validator.check_schema(schema)
+            assert (FOLDER / reference).resolve().is_file(), reference
 
 
 def test_every_message_has_a_name_a_payload_and_headers() -> None:
