@@ -39,7 +39,10 @@ def test_the_example_can_be_used_as_it_is(tmp_path: Path) -> None:
         "channels.secret",
     )
     others = dict.fromkeys((*webhooks, "phone.token", "shop.secret", "max.password"), "s3cret-of-16-letters")
+    others |= {"mailgun.key": "s3cret-of-16-letters"}
+    others |= dict.fromkeys(("support.password", "orders.password"), "provider:s3cret-of-16-letters")
     names = read(tmp_path, EXAMPLE.read_text(encoding="utf-8"), **files, **others)
+    mailboxes = ["support", "sales-mime", "orders", "invoices"]
     desks = ["desk", "helpdesk", "chat", "requests", "tickets", "nps", "forms"]
     phones, shops = ["phone", "switchboard", "hotline"], ["channels", "shop", "webshop", "billing"]
     assert names == [
@@ -48,6 +51,7 @@ def test_the_example_can_be_used_as_it_is(tmp_path: Path) -> None:
         *shops,
         "erp",
         "mail-anna",
+        *mailboxes,
         "max",
         "calendar-max",
         "archive-max",
