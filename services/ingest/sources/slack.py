@@ -4,7 +4,9 @@ A message is known by its channel and `ts`. The channel stands for the customer:
 an account, says whose the message is also when one of ours writes. Channels among ourselves are left alone.
 """
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,9 +29,11 @@ from services.ingest.domain.mapping import (
 )
 from services.ingest.domain.provider import Delivery, Options, Provider
 from services.ingest.domain.schemes import SchemeName
+from services.ingest.sources.ticketing import present, unwanted
 
 # What a person wrote; joins, topics, calls and bots have subtypes of their own.
-_WRITTEN = frozenset({"", "file_share", "thread_broadcast", "me_message"})
+_WRITTEN = ("file_share", "thread_broadcast", "me_message")
+_TS = re.compile(r"([0-9]{1,11})(?:\.([0-9]{1,6}))?")
 
 
 class SlackOptions(Options):
@@ -50,86 +54,84 @@ def read(delivery: Delivery, origin: Origin, options: SlackOptions) -> Mapped:
         raise Unmapped("not_an_object")
     if payload.get("type") != "event_callback":
         # How Slack says that it holds events back; they come later.
-        return Mapped(ignored=str(payload.get("type"))[:50])
+        return unwanted(str(payload.get("type")))
     event = object_at(payload, "event")
     if event.get("type") != "message":
-        return Mapped(ignored=str(event.get("type"))[:50])
+        return unwanted(str(event.get("type")))
     if not (payload.get("is_ext_shared_channel") is True or options.internal):
-        return Mapped(ignored="message among ourselves")
-    subtype = optional_text(event, "subtype") or ""
+        return Mapped(ignored="message_among_ourselves")
+    told = _Told(event, delivery, origin, options)
+    subtype = event.get("subtype")
     if subtype == "message_deleted":
-        return _deleted(event, delivery, origin)
+        return told.deletion()
     if subtype == "message_changed":
-        message = object_at(event, "message")
+        return told.change(object_at(event, "message"))
+    return told.message(event, told.moment(event, "ts"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """One event about a message."""
+
+    event: Mapping[str, Any]
+    delivery: Delivery
+    origin: Origin
+    options: SlackOptions
+
+    def change(self, message: Mapping[str, Any]) -> Mapped:
+        """An edit; also what Slack itself changes, a preview or the count of answers, which says nothing."""
         if not isinstance(message.get("edited"), dict):
-            # Only a preview was added, or an answer counted.
-            return Mapped(ignored="message unfurled")
-        changed = _moment(message["edited"], "ts")
-    else:
-        message, changed = event, _moment(event, "ts")
-    written = optional_text(message, "subtype") or ""
-    if written not in _WRITTEN or message.get("bot_id"):
-        return Mapped(ignored=f"message of {written or 'a bot'}"[:50])
-    return Mapped([_message(message, id_at(event, "channel"), changed, payload, delivery, origin, options)])
+            return Mapped(ignored="message_unfurled")
+        return self.message(message, self.moment(message["edited"], "ts"))
 
-
-def _message(
-    message: Mapping[str, Any],
-    channel: str,
-    changed: datetime,
-    payload: Mapping[str, Any],
-    delivery: Delivery,
-    origin: Origin,
-    options: SlackOptions,
-) -> ChatMessageSent:
-    sent = _moment(message, "ts")
-    team = next(filter(None, (optional_id(message, name) for name in ("user_team", "source_team", "team"))), None)
-    ours = team in {optional_id(payload, "team_id"), *options.teams}
-    party = origin.directory.party
-    writer = party("from", person=origin.named(id_at(message, "user")), ours=ours)
-    customer = party("customer", organisation=origin.named(channel))
-    thread = optional_id(message, "thread_ts") or id_at(message, "ts")
-    return ChatMessageSent.model_validate(
-        {
-            "interaction": _key(channel, id_at(message, "ts"), origin),
-            "report": optional_id(payload, "event_id") or digest(delivery.body),
-            "revision": origin.revision(micros(changed), delivery.body),
-            "source": origin.source,
-            "occurred_at": sent,
-            "parties": [somebody for somebody in (writer, customer) if somebody is not None],
+    def message(self, message: Mapping[str, Any], changed: datetime) -> Mapped:
+        """What somebody wrote, as it stands since `changed`."""
+        subtype = message.get("subtype")
+        if subtype is not None and subtype not in _WRITTEN:
+            return unwanted(f"message.{subtype}")
+        if message.get("bot_id"):
+            return Mapped(ignored="message_of_a_bot")
+        channel, ts, origin = id_at(self.event, "channel"), id_at(message, "ts"), self.origin
+        payload = self.delivery.payload
+        team = next(filter(None, (optional_id(message, name) for name in ("user_team", "source_team", "team"))), None)
+        ours = team is not None and team in {optional_id(payload, "team_id"), *self.options.teams}
+        writer = origin.directory.party("from", person=origin.named(id_at(message, "user")), ours=ours)
+        customer = origin.directory.party("customer", organisation=origin.named(channel))
+        thread = optional_id(message, "thread_ts") or ts
+        stated = {
+            **self._report(ts, optional_id(payload, "event_id"), changed),
+            "occurred_at": self.moment(message, "ts"),
+            "parties": present(writer, customer),
             "references": (Reference(kind="thread", value=origin.named(f"{channel}:{thread}")),),
-            "text": storable_text(optional_text(message, "text")) if options.content else None,
+            "text": storable_text(optional_text(message, "text")) if self.options.content else None,
             "direction": "out" if ours else "in",
         }
-    )
+        return Mapped([ChatMessageSent.model_validate(stated)])
 
+    def deletion(self) -> Mapped:
+        """The message is gone."""
+        at = self.moment(self.event, "event_ts")
+        report = self._report(id_at(self.event, "deleted_ts"), None, at)
+        return Mapped([InteractionWithdrawn.model_validate({**report, "occurred_at": at, "reason": "deleted"})])
 
-def _deleted(event: Mapping[str, Any], delivery: Delivery, origin: Origin) -> Mapped:
-    at = _moment(event, "event_ts")
-    report = {
-        "interaction": _key(id_at(event, "channel"), id_at(event, "deleted_ts"), origin),
-        "report": digest(delivery.body),
-        "revision": origin.revision(micros(at), delivery.body),
-        "source": origin.source,
-        "occurred_at": at,
-        "reason": "deleted",
-    }
-    return Mapped([InteractionWithdrawn.model_validate(report)])
+    def _report(self, ts: str, event_id: str | None, changed: datetime) -> dict[str, Any]:
+        body = self.delivery.body
+        native = f"{id_at(self.event, 'channel')}/{ts}"
+        return {
+            "interaction": InteractionKey(kind=Kind.CHAT, system=self.origin.system, native_id=native),
+            "report": event_id or digest(body),
+            "revision": self.origin.revision(micros(changed), body),
+            "source": self.origin.source,
+        }
 
-
-def _key(channel: str, ts: str, origin: Origin) -> InteractionKey:
-    return InteractionKey(kind=Kind.CHAT, system=origin.system, native_id=f"{channel}/{ts}")
-
-
-def _moment(payload: Mapping[str, Any], field: str) -> datetime:
-    """Slack's own moments: Unix seconds with six decimals, as text; also what names a message."""
-    whole, dot, part = str(payload.get(field)).partition(".")
-    try:
-        if not (whole.isascii() and whole.isdigit() and len(whole) <= 12 and (part + "0").isdigit()):  # noqa: PLR2004 - seconds until far beyond any date
-            raise ValueError
-        return datetime.fromtimestamp(int(whole), UTC).replace(microsecond=int(f"{part[:6]:0<6}") if dot else 0)
-    except (ValueError, OverflowError, OSError):
-        raise Unmapped(f"bad_time:{field}") from None
+    @staticmethod
+    def moment(payload: Mapping[str, Any], field: str) -> datetime:
+        """Slack's own moments: Unix seconds with six decimals, as text; also what names a message."""
+        match = _TS.fullmatch(str(payload.get(field)))
+        if match is None:
+            raise Unmapped(f"bad_time:{field}")
+        whole, part = match.groups(default="")
+        return datetime.fromtimestamp(int(whole), UTC).replace(microsecond=int(f"{part:0<6}"))
 
 
 def _without_token(delivery: Delivery) -> bytes:
