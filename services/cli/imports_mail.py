@@ -12,8 +12,8 @@ from pathlib import Path
 import orjson
 
 from services.cli.imports_units import LONGEST_LINE, AsItIs, Item, Unit
+from services.ingest.domain.mail_mime import MimeReader
 from services.ingest.domain.mbox import split_mbox
-from services.ingest.sources.mail_mime import MimeReader
 from services.ingest.sources.rows.reading import Rejected, Row
 
 _LARGEST_MAIL = LONGEST_LINE * 3 // 4 - 100

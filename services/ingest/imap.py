@@ -15,10 +15,10 @@ from typing import Self
 from imap_tools import AND, BaseMailBox, MailBox, MailBoxUnencrypted, MailMessage
 from imap_tools.errors import ImapToolsError, MailboxFolderSelectError, MailboxLoginError
 
+from services.ingest.domain.mail_mime import MimeReader, ReadMail
 from services.ingest.domain.options import ImapOptions
 from services.ingest.domain.uids import FolderLook
 from services.ingest.polling import Broken, LoginRefused
-from services.ingest.sources.mail_mime import MimeReader, ReadMail
 
 CHUNK = 50
 """Mails that are fetched before the cursor moves."""

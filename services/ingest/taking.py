@@ -9,11 +9,11 @@ from pydantic import ValidationError
 
 from contracts.events import EmailReceived, EmailSent, Event
 from contracts.values import Authority
+from services.ingest.domain.mail_mime import ReadMail
 from services.ingest.domain.mapping import MapMail, Mapped, Origin, Unmapped
 from services.ingest.domain.source import Source
 from services.ingest.publisher import TooLarge
 from services.ingest.reception import Reception
-from services.ingest.sources.mail_mime import ReadMail
 
 _log = structlog.get_logger(__name__)
 

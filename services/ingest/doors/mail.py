@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from services.ingest.domain.mail_mime import MimeReader, ReadMail
 from services.ingest.domain.mapping import MapMail, Unmapped
 from services.ingest.domain.source import Source
 from services.ingest.doors.requests import (
@@ -22,7 +23,6 @@ from services.ingest.doors.requests import (
 )
 from services.ingest.publisher import TooLarge, Unavailable
 from services.ingest.reception import Reception
-from services.ingest.sources.mail_mime import MimeReader, ReadMail
 from services.ingest.verify import Unverified
 from services.ingest.verify.streamed import StreamedProof
 from services.runtime.problems import Problem

@@ -12,8 +12,8 @@ from typing import Protocol
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from services.ingest.domain.mail_mime import KEPT_EVEN_ATTACHED, MimeReader
 from services.ingest.doors.bodies import UnreadableForm
-from services.ingest.sources.mail_mime import KEPT_EVEN_ATTACHED, MimeReader
 
 LARGEST_BODY = 100 * 1024 * 1024
 """Bytes. A mail of fifty megabytes, in base64, in base64."""

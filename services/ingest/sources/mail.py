@@ -10,6 +10,7 @@ from contracts.ids import derive_id
 from contracts.values import EARLIEST, Automatic, Direction, InteractionKey, Kind, Party, PartyRole, Reference, Revision
 from services.ingest.domain.identities import Directory, normalise_address, one_line, without_tag
 from services.ingest.domain.mail_identity import MAIL_SYSTEM, mail_native_id, unnamed_mail_native_id
+from services.ingest.domain.mail_mime import ReadMail
 from services.ingest.domain.mapping import LONGEST_TEXT, MAPPER, Mapped, Origin, Unmapped, micros
 from services.ingest.domain.options import MailOptions
 from services.ingest.domain.privacy import Looked
@@ -18,7 +19,6 @@ from services.ingest.sources.mail_automatic import classify
 from services.ingest.sources.mail_away import away_until
 from services.ingest.sources.mail_bounce import failed_addresses
 from services.ingest.sources.mail_message import Mail, dated_there
-from services.ingest.sources.mail_mime import ReadMail
 from services.ingest.sources.mail_reply import newest_reply
 
 _ROLES: Sequence[PartyRole] = ("to", "cc", "bcc")

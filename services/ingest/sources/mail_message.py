@@ -14,9 +14,9 @@ from functools import cached_property
 from selectolax.lexbor import LexborHTMLParser
 
 from contracts.ids import digest
+from services.ingest.domain.mail_mime import JOURNAL, MAILS, Part, ReadMail, read_mail
 from services.ingest.sources.mail_addresses import read_addresses
 from services.ingest.sources.mail_charsets import decoded, decoded_words, lenient_base64
-from services.ingest.sources.mail_mime import JOURNAL, MAILS, Part, ReadMail, read_mail
 from services.ingest.sources.mail_sealed import Protection, is_envelope, protection_of, signed_content
 from services.ingest.sources.mail_tnef import Tnef, read_tnef
 

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from services.ingest.sources.mail_mime import Part
+from services.ingest.domain.mail_mime import Part
 
 Protection = Literal["signed", "encrypted"]
 

@@ -16,9 +16,9 @@ from pydantic import ValidationError
 from contracts.codec import encode
 from contracts.events import Event
 from contracts.standins import model_of
+from services.ingest.domain.mail_mime import read_mail
 from services.ingest.domain.mapping import Mapped, Unmapped
 from services.ingest.sources.mail import map_mail
-from services.ingest.sources.mail_mime import read_mail
 from tests.unit.ingest.golden import MAILBOX, mails, origin
 
 ROUNDS = int(os.environ.get("TENURE_TEST_FUZZ", "200"))

@@ -13,11 +13,11 @@ import pytest
 import tnefparse  # type: ignore[import-untyped]  # it is published without types
 
 from contracts.ids import digest
+from services.ingest.domain import mail_mime
+from services.ingest.domain.mail_mime import MimeReader, ReadMail, read_mail
 from services.ingest.domain.mapping import Unmapped
-from services.ingest.sources import mail_mime
 from services.ingest.sources.mail import map_mail
 from services.ingest.sources.mail_message import Mail, payload_of, text_of_html
-from services.ingest.sources.mail_mime import MimeReader, ReadMail, read_mail
 from services.ingest.sources.mail_sealed import signed_content
 from services.ingest.sources.mail_tnef import read_tnef
 from tests.unit.ingest.golden import FOLDER, MAILBOX, mails, origin, plain
