@@ -6,10 +6,11 @@ body means is read from the body, and the topic only has to agree with it.
 Amounts are net: of discounts, without tax and shipping. Gift cards are a means of payment and no revenue.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from contracts.events import (
@@ -134,7 +135,11 @@ def _order(delivery: _Delivery) -> Event:
     updated = moment_of(order.get("updated_at") or order.get("created_at"), "updated_at")
     model, at = _model_of(delivery.topic, placed, updated, order.get("cancelled_at"))
     included = order.get("taxes_included") is True
-    lines = [_line(item, included=included) for item in objects(order, "line_items") if not item.get("gift_card")]
+    back = _returned(order)
+    items = [item for item in objects(order, "line_items") if not item.get("gift_card")]
+    lines = [
+        _line(item, back, included=included) for item in items if _quantity(item, back) or not item.get("quantity")
+    ]
     return model.model_validate(
         {
             **delivery.report(Kind.ORDER, delivery.order_at(updated)),
@@ -154,16 +159,47 @@ def _model_of(topic: str, placed: datetime, updated: datetime, cancelled: Any) -
     return (OrderPlaced, placed) if topic == "orders/create" else (OrderChanged, updated)
 
 
-def _line(item: Mapping[str, Any], *, included: bool) -> dict[str, Any]:
-    gross = decimal_of(item.get("price"), "price") * decimal_of(item.get("quantity"), "quantity")
+def _returned(order: Mapping[str, Any]) -> Counter[str]:
+    """Return how many pieces of each line came back: they are no change of the order."""
+    pieces: Counter[str] = Counter()
+    for refund in objects(order, "refunds"):
+        for item in objects(refund, "refund_line_items"):
+            quantity = item.get("quantity")
+            if isinstance(quantity, int):
+                pieces[str(item.get("line_item_id"))] += quantity
+    return pieces
+
+
+def _quantity(item: Mapping[str, Any], returned: Counter[str]) -> Decimal:
+    """Return how many pieces were ordered in the end.
+
+    "quantity" keeps what an edit took off; "current_quantity" leaves out what came back, too.
+    """
+    ordered = decimal_of(item.get("quantity"), "quantity")
+    if item.get("current_quantity") is None:
+        return ordered
+    left = decimal_of(item["current_quantity"], "current_quantity")
+    return min(ordered, max(left + returned[str(item.get("id"))], Decimal(0)))
+
+
+def _line(item: Mapping[str, Any], returned: Counter[str], *, included: bool) -> dict[str, Any]:
+    ordered, quantity = decimal_of(item.get("quantity"), "quantity"), _quantity(item, returned)
+    gross = decimal_of(item.get("price"), "price") * quantity
     discount = sum_of(objects(item, "discount_allocations"), "amount")
     tax = sum_of(objects(item, "tax_lines"), "price") if included else Decimal(0)
+    if quantity != ordered:
+        # Discounts and tax are written for all that was ever ordered.
+        discount, tax = (_cents(part * quantity / ordered) for part in (discount, tax))
     product = optional_text(item, "sku") or optional_id(item, "product_id") or optional_text(item, "title")
     return {
         "product": one_line(product) or "unknown",
-        "quantity": decimal_of(item.get("quantity"), "quantity"),
+        "quantity": quantity,
         "amount": gross - discount - tax,
     }
+
+
+def _cents(amount: Decimal) -> Decimal:
+    return amount.quantize(Decimal("0.01"), ROUND_HALF_UP)
 
 
 def _map_refund(delivery: _Delivery, *, prices_include_tax: bool) -> Mapped:
