@@ -7,11 +7,13 @@ nothing half done, replicas share the work, and while the database is away a cal
 import asyncio
 import contextlib
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import groupby
 
 import asyncpg
 import structlog
+from pydantic import ValidationError
 
 from contracts.codec import encode, event_envelope
 from contracts.envelope import format_instant
@@ -27,6 +29,7 @@ from services.ingest.domain.meetings import (
     Notice,
     Occurrence,
     Series,
+    State,
     decide,
     ending,
     held,
@@ -40,7 +43,7 @@ from services.ingest.statistics import Statistics
 from services.runtime import outbox
 from services.runtime.clock import Clock, RealClock
 from services.runtime.flow import Part
-from services.runtime.outbox import OutboxMessage
+from services.runtime.outbox import RECORD_LIMIT, OutboxMessage
 from services.runtime.postgres import acquire, transaction
 
 KEEP = timedelta(days=60)
@@ -216,8 +219,11 @@ class MeetingPlanner:
             due = await store.take_due(connection, now, _MOST_DUE)
             events: list[Event] = []
             for each in due:
-                events += begun(each.uid, each.planned)
-                await store.save_meetings(connection, each.uid, [held(each.planned)])
+                about = _publishable(each)
+                events += about
+                # One that cannot be published must not keep those behind it waiting.
+                done = held(each.planned) if about else replace(each.planned, state=State.CALLED_OFF)
+                await store.save_meetings(connection, each.uid, [done])
             await self._append(connection, events, now)
         for event in events:
             self._statistics.published(event.source)
@@ -253,6 +259,17 @@ class MeetingPlanner:
             "next_start": None if ahead.next_start is None else format_instant(ahead.next_start),
         }
         return Part(not ahead.overdue and not ahead.unexpanded, details=details)
+
+
+def _publishable(due: store.Due) -> Sequence[Event]:
+    try:
+        events: Sequence[Event] = begun(due.uid, due.planned)
+    except ValidationError:
+        events = ()
+    if not events or any(len(encode(event)) > RECORD_LIMIT for event in events):
+        _log.error("a planned meeting cannot be published", source=due.planned.source)
+        return ()
+    return events
 
 
 def _called_off(series: Series, meetings: Sequence[Occurrence], drafts: Sequence[Drafted | None]) -> dict[str, int]:

@@ -17,6 +17,9 @@ SINGLE = ""
 """The instance of a meeting that does not recur, and of a whole series."""
 PLAN_AHEAD = timedelta(days=60)
 """How far ahead the instances of a series are written down."""
+_MOST_WORDS = 2_000
+"""Of a series: changes of single instances that are kept."""
+_MOST_ANSWERS = 5_000
 _STEP_BITS = 8
 _STAMP_BITS = 34
 _MOST_SEQUENCE = (1 << 20) - 1
@@ -217,6 +220,8 @@ def learn(series: Series, notice: Notice, source: str) -> Series | None:
     if series.organiser and notice.organiser and notice.organiser != series.organiser:
         return None
     known = series.words.get(notice.instance)
+    if known is None and len(series.words) >= _MOST_WORDS:
+        return None
     if known is not None and (known.authority, known.order) >= (notice.authority, notice.order):
         return None
     cancelled = notice.method is Method.CANCEL
@@ -269,7 +274,7 @@ def _answered(series: Series, notice: Notice) -> Series | None:
         for answer in notice.answers
         if known.get(answer.address, (0, ""))[0] < notice.order
     }
-    if not fresh:
+    if not fresh or len(known) + len(fresh) > _MOST_ANSWERS or len(series.answers) >= _MOST_WORDS:
         return None
     return replace(series, answers={**series.answers, notice.instance: {**known, **fresh}})
 

@@ -23,7 +23,7 @@ from services.ingest.domain.meetings import SINGLE, Guest, Occurrence, Series, W
 
 FORM = "X-TENURE-FORM"
 """How they meet; written into what is kept, because what it is read from may not be."""
-_MOST_INSTANCES = 5_000
+_MOST_INSTANCES = 2_000
 _MOST_DAILY = 4
 _MOST_ZONES = 500
 _LONGEST_MINUTES = 14 * 24 * 60
@@ -107,16 +107,15 @@ def _expanded(series: Series, whole: Word, span: tuple[datetime, datetime], zone
     bodies = [whole.body, *(word.body for word in words.values() if not word.cancelled)]
     zones = [each for word in (whole, *words.values()) for each in word.zones]
     calendar = _calendar(bodies, zones)
-    for event in calendar.walk("VEVENT"):
-        _check(event)
+    most_a_day = max([_check(event) for event in calendar.walk("VEVENT")])
+    # Of a series that has gone on for long only the newest: the past is cut off, not what lies ahead.
+    since = max(since, until - timedelta(days=_MOST_INSTANCES / most_a_day))
     # A day more on both sides: floating times and whole days are placed by the library, and cut by us.
     day = timedelta(days=1)
     query = recurring_ical_events.of(calendar)
     invited = tuple(_guests(_single(whole), whole.order, series.answers.get(SINGLE, {})))
     found = []
-    for number, event in enumerate(query.between((since - day).replace(tzinfo=UTC), (until + day).replace(tzinfo=UTC))):
-        if number >= _MOST_INSTANCES:
-            raise Unmapped("too_many_instances")
+    for event in query.between((since - day).replace(tzinfo=UTC), (until + day).replace(tzinfo=UTC)):
         name = _name(event["RECURRENCE-ID"].dt if "RECURRENCE-ID" in event else event["DTSTART"].dt)
         if not _is_called_off(name, words):
             occurrence = _occurrence(event, name, series, zone)
@@ -216,9 +215,10 @@ def _address(value: str, parameters: Mapping[str, Any]) -> str | None:
     return normalise_address(written)
 
 
-def _check(event: Event) -> None:
-    """Raise `Unmapped` for a rule that no meeting follows and that would take long to expand."""
+def _check(event: Event) -> int:
+    """Return how many meetings a day it has at most; raise `Unmapped` for a rule that no meeting follows."""
     rules = event.get("RRULE", [])
+    most = 1
     for rule in rules if isinstance(rules, list) else [rules]:
         values = {str(name).upper(): value if isinstance(value, list) else [value] for name, value in rule.items()}
         frequency = str(next(iter(values.get("FREQ", [""])), "")).upper()
@@ -229,6 +229,8 @@ def _check(event: Event) -> None:
             raise Unmapped("too_frequent")
         if any(int(each) < 1 for each in values.get("INTERVAL", [])) or not _ever(frequency, values):
             raise Unmapped("impossible_rule")
+        most = max(most, often)
+    return most
 
 
 def _ever(frequency: str, values: Mapping[str, Sequence[Any]]) -> bool:

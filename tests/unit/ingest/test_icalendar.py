@@ -238,3 +238,13 @@ def test_whatever_a_calendar_holds_it_is_read_or_refused(lines: list[str], metho
         occurrences(series, SINCE, SINCE + timedelta(days=30), BERLIN)
     except Unmapped:
         pass
+
+
+def test_of_a_series_that_has_gone_on_for_decades_the_newest_meetings_count() -> None:
+    raw = calendar(event("DTSTART:19910101T080000Z\r\nRRULE:FREQ=DAILY;BYHOUR=8,10,12,14"))
+    (notice,) = read_notices(raw)
+    series = learn(Series("m1"), notice, "anna")
+    assert series is not None
+    meetings = occurrences(series, datetime(1991, 1, 1, tzinfo=UTC), UNTIL, BERLIN)
+    assert 1_990 < len(meetings) <= 2_000
+    assert (UNTIL - meetings[-1].starts_at).days == 0
