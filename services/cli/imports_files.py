@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from services.cli.imports import Keeping, Reading, Target
 from services.cli.imports_mail import Calendar, Mails, letters_in
 from services.cli.imports_report import Report
 from services.cli.imports_run import Errand, Outcome, run
-from services.cli.imports_state import State, digest_of
+from services.cli.imports_state import State, survey
 from services.cli.imports_units import History, Lines, Table, exported_at, is_ndjson
 from services.cli.remote import Remote
 from services.ingest.sources.rows.events import Export
@@ -27,6 +28,7 @@ from services.ingest.sources.rows.reading import Rejected
 TABLES = ("accounts", "contacts", "domains", "users")
 """What a CSV file for accounts may hold."""
 _MOST_SHOWN = 1000
+_PAUSE_SECONDS = 1.0  # between two words about the progress
 _CSV = frozenset({".csv", ".tsv", ".txt"})
 _MAIL = frozenset({".mbox", ".eml"})
 
@@ -135,7 +137,8 @@ def _import_history(
     path = f"/v1/imports/{reading.source}"
     folder = keeping.state or file.parent
     folder.mkdir(parents=True, exist_ok=True)
-    state = None if dry_run else State.load(folder / f"{file.name}.progress", _digest(history, remote.address + path))
+    digest, all_lines = _survey(history, remote.address + path)
+    state = None if dry_run else State.load(folder / f"{file.name}.progress", digest)
     done = 0 if state is None else state.progress.taken
     if state is not None and state.changed:
         say(f"{file.name} has changed since its import was interrupted: it begins anew, nothing doubles")
@@ -147,7 +150,7 @@ def _import_history(
         raise CommandFault("The report of rejected rows would overwrite the file; name another with --report.")
     report = Report(report_file, 0 if state is None else state.progress.report_bytes, table=not lines)
     with remote.uploads() as uploads:
-        outcome = run(Errand(history, uploads, path, report, state, say))
+        outcome = run(Errand(history, uploads, path, report, state, _Paced(say), all_lines))
     if state is not None:
         state.finish()
     if outcome.rejected:
@@ -155,12 +158,28 @@ def _import_history(
     return outcome
 
 
-def _digest(history: History, address: str) -> str:
+def _survey(history: History, address: str) -> tuple[str, int]:
+    """Return what tells this import from others, and how many lines are to be read; 0: nobody can say."""
     if isinstance(history, Table):
         how = history.mapping.model_dump_json()
-        return digest_of([history.file], address, how, history.export.system, str(history.export.exported_at))
+        return survey([history.file], address, how, history.export.system, str(history.export.exported_at))
     file = history.file
-    return digest_of(letters_in(file) if file.is_dir() else [file], address)
+    digest, lines = survey(letters_in(file) if file.is_dir() else [file], address)
+    return digest, lines if isinstance(history, Lines) else 0
+
+
+class _Paced:
+    """Says how far it has come, but not more often than anybody reads it."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._next = 0.0
+
+    def __call__(self, text: str) -> None:
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + _PAUSE_SECONDS
+            self._say(text)
 
 
 def _import_table(file: Path, table: str, remote: Remote, *, dry_run: bool) -> Outcome:

@@ -56,6 +56,8 @@ class Errand:
     report: Report
     state: State | None
     say: Callable[[str], None]
+    lines: int = 0
+    """How many lines the file has; 0: nobody can say."""
 
 
 def chunks(units: Iterable[Unit]) -> Iterator[Sequence[Unit]]:
@@ -124,7 +126,14 @@ def _land(errand: Errand, outcome: Outcome, chunk: Sequence[Unit], answer: Futur
         progress.accepted, progress.rejected = outcome.accepted, outcome.rejected
         progress.report_bytes = errand.report.size
         errand.state.save()
-    errand.say(f"{errand.history.file.name}: {outcome.accepted} accepted, {outcome.rejected} rejected")
+    counted = f"{outcome.accepted} accepted, {outcome.rejected} rejected"
+    errand.say(f"{errand.history.file.name}: {_share(errand, chunk)}{counted}")
+
+
+def _share(errand: Errand, chunk: Sequence[Unit]) -> str:
+    last = chunk[-1]
+    line = last.rows[-1].line if isinstance(last, LeftOut) else last.line
+    return f"{min(line * 100 // errand.lines, 100)} %, " if errand.lines else ""
 
 
 def _rejected(history: History, item: Item, errors: Sequence[Mapping[str, Any]]) -> Rejected:

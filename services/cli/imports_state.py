@@ -61,9 +61,10 @@ class State:
         self.file.unlink(missing_ok=True)
 
 
-def digest_of(files: Sequence[Path], *parts: str) -> str:
-    """Return a digest of files' contents and of what else decides how they are read."""
+def survey(files: Sequence[Path], *parts: str) -> tuple[str, int]:
+    """Return a digest of files' contents and of what else decides how they are read, and how many lines they have."""
     found = blake2b(digest_size=16)
+    lines = 0
     for part in parts:
         found.update(len(part.encode()).to_bytes(8, "big") + part.encode())
     for file in files:
@@ -71,4 +72,5 @@ def digest_of(files: Sequence[Path], *parts: str) -> str:
         with file.open("rb") as opened:
             while piece := opened.read(_PIECE):
                 found.update(piece)
-    return found.hexdigest()
+                lines += piece.count(b"\n")
+    return found.hexdigest(), lines

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from io import TextIOWrapper
 from itertools import chain
 from pathlib import Path
 from typing import IO, Protocol
@@ -81,15 +82,16 @@ class Lines(AsItIs):
 
     def units(self) -> Iterator[Unit]:
         """Yield the lines as they are: the door judges them."""
-        with self.file.open("rb") as opened:
-            for number, line in _lines(opened):
-                body = line.rstrip(b"\r\n")
-                if not body.strip():
-                    continue
-                if len(body) > LONGEST_LINE:
-                    yield Rejected(number, "line", f"is longer than {LONGEST_LINE} bytes", "send less text")
-                else:
-                    yield Item(body, number)
+        try:
+            with self.file.open("rb") as opened:
+                for number, line in _lines(opened):
+                    body = line.rstrip(b"\r\n")
+                    if len(body) > LONGEST_LINE:
+                        yield Rejected(number, "line", f"is longer than {LONGEST_LINE} bytes", "send less text")
+                    elif body.strip():
+                        yield Item(body, number)
+        except BadFile as bad:
+            raise CommandFault(f"{self.file.name}: {bad}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ class Table:
                     yield _item(one, self.export.system) if isinstance(one, Made) else one
         except BadFile as bad:
             raise CommandFault(f"{self.file.name}: {bad}") from None
-        except UnicodeError:
+        except (UnicodeError, LookupError):
             encoding = self.mapping.file.encoding
             raise CommandFault(
                 f'{self.file.name} is not written in {encoding}; say in the mapping how: file.encoding = "cp1252".'
@@ -136,9 +138,16 @@ class Table:
         if self.is_ndjson:
             text = (line.decode(self.mapping.file.encoding) for _, line in _lines(opened))
             return read_rows(text, self.mapping, ndjson=True)
-        # Line breaks stay as they are: a cell may hold some.
-        text = (line.decode(self.mapping.file.encoding) for line in opened)
-        return read_rows(text, self.mapping, ndjson=False)
+        return read_rows(_text(opened, self.mapping.file.encoding), self.mapping, ndjson=False)
+
+
+def _text(opened: IO[bytes], encoding: str) -> Iterator[str]:
+    """Yield lines with their line breaks as they are: a cell may hold some."""
+    table = TextIOWrapper(opened, encoding=encoding, newline="")
+    try:
+        yield from table
+    finally:
+        table.detach()
 
 
 def is_ndjson(file: Path) -> bool:
@@ -155,8 +164,11 @@ def _is_report(file: Path) -> bool:
 
 
 def _lines(opened: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Yield numbered lines; of a report the lines that it keeps."""
+    """Yield numbered lines; of a report the lines that it keeps, of a JSON list its members."""
     first = opened.readline()
+    if first.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
+        yield from _members(first + opened.read())
+        return
     if RAW.encode() not in first or b"{" in first:
         yield from enumerate(chain((first,) if first else (), opened), start=1)
         return
@@ -165,6 +177,14 @@ def _lines(opened: IO[bytes]) -> Iterator[tuple[int, bytes]]:
     for row in csv.DictReader(text):
         number = row.get(f"{MARK}line") or "0"
         yield int(number) if number.isdecimal() else 0, (row[RAW] or "").encode()
+
+
+def _members(content: bytes) -> Iterator[tuple[int, bytes]]:
+    try:
+        members = orjson.loads(content.removeprefix(b"\xef\xbb\xbf"))
+    except orjson.JSONDecodeError as wrong:
+        raise BadFile(f"it is no JSON: {wrong}") from None
+    yield from ((number, orjson.dumps(member)) for number, member in enumerate(members, start=1))
 
 
 def _item(made: Made, system: str) -> Item | Rejected:
