@@ -78,12 +78,15 @@ class Amazon:
             raise Unreachable from None
 
     def confirm(self, url: str, source: str) -> bool:
-        """Call the address that begins a subscription, after the answer; return False when that cannot be done.
+        """Call the address that begins a subscription, after the answer; return False when it is no such address.
 
-        The message that named the address was verified; all the same it must be Amazon's.
+        The message that named it was verified; all the same it must be Amazon's. Raises `Unreachable` when too much is
+        under way.
         """
-        if not _confirms(url) or len(self._confirming) >= _MOST_CONFIRMATIONS:
+        if not _confirms(url):
             return False
+        if len(self._confirming) >= _MOST_CONFIRMATIONS:
+            raise Unreachable
         task = asyncio.create_task(self._confirm(url, source), name="SNS confirmation")
         self._confirming.add(task)
         task.add_done_callback(self._confirming.discard)

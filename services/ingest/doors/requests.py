@@ -45,6 +45,12 @@ def refusal(error: Unavailable | TooLarge) -> Problem:
     return unavailable()
 
 
+def foreign_address() -> Problem:
+    """Return the answer to a handshake that would have us call a stranger."""
+    detail = "The address that would confirm the subscription is not Amazon's; look at who sent the message."
+    return Problem(422, "Not confirmed", detail, "foreign-address")
+
+
 def without_content(why: str) -> Problem:
     """Return the answer to a mail that is not understood and, without its content, cannot be kept to be replayed."""
     detail = f"The mail says nothing that can be kept without its content ({why}); look at its headers."

@@ -23,6 +23,7 @@ from services.ingest.doors.requests import (
     bad_form,
     bad_json,
     check_media,
+    foreign_address,
     media_of,
     refusal,
     unavailable,
@@ -112,8 +113,11 @@ class Webhooks:
 
     def _shake(self, source: Source, reply: Reply) -> RawAnswer:
         self._reception.ignored(source.name, self._reception.clock.now(), "handshake")
-        if reply.confirm is not None and not self._amazon.confirm(reply.confirm, source.name):
-            raise unavailable()
+        try:
+            if reply.confirm is not None and not self._amazon.confirm(reply.confirm, source.name):
+                raise foreign_address()
+        except Unreachable:
+            raise unavailable() from None
         return _raw(reply)
 
     async def _authenticate(self, source: Source, provider: Provider[Any], media: str, knock: Knock) -> Delivery:
