@@ -173,3 +173,19 @@ async def test_what_was_planned_is_published_once_after_a_crash_in_mid_air(
     await drained(second)
 
     assert held(await second.events(3)) == [("visit", "03-02 14:00")]
+
+
+async def test_while_the_database_is_away_only_invitations_wait_with_their_sender(start_ingest: StartIngest) -> None:
+    ingest = await start_ingest(database_url=f"postgresql://nobody@127.0.0.1:{free_port()}/nowhere")
+    head = "From: Bob <bob@acme.example>\r\nTo: anna@brightwell.example\r\nMessage-ID: <{number}@acme>\r\n"
+    part = invitation("visit", "DTSTART:20260302T140000Z", method="REQUEST")
+    invites = f"{head.format(number=1)}Content-Type: text/calendar; method=REQUEST\r\n\r\n{part}".encode()
+    plain = f"{head.format(number=2)}\r\nHello\r\n".encode()
+    answers = [
+        await ingest.post(
+            "/v1/mail/mail-anna", mail, SchemeName.STANDARD_WEBHOOKS, "mail.secret", content_type="message/rfc822"
+        )
+        for mail in (invites, plain)
+    ]
+    assert [answer.status_code for answer in answers] == [503, 202]
+    assert answers[0].headers["retry-after"]
