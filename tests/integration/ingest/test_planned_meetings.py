@@ -39,7 +39,7 @@ class Calendar:
         }
         program = f"from radicale.__main__ import run; run()  # {folder}"
         arguments = [each for pair in options.items() for each in pair]
-        self.url = f"http://127.0.0.1:{port}/anna/work/"
+        self.url = f"http://127.0.0.1:{port}/anna/customers/"
         log = folder / "radicale.log"
         self._record: ProcessRecord = spawn([sys.executable, "-c", program, *arguments], mark=str(folder), log=log)
         wait_until(self._answers, record=self._record, what="The CalDAV server", log=log)
