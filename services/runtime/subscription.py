@@ -9,12 +9,14 @@ What FastStream and aiokafka leave open is closed here, in `StoredOffsetConsumer
 - Where retention has overtaken us, aiokafka goes to the beginning of the topic in silence. We place anew, which counts.
 """
 
+import contextlib
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Protocol, cast
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.errors import ConsumerStoppedError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka.errors import ConsumerStoppedError, KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 from faststream.kafka.message import KafkaAckableMessage
@@ -31,6 +33,8 @@ _PARTITION_FETCH_BYTES = 4 * 1024 * 1024
 _LEAST_FETCH_BYTES = 1024 * 1024
 # Fetched ahead of the batch that is being processed, for all partitions together.
 _BUFFER_BYTES = 64 * 1024 * 1024
+# What operators' tools see of our offsets may be so old.
+_TELL_SECONDS = 1.0
 FINISH_SECONDS = 12.0
 """When a service stops, a running batch has so long to end; then it is given back."""
 BATCH_BYTES = 16 * 1024 * 1024
@@ -67,17 +71,20 @@ class StoredOffsetConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # published
     def __init__(self, *topics: str, keeper: Keeper, **options: Any) -> None:
         super().__init__(*topics, **options)
         self._keeper = keeper
+        self._told_at = 0.0
+        self._untold: dict[TopicPartition, Any] = {}
 
     async def getmany(
         self, *_partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
     ) -> dict[TopicPartition, list[ConsumerRecord]]:
         """Return the next records of placed partitions, at most `max_records`; `timeout_ms` is ours to choose."""
         del timeout_ms
+        await self._tell_in_time()
         if not await self._keeper.place(self):
             return {}
         before, assignment = self.positions(), self._current_assignment()
         try:
-            fetched = await super().getmany(timeout_ms=_FETCH_WAIT_MS, max_records=max_records)
+            fetched = await self._evenly(max_records or 1)
         except ConsumerStoppedError:
             raise
         except (OffsetOutOfRangeError, NoOffsetForPartitionError):
@@ -106,14 +113,59 @@ class StoredOffsetConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # published
         )
         return usable
 
+    async def _evenly(self, most: int) -> dict[TopicPartition, list[ConsumerRecord]]:
+        """Return the next records, from each partition about equally many.
+
+        aiokafka empties one partition after the other. Of a backlog a batch would then hold a few partitions as far as
+        they go, and what happened at the same time elsewhere would come long afterwards: right in the end, but out of
+        order, and much would be read again.
+        """
+        found: dict[TopicPartition, list[ConsumerRecord]] = {}
+        waiting = list(self._fetcher._records)  # noqa: SLF001 - what has been fetched: nothing else tells
+        while len(waiting) > 1 and most >= len(waiting):
+            share, more = most // len(waiting), []
+            for partition in waiting:
+                some = (await super().getmany(partition, timeout_ms=0, max_records=share)).get(partition, [])
+                found.setdefault(partition, []).extend(some)
+                most -= len(some)
+                if len(some) == share:
+                    more.append(partition)
+            waiting = more
+        found = {partition: records for partition, records in found.items() if records}
+        return found or await super().getmany(timeout_ms=_FETCH_WAIT_MS, max_records=most)
+
     def share_buffer(self, partitions: int) -> None:
         """Divide what may be fetched ahead among so many partitions."""
         share = min(_PARTITION_FETCH_BYTES, max(_LEAST_FETCH_BYTES, _BUFFER_BYTES // max(partitions, 1)))
         self._fetcher._max_partition_fetch_bytes = share  # noqa: SLF001 - a setting, but only known once assigned
 
     async def commit(self, offsets: Any = None) -> None:
-        """Tell Kafka; for operators' tools only, our own offsets are in the database."""
-        await super().commit(offsets)
+        """Tell Kafka within two seconds; for operators' tools only, our own offsets are in the database."""
+        # aiokafka says the offsets of all partitions each time, and the broker keeps each: dearer than a small batch.
+        del offsets
+        assignment = self._current_assignment()
+        self._untold = {} if assignment is None else assignment.all_consumed_offsets()
+        if time.monotonic() - self._told_at >= _TELL_SECONDS:
+            await self._tell()
+
+    async def stop(self) -> None:
+        """Tell Kafka where we are, then leave the group."""
+        if self._untold:
+            with contextlib.suppress(KafkaError):
+                await self._tell()
+        await super().stop()
+
+    async def _tell_in_time(self) -> None:
+        if self._untold and time.monotonic() - self._told_at >= _TELL_SECONDS:
+            with contextlib.suppress(KafkaError):
+                await self._tell()
+
+    async def _tell(self) -> None:
+        assigned = self.assignment()
+        told = {tp: offset for tp, offset in self._untold.items() if tp in assigned}
+        self._told_at, self._untold = time.monotonic(), {}
+        if told:
+            await super().commit(told)
         reach(RuntimeFailpoint.OFFSETS_COMMITTED)
 
     def positions(self) -> dict[TopicPartition, int]:

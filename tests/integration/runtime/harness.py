@@ -265,6 +265,11 @@ class Door:
         except OSError:
             writer.transport.abort()
             return
+        if self._server is None:
+            # It was shut while this one was on its way.
+            writer.transport.abort()
+            there_writer.transport.abort()
+            return
         self._writers |= {writer, there_writer}
         if self._silent:
             self._muted |= {writer, there_writer}

@@ -28,6 +28,22 @@ async def test_every_record_takes_effect_once(one_rig: Rig) -> None:
     assert set((await one_rig.effects()).values()) == {1}
 
 
+async def test_a_batch_of_a_backlog_takes_from_every_partition(one_rig: Rig) -> None:
+    batches: list[set[int]] = []
+
+    class Noting(Probe):
+        async def handle(self, connection: asyncpg.Connection, batch: Sequence[Received[int]], now: datetime) -> None:
+            batches.append({one.record.partition for one in batch})
+            await super().handle(connection, batch, now)
+
+    await one_rig.produce(message(number) for number in range(300))
+    async with running(one_rig.consumer(Noting(), batch_size=30)):
+        await one_rig.has_effects(range(300))
+    # What lies on the broker comes in one answer; the first batches find three partitions and the last what is left.
+    assert batches[1:4] == [{0, 1, 2}] * 3
+    assert set((await one_rig.effects()).values()) == {1}
+
+
 async def test_a_restart_goes_on_where_the_database_says(one_rig: Rig) -> None:
     await one_rig.produce(message(number) for number in range(100))
     async with running(one_rig.consumer(Probe())):
