@@ -79,6 +79,27 @@ def _refunded_charge(told: Told) -> Sequence[Event] | str:
     return found or "told_by_its_refunds"
 
 
+def _dispute(told: Told) -> Sequence[Event] | str:
+    """A dispute that is lost took the money back, on the day on which it was lost."""
+    dispute = told.object
+    if not told.options.orders:
+        return "not_an_order"
+    if optional_text(dispute, "status") != "lost":
+        return "nothing_given_back"
+    order = _id(dispute, "payment_intent") or _id(dispute, "charge") or told.native
+    return [
+        OrderRefunded.model_validate(
+            {
+                **told.report(Kind.REFUND),
+                "occurred_at": told.at,
+                "parent": InteractionKey(kind=Kind.ORDER, system=told.origin.system, native_id=order),
+                "title": one_line(optional_text(dispute, "reason")),
+                "refunded": money(minor(dispute, "amount"), currency_of(dispute)),
+            }
+        )
+    ]
+
+
 def _given_back(told: Told, refund: Mapping[str, object], charge: Mapping[str, object]) -> Event:
     """Money that goes back concerns the order alone: of what is no order here, a refund is none either."""
     by_invoice = _id(charge, "invoice") if "invoices" in told.options.orders else None
@@ -121,4 +142,5 @@ REFUNDS: Mapping[str, Read] = {
     "refund.failed": _refund,
     "charge.refund.updated": _refund,
     "charge.refunded": _refunded_charge,
+    "charge.dispute.closed": _dispute,
 }
