@@ -97,19 +97,22 @@ class Webhooks:
             unproven = Delivery(None, knock.body, knock.headers, bodies.query(knock.query))
             if (reply := provider.challenge(unproven, source.keys)) is not None:
                 return _raw(reply)
+        if not provider.large:
+            return await self._serve(source, provider, knock)
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                return await self._serve(source, provider, knock)
+        except TimeoutError:
+            self._reception.undelivered(source.name, Unavailable())
+            raise unavailable() from None
+
+    async def _serve(self, source: Source, provider: Provider[Any], knock: Knock) -> Answer | RawAnswer:
         media = check_media(knock.headers, provider.media)
         delivery = await self._authenticate(source, provider, media, knock)
         if provider.handshake is not None and (reply := provider.handshake(delivery, source.keys)) is not None:
             return self._shake(source, reply)
         with self._reception.telemetry.span("ingest webhook", source=source.name) as trace:
-            if not provider.large:
-                return await self._take(source, provider, delivery, trace.traceparent)
-            try:
-                async with asyncio.timeout(_ANSWER_SECONDS):
-                    return await self._take(source, provider, delivery, trace.traceparent)
-            except TimeoutError:
-                self._reception.undelivered(source.name, Unavailable())
-                raise unavailable() from None
+            return await self._take(source, provider, delivery, trace.traceparent)
 
     def _shake(self, source: Source, reply: Reply) -> RawAnswer:
         self._reception.ignored(source.name, self._reception.clock.now(), "handshake")
