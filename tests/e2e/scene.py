@@ -118,8 +118,9 @@ class Scene:
         return found
 
     def alerts(self) -> list[dict[str, Any]]:
-        """Every alert in any state."""
-        return list(self.get("notifier", "/v1/alerts?state=any&limit=500")["items"])
+        """Every alert about an account, in any state."""
+        found = self.get("notifier", "/v1/alerts?state=any&limit=500")["items"]
+        return [alert for alert in found if "source" not in alert]
 
     def evidence(self, alert: dict[str, Any]) -> list[str]:
         """The interactions that an alert rests on, as the script calls them."""
