@@ -232,7 +232,10 @@ def _tax_included(refund: Mapping[str, Any], goods: Decimal, tax: Decimal, *, ot
     if not tax:
         return False
     shipping = [part for part in objects(refund, "order_adjustments") if part.get("kind") == "shipping_refund"]
-    paid = sum_of([part for part in objects(refund, "transactions") if part.get("kind") == "refund"], "amount")
+    # What was paid back is in the customer's currency; in another than the shop's it gives nothing away.
+    currency = _refund_currency(refund)
+    back = [part for part in objects(refund, "transactions") if part.get("kind") == "refund"]
+    paid = sum_of([part for part in back if part.get("currency") in (None, currency)], "amount")
     # Shipping is written as a negative adjustment too, its tax beside it.
     without_shipping = {
         paid + sum_of(shipping, "amount"),
@@ -245,11 +248,11 @@ def _tax_included(refund: Mapping[str, Any], goods: Decimal, tax: Decimal, *, ot
 
 def _refund_currency(refund: Mapping[str, Any]) -> str:
     """The shop's currency, in which subtotals are."""
-    for part in objects(refund, "refund_line_items"):
-        amounts = part.get("subtotal_set")
-        money = amounts.get("shop_money") if isinstance(amounts, dict) else None
-        if isinstance(money, dict) and isinstance(money.get("currency_code"), str):
-            return str(money["currency_code"])
+    for field, amounts in (("refund_line_items", "subtotal_set"), ("order_adjustments", "amount_set")):
+        for part in objects(refund, field):
+            code = mapping_in(mapping_in(part, amounts), "shop_money").get("currency_code")
+            if isinstance(code, str):
+                return code
     for transaction in objects(refund, "transactions"):
         if isinstance(transaction.get("currency"), str):
             return str(transaction["currency"])
