@@ -12,7 +12,7 @@ class IngestSettings(RuntimeSettings):
     """Settings of the ingest service."""
 
     sources_file: Path = Field(
-        description="sources.toml or a folder of such files: what sends us events, see services/ingest/sources.example.toml"
+        description="sources.toml or a folder of such: what sends us events, see services/ingest/sources.example.toml"
     )
     public_url: Annotated[str, StringConstraints(pattern=r"^https?://[^/?#\s]+(/[^?#\s]*)?$")] | None = Field(
         default=None,

@@ -26,6 +26,7 @@ from contracts.topics import INTERACTIONS
 from deploy.local.postgres import LocalPostgres
 from services.accounts.handlers.batch import InteractionsHandler
 from services.accounts.handlers.fold import Fold
+from services.accounts.store import conservation
 from services.accounts.store.interactions import InteractionTables
 from services.runtime import logs
 from services.runtime.clock import RealClock
@@ -50,7 +51,7 @@ class Failing(InteractionsHandler):
     """Does everything, then fails at bad records."""
 
     def __init__(self, fold: Fold) -> None:
-        super().__init__(fold)
+        super().__init__(fold, conservation.count)
         self.bad: frozenset[int] = frozenset()
         self.kind: Kind = "code"
         self.calls = 0
