@@ -1,16 +1,19 @@
-"""A mailbox over IMAP (RFC 3501), read only: what lies in a folder. Blocking; call it from a thread.
+"""A mailbox over IMAP (RFC 3501), read only: what lies in a folder. Its methods block: see `ImapSession.call`.
 
 What goes wrong is raised as `Broken`, with what to do about it; nothing of what the server says is passed on.
 """
 
+import asyncio
 import contextlib
 import imaplib
 import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
-from typing import Self
+from functools import partial
+from typing import ParamSpec, Self, TypeVar
 
 from imap_tools import AND, BaseMailBox, MailBox, MailBoxUnencrypted, MailMessage
 from imap_tools.errors import ImapToolsError, MailboxFolderSelectError, MailboxLoginError
@@ -19,6 +22,9 @@ from services.ingest.domain.mail_mime import MimeReader, ReadMail
 from services.ingest.domain.options import ImapOptions
 from services.ingest.domain.uids import FolderLook
 from services.ingest.polling import Broken, LoginRefused
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 CHUNK = 50
 """Mails that are fetched before the cursor moves."""
@@ -58,8 +64,25 @@ class ImapSession:
         self._password = password
         self._box: BaseMailBox | None = None
         self._idles = False
+        self._thread: ThreadPoolExecutor | None = None
         self._seen: dict[str, int] = {}
         """The UID that the next mail would have had when a folder was looked at."""
+
+    async def call(self, method: Callable[P, R], /, *given: P.args, **named: P.kwargs) -> R:
+        """Run one of the methods below in this mailbox's own thread.
+
+        Not in those that all share: a mailbox may listen for half an hour, and a few dozen of them would leave none.
+        """
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="imap")
+        return await asyncio.get_running_loop().run_in_executor(self._thread, partial(method, *given, **named))
+
+    async def end(self) -> None:
+        """Log out and let the thread go; `call` begins another one."""
+        await self.call(self.close)
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.shutdown(wait=False)
 
     def open(self) -> Self:
         """Connect and log in, unless the connection still stands; raises `LoginRefused` among others."""

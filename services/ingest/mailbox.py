@@ -1,6 +1,5 @@
 """Mailboxes over IMAP, as sources that we poll: one connection each, and what to do when one is broken."""
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 import asyncpg
@@ -39,7 +38,7 @@ class MailboxReader:
     async def run(self, go_on: Callable[[], None]) -> None:
         """Read everything that is new or was missed."""
         self._well = False
-        await asyncio.to_thread(self._session.open)
+        await self._session.call(self._session.open)
         await self._pass.run(self._session, go_on)
         self._well = True
 
@@ -48,12 +47,12 @@ class MailboxReader:
         if not (self._well and self._options.idle and self._session.can_idle):
             return False
         try:
-            await asyncio.to_thread(self._session.idle, self._options.folder[0], seconds, enough)
+            await self._session.call(self._session.idle, self._options.folder[0], seconds, enough)
         except Broken:
             # The next pass connects anew, and says what is wrong if it cannot.
-            await asyncio.to_thread(self._session.close)
+            await self._session.end()
         return True
 
     async def close(self) -> None:
         """Log out."""
-        await asyncio.to_thread(self._session.close)
+        await self._session.end()

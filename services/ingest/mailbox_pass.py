@@ -1,6 +1,5 @@
 """One pass over a mailbox: what is new or was missed goes to the broker, then the cursor moves."""
 
-import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -74,15 +73,15 @@ class MailboxPass:
         """Read a folder; return it when it was compared whole."""
         async with acquire(self._pool) as connection:
             stored = await store_mailbox.load_folder(connection, self._source.name, name)
-        look = await asyncio.to_thread(session.look, name)
+        look = await session.call(session.look, name)
         state = starting_point(stored, look)
-        new = await asyncio.to_thread(session.uids, state.last_uid, None)
+        new = await session.call(session.uids, state.last_uid, None)
         if not self._is_due(state, horizon) and not has_moved(state, look, len(new)):
             ours = await self._ours(session, new, state)
             await self._read(session, _Folder(name, state, look, ours), ours, go_on)
             await self._looked(name, look, max([state.last_uid, *new]))
             return None
-        there = await asyncio.to_thread(session.uids, 0, self._options.since)
+        there = await session.call(session.uids, 0, self._options.since)
         folder = _Folder(name, state, look, there)
         left = await self._read(session, folder, unread(state, there), go_on)
         await self._looked(name, look, max([state.last_uid, *new, *there]))
@@ -101,7 +100,7 @@ class MailboxPass:
     async def _ours(self, session: ImapSession, new: Sequence[int], state: FolderState) -> Sequence[int]:
         if not new or self._options.since is None:
             return new
-        return await asyncio.to_thread(session.uids, state.last_uid, self._options.since)
+        return await session.call(session.uids, state.last_uid, self._options.since)
 
     async def _looked(self, name: str, look: FolderLook, last_uid: int) -> None:
         async with acquire(self._pool) as connection:
@@ -123,7 +122,7 @@ class MailboxPass:
             taken: list[int] = []
             places: dict[int, str] = {}
             mails = session.fetch(chunk)
-            while (mail := await asyncio.to_thread(_next, mails)) is not None:
+            while (mail := await session.call(_next, mails)) is not None:
                 go_on()
                 if isinstance(mail, int):
                     taken.append(mail)

@@ -144,7 +144,7 @@ async def test_a_refused_password_is_said_with_its_remedy_and_is_not_tried_again
             await asyncio.sleep(0.1)
     assert "imap.password" in state["status"]
     assert state["horizon"] is None
-    await asyncio.sleep(2)
+    await asyncio.sleep(1)
     assert imap.log.read_text(errors="replace").count("LOGIN") <= 2
 
 
@@ -200,3 +200,28 @@ async def test_old_mail_in_files_comes_in_once_below_what_a_mailbox_says_and_goe
     events = await ingest.events(5)
     assert sorted(str(event.title) for event in events) == [f"Offer {number}" for number in range(1, 6)]
     assert all(event.imported for event in events)
+
+
+async def test_a_mail_in_several_mailboxes_is_one_and_many_that_listen_leave_threads_for_others(
+    start_ingest: StartIngest, imap: LocalImap, tmp_path: Path
+) -> None:
+    imap.deliver(mail(1))
+    one = configured(imap, tmp_path).replace("poll_seconds = 0.2", "poll_seconds = 600")
+    others = "".join(
+        one.replace("[sources.anna]", f"[sources.max{number}]").replace("anna@", f"max{number}@")
+        for number in range(12)
+    )
+    ingest = await start_ingest(one + others)
+    for name in ("anna", *(f"max{number}" for number in range(12))):
+        async with asyncio.timeout(30):
+            while (await source(ingest, name))["accepted"] != 1:
+                await asyncio.sleep(0.1)
+    imap.deliver(mail(2))
+    await until(ingest, accepted=2)
+
+    async with asyncio.timeout(30):
+        while (await source(ingest, "max11"))["accepted"] != 2:
+            await asyncio.sleep(0.1)
+    events = await ingest.events(26)
+    assert len({event.interaction.id for event in events}) == 2
+    assert len({event.id for event in events}) == 26
