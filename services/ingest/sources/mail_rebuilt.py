@@ -77,7 +77,8 @@ class TakenApart:
 def _outer(given: str) -> str:
     """Return the type of the whole: what it was, where that says what the mail is (a report, something sealed)."""
     was = Message()
-    was["content-type"] = _BREAKS.sub(" ", given)
+    # Half a character, which JSON may hold, would make the standard library fail.
+    was["content-type"] = _BREAKS.sub(" ", given).encode("ascii", "replace").decode()
     kind = was.get_content_type()
     parameters = [("report-type", was.get_param("report-type")), ("protocol", was.get_param("protocol"))]
     said = "".join(f'; {name}="{_token(value)}"' for name, value in parameters if isinstance(value, str) and value)
