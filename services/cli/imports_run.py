@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+from services.cli.faults import CommandFault
 from services.cli.imports_report import Report
 from services.cli.imports_state import State
 from services.cli.imports_units import History, Item, Unit
@@ -109,6 +110,7 @@ def _land(errand: Errand, outcome: Outcome, chunk: Sequence[Unit], answer: Futur
     said = answer.result()
     items = [unit for unit in chunk if isinstance(unit, Item)]
     rejected = [unit for unit in chunk if isinstance(unit, Rejected)]
+    _check_system(said["rejected"], items)
     for refused in said["rejected"]:
         item = items[int(refused["line"]) - 1]
         rejected.append(_rejected(errand.history, item, refused["errors"]))
@@ -128,6 +130,13 @@ def _land(errand: Errand, outcome: Outcome, chunk: Sequence[Unit], answer: Futur
         errand.state.save()
     counted = f"{outcome.accepted} accepted, {outcome.rejected} rejected"
     errand.say(f"{errand.history.file.name}: {_share(errand, chunk)}{counted}")
+
+
+def _check_system(rejected: Sequence[Mapping[str, Any]], items: Sequence[Item]) -> None:
+    """Stop where every line is refused for the same wrong word of the command line."""
+    if items and len(rejected) == len(items) and all(one["errors"][0]["field"] == "system" for one in rejected):
+        error = rejected[0]["errors"][0]
+        raise CommandFault(f"The system of the rows {error['message']}: {error['remedy']}.")
 
 
 def _share(errand: Errand, chunk: Sequence[Unit]) -> str:
