@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import random
+from pathlib import Path
 
 import orjson
 import pytest
@@ -46,8 +47,11 @@ MUTATIONS = int(os.environ.get("TENURE_TEST_MUTATIONS", "400"))
 """Of each scheme. 100000 is what the guarantees name."""
 
 
-def test_every_scheme_has_a_row() -> None:
+def test_every_scheme_has_a_row_here_and_in_the_documents() -> None:
     assert set(SCHEMES) == set(SchemeName)
+    page = Path(__file__).parents[3] / "docs" / "sources" / "proofs.md"
+    rows = [line.split("|")[1].strip() for line in page.read_text(encoding="utf-8").splitlines() if line[:1] == "|"]
+    assert set(SchemeName) == set(rows[2:])
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
