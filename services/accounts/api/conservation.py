@@ -19,8 +19,8 @@ class Reported(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")] | None
-    partition: Annotated[int, Field(ge=0)]
-    offset: Annotated[int, Field(ge=0)]
+    partition: Annotated[int, Field(ge=0, lt=1 << 31)]
+    offset: Annotated[int, Field(ge=0, lt=1 << 63)]
 
 
 class Question(BaseModel):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import hypothesis
+import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
@@ -25,17 +26,21 @@ from schemathesis.specs.openapi.checks import (
 from services.runtime.openapi import URL
 from tests.integration.ingest.conftest import Ingest
 
-EXAMPLES = int(os.environ.get("TENURE_TEST_API_EXAMPLES", "6"))
-"""Of each operation, half of them against its description. 500 is a long run."""
+EXAMPLES = int(os.environ.get("TENURE_TEST_API_EXAMPLES", "2"))
+"""Of each operation, half of them against its description. 200 is a long run."""
 _CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 
 
+# The service beside it draws random numbers, which the strategies are blamed for.
+@pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisDeprecationWarning")
 async def test_every_operation_answers_as_the_published_document_says(ingest: Ingest) -> None:
     told = (await ingest.http.get(URL)).json()
     for media in ("application/x-ndjson", "application/ndjson", "message/rfc822"):
         schemathesis.openapi.media_type(media, st.binary(max_size=300))
     schema = schemathesis.openapi.from_dict(told)
-    tried = await asyncio.to_thread(lambda: [try_out(ingest, one) for one in operations(schema)])
+    tried = await asyncio.to_thread(
+        lambda: [try_out(str(ingest.http.base_url), ingest.bearer("operator"), one) for one in operations(schema)]
+    )
     assert len(tried) == sum(len(item) for item in told["paths"].values())
 
 
@@ -46,10 +51,9 @@ def operations(schema: schemathesis.BaseSchema) -> Iterator[APIOperation[Any, An
         yield found.ok()
 
 
-def try_out(ingest: Ingest, operation: APIOperation[Any, Any, Any, Any]) -> str:
+def try_out(url: str, bearer: dict[str, str], operation: APIOperation[Any, Any, Any, Any]) -> str:
     """Sends what fits the description of an operation, and what does not."""
-    url = str(ingest.http.base_url)
-    headers = ingest.bearer("operator") if "HTTPBearer" in str(operation.definition.raw.get("security")) else {}
+    headers = bearer if "HTTPBearer" in str(operation.definition.raw.get("security")) else {}
     for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
 
         @hypothesis.settings(

@@ -38,9 +38,9 @@ async def documents() -> dict[str, dict[str, Any]]:
     """Every document by the name of its file. Wires the services; none of them reaches for broker or database."""
     found: dict[str, dict[str, Any]] = {"asyncapi.json": asyncapi.document()}
     with tempfile.TemporaryDirectory() as folder:
-        environ = _environ(Path(folder))
+        nowhere = environ(Path(folder))
         for name, (kind, build) in _BUILD.items():
-            settings: RuntimeSettings = load(kind, environ)
+            settings: RuntimeSettings = load(kind, nowhere)
             service = await build(settings)
             try:
                 found[f"{name}.openapi.json"] = await _told(service)
@@ -61,7 +61,7 @@ async def _told(service: Service) -> dict[str, Any]:
     return told
 
 
-def _environ(folder: Path) -> dict[str, str]:
+def environ(folder: Path) -> dict[str, str]:
     """Settings that lead nowhere."""
     issuer = Issuer(folder / "issuer", "https://login.example", "tenure")
     (folder / "sources.toml").write_text("")
