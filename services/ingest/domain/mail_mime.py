@@ -28,6 +28,8 @@ _MOST_PARTS = 500
 _DEEPEST = 20
 _SLICE = 64 * 1024
 _LONGEST_BOUNDARY = 1000
+_WITH_PARAMETERS = ("content-type", "content-disposition")
+_LONGEST_WITH_PARAMETERS = 4000
 _HEADER_LINE = re.compile(rb"[!-9;-~]+[ \t]*:|[ \t]|>?From ")
 _LIMITS = {
     "text/plain": LARGEST_TEXT,
@@ -343,6 +345,10 @@ def read_mail(raw: bytes) -> ReadMail:
 
 def _entity(block: bytes, kept: bytearray, parent: Part | None) -> Part:
     headers = message_from_bytes(block, policy=compat32)
+    for name in _WITH_PARAMETERS:
+        # The standard library reads parameters in quadratic time.
+        if len(value := str(headers.get(name, ""))) > _LONGEST_WITH_PARAMETERS:
+            headers.replace_header(name, value[:_LONGEST_WITH_PARAMETERS])
     if parent is not None and parent.kind == "multipart/digest":
         headers.set_default_type("message/rfc822")
     try:

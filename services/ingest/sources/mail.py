@@ -26,6 +26,7 @@ _SKEW = timedelta(days=1)
 _PRIVATE = frozenset({"private", "personal", "company-confidential"})
 _LABELS = ("x-gmail-labels", "keywords", "x-keywords")
 _MOST_LABELS = 100
+_LONGEST_LABELS = 20_000
 _MOST_PARTIES = 1000
 """Of ten thousand recipients: a record must not outgrow what the broker takes."""
 _DELIVERED = ("delivered-to", "x-original-to", "x-delivered-to", "envelope-to", "x-envelope-to")
@@ -103,7 +104,7 @@ def map_mail(raw: bytes | ReadMail, mailbox: Mailbox, origin: Origin, *, stored_
         authority=origin.authority, order=micros(dated) if dated else 0, mapper=MAPPER, digest=mail.read.digest
     )
     kept = mailbox.content and mail.plain("sensitivity") not in _PRIVATE
-    notices = mail_notices(mail.calendars, content=kept, since=occurred_at - _SKEW)
+    notices = mail_notices(mail.calendars, content=kept, since=occurred_at - _SKEW, sender=author.address)
     bounces = _bounces(mail, key.native_id, revision, occurred_at, origin) if automatic == "bounce" else []
     if direction == "internal" and not mailbox.internal:
         # A bounce that our own server wrote is among ourselves, but it speaks of somebody else.
@@ -141,7 +142,7 @@ def _content(mail: Mail, mailbox: Mailbox, automatic: Automatic | None) -> Mappi
 
 def _away_until(mail: Mail) -> date | None:
     sent = dated_there(mail.value("date")) or mail.received_at()
-    return None if sent is None else away_until(mail.value("subject"), mail.text, sent)
+    return None if sent is None else away_until(mail.subject, mail.text, sent)
 
 
 def _looked_at(mail: Mail, origin: Origin) -> Looked:
@@ -248,7 +249,7 @@ def _references(mail: Mail, automatic: Automatic | None) -> tuple[Reference, ...
 
 
 def _labels(mail: Mail) -> list[str]:
-    written = (label for name in _LABELS for value in mail.values(name) for label in value.split(","))
+    written = (label for name in _LABELS for value in mail.values(name) for label in value[:_LONGEST_LABELS].split(","))
     cleaned = {label for label in (one_line(each.strip(' "')) for each in written) if label}
     return sorted(cleaned)[:_MOST_LABELS]
 

@@ -9,10 +9,10 @@ from services.ingest.sources import mail_phrases as phrases
 from services.ingest.sources.mail_message import Mail
 
 # At the beginning of a subject, after what the mail program puts before it.
-_BEFORE = rf"^\W*(?:(?:{phrases.AUTOMATIC_REPLY})\w*\W*)?(?:re|aw|sv|vs|odp|rv|tr)?\W*"
+_BEFORE = rf"^\W{{0,20}}(?:(?:{phrases.AUTOMATIC_REPLY})\w{{0,20}}\W{{0,20}})?(?:re|aw|sv|vs|odp|rv|tr)?\W{{0,20}}"
 _AWAY_SUBJECT = re.compile(rf"{_BEFORE}(?:{phrases.AWAY})", re.IGNORECASE)
 _AWAY_TEXT = re.compile(rf"(?<!\w)(?:{phrases.AWAY})", re.IGNORECASE)
-_REPLY_BY_ITSELF = re.compile(rf"^\W*(?:{phrases.AUTOMATIC_REPLY})", re.IGNORECASE)
+_REPLY_BY_ITSELF = re.compile(rf"^\W{{0,20}}(?:{phrases.AUTOMATIC_REPLY})", re.IGNORECASE)
 _LOOKED_AT = 1500
 _NO_REPLY = re.compile(
     r"^(?:no-?reply|do-?not-?reply|nao-?responda|no-?responder|ne-?pas-?repondre|nicht-?antworten|non-?rispondere|"
@@ -43,7 +43,7 @@ def classify(mail: Mail, sender: str, directory: Directory) -> Automatic | None:
 
 
 def _is_away(mail: Mail, *, by_itself: bool) -> bool:
-    if _AWAY_SUBJECT.search(mail.value("subject")):
+    if _AWAY_SUBJECT.search(mail.subject):
         return True
     # Exchange calls every absence an automatic reply; its first words tell.
     return by_itself and _AWAY_TEXT.search(mail.text[:_LOOKED_AT]) is not None
@@ -62,7 +62,7 @@ def _is_bounce(mail: Mail, sender: str) -> bool:
 def _says_auto_reply(mail: Mail) -> bool:
     if mail.plain("precedence") in {"auto_reply", "auto-reply"}:
         return True
-    if _REPLY_BY_ITSELF.search(mail.value("subject")):
+    if _REPLY_BY_ITSELF.search(mail.subject):
         return True
     return any(mail.plain(name) not in {"", "no"} for name in _BY_ITSELF)
 

@@ -24,6 +24,9 @@ LONGEST_BODY = 100_000
 """Characters of text that are looked at; a mail's own words stand at its top."""
 _MESSAGE_ID = re.compile(r"<[^<>\s\x00-\x1f\x7f]{3,900}>")
 _BARE_ID = re.compile(r"\s*([^<>\s\x00-\x1f\x7f,;]{1,450}@[^<>\s\x00-\x1f\x7f,;]{1,450})\s*")
+_LONGEST_SUBJECT = 1000
+_LONGEST_VALUE = 20_000
+_MOST_VALUES = 100
 _MOST_IDS = 100
 _MOST_REPORTS = 500
 _MOST_CALENDARS = 16
@@ -52,6 +55,7 @@ class Mail:
         self._root = _journaled(self.read.root)
         # Read past the policy, which would turn bytes that are no ASCII into question marks.
         self._headers: dict[str, list[str]] = {}
+        self._people: dict[str, list[tuple[str, str]]] = {}
         for name, value in self._root.headers.raw_items():
             self._headers.setdefault(name.lower(), []).append(_unfold(_as_text(value)))
 
@@ -60,8 +64,8 @@ class Mail:
         return name in self._headers
 
     def values(self, name: str) -> list[str]:
-        """Return the decoded values of all headers of this name, unfolded, topmost first."""
-        return [decoded_words(value) for value in self._raw(name)]
+        """Return the decoded values of the first headers of this name, unfolded, topmost first, each its beginning."""
+        return [decoded_words(value[:_LONGEST_VALUE]) for value in self._raw(name)[:_MOST_VALUES]]
 
     def value(self, name: str) -> str:
         """Return the decoded value of the first header of this name, or ""."""
@@ -71,9 +75,17 @@ class Mail:
         """Return the first header of this name in lower case, for headers that hold tokens."""
         return self.value(name).strip().lower()
 
-    def addresses(self, name: str) -> list[tuple[str, str]]:
+    def addresses(self, name: str) -> Sequence[tuple[str, str]]:
         """Return (name, address) of a header of addresses, in order. Addresses are as written."""
-        return read_addresses(self._raw(name))
+        # Asked by the privacy rules and by the mapping; ten thousand take a while.
+        if name not in self._people:
+            self._people[name] = read_addresses(self._raw(name))
+        return self._people[name]
+
+    @property
+    def subject(self) -> str:
+        """The subject, as far as it may be looked through for words."""
+        return self.value("subject")[:_LONGEST_SUBJECT]
 
     def moment(self, text: str) -> datetime | None:
         """Return the date of an RFC 5322 header, in UTC; one without a zone is read as UTC."""

@@ -109,6 +109,25 @@ def test_hostile_structures_stay_within_bounds(body: bytes) -> None:
     assert map_mail(read, MAILBOX, origin("mail")).events
 
 
+@pytest.mark.parametrize(
+    ("header", "piece"),
+    [
+        ("Content-Type", ":;"),
+        ("Content-Disposition", 'attachment; a="'),
+        ("Subject", "=?utf-8?q?a?= "),
+        ("Subject", "- "),
+        ("Keywords", "a,"),
+        ("References", "<a"),
+        ("Received", ";"),
+    ],
+)
+def test_hostile_headers_take_no_longer_than_their_length(header: str, piece: str) -> None:
+    # The bound is the time limit of the suite: what is quadratic takes minutes here.
+    value = piece * (1_000_000 // len(piece))
+    raw = f"From: bob@acme.example\r\nAuto-Submitted: auto-replied\r\n{header}: {value}\r\n\r\nHello".encode()
+    assert map_mail(raw, MAILBOX, origin("mail")).events
+
+
 def test_a_body_beyond_its_limit_is_cut_at_the_same_place_again(monkeypatch: pytest.MonkeyPatch) -> None:
     for limit in range(95, 106):
         monkeypatch.setitem(mail_mime._LIMITS, "text/plain", limit)  # noqa: SLF001 - a limit that is quickly reached
