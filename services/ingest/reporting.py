@@ -47,6 +47,8 @@ class SourceReport:
     _task: asyncio.Task[None] | None = None
     _learned: dict[str, tuple[Weeks, Rhythm | NotYet]] = field(default_factory=dict)
     _broken_since: dict[str, datetime] = field(default_factory=dict)
+    _attended: bool = False
+    """Whether this process has said that it is there."""
 
     async def start(self) -> None:
         """Begin to write tallies down."""
@@ -86,7 +88,8 @@ class SourceReport:
             passes = await store.load_passes(connection)
             folders = await store_mailbox.load_folders(connection)
             hours = await store.load_hours(connection)
-            open_since = await store.attend(connection, now, _ABSENT_AFTER)
+            open_since = await store.attend(connection, now, _ABSENT_AFTER, comes=not self._attended)
+        self._attended = True
         days_off = _days_off(self.region)
         found = []
         for name, source in self.sources.items():

@@ -119,18 +119,24 @@ async def forget_old_hours(connection: asyncpg.Connection, weeks: int) -> None:
     )
 
 
-async def attend(connection: asyncpg.Connection, now: datetime, absent_after: timedelta) -> datetime | None:
-    """Say that somebody is there at `now`; return since when somebody has always been. None: since the beginning."""
+async def attend(
+    connection: asyncpg.Connection, now: datetime, absent_after: timedelta, *, comes: bool
+) -> datetime | None:
+    """Say that somebody is there at `now`; return since when somebody has always been. None: since the beginning.
+
+    `comes`: who says so has only just started, so that nobody may have been there for a while.
+    """
     # one row
     since: datetime | None = await connection.fetchval(
         """
         update attendance set
             alive_at = greatest(alive_at, $1),
-            open_since = case when alive_at < $1 - $2::interval then $1 else open_since end
+            open_since = case when $3 and alive_at < $1 - $2::interval then $1 else open_since end
         returning open_since
         """,
         now,
         absent_after,
+        comes,
     )
     return since
 
