@@ -15,6 +15,8 @@ CALENDAR_SYSTEM = "calendar"
 """The system of every meeting: an invitation by mail and a calendar folder speak of the same one."""
 SINGLE = ""
 """The instance of a meeting that does not recur, and of a whole series."""
+UNINVITED = "uninvited"
+"""The state of somebody whom the organiser took off the list."""
 PLAN_AHEAD = timedelta(days=60)
 """How far ahead the instances of a series are written down."""
 _MOST_WORDS = 2_000
@@ -44,7 +46,7 @@ class Answer:
     address: str
     """Normalised."""
     state: str
-    """PARTSTAT in lower case: accepted, declined, tentative, needs-action, delegated; `uninvited` is ours."""
+    """PARTSTAT in lower case: accepted, declined, tentative, needs-action, delegated; or `UNINVITED`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from services.ingest.domain.identities import Directory
 from services.ingest.domain.mapping import MAPPER
 from services.ingest.domain.meetings import (
     CALENDAR_SYSTEM,
+    UNINVITED,
     Drafted,
     Guest,
     Occurrence,
@@ -21,7 +22,7 @@ from services.ingest.domain.meetings import (
 
 _REPORT = "calendar"
 """One report for each meeting: a change replaces what was said before, the people who were invited then included."""
-_ABSENT = frozenset({"declined", "uninvited"})
+_ABSENT = frozenset({"declined", UNINVITED})
 _MOST_PARTIES = 1000
 
 

@@ -16,7 +16,7 @@ from icalendar.timezone.windows_to_olson import WINDOWS_TO_OLSON
 from contracts.ids import digest
 from services.ingest.domain.identities import normalise_address
 from services.ingest.domain.mapping import Unmapped
-from services.ingest.domain.meetings import SINGLE, Answer, Method, Notice, order_of
+from services.ingest.domain.meetings import SINGLE, UNINVITED, Answer, Method, Notice, order_of
 from services.ingest.domain.privacy import Looked
 from services.ingest.sources.icalendar_series import FORM, moment_name
 
@@ -93,10 +93,13 @@ class Line:
     """As it stands, unfolded."""
 
 
-def mail_notices(calendars: Iterable[bytes | str], *, content: bool, since: datetime) -> tuple[Notice, ...]:
+def mail_notices(
+    calendars: Iterable[bytes | str], *, content: bool, since: datetime, sender: str | None = None
+) -> tuple[Notice, ...]:
     """Return what the calendar parts of a mail, decoded, say; () where there is none that can be read.
 
     `content`: whether texts may be kept. Instances of a series before `since`, the mail's own date, are none of ours.
+    `sender`, normalised: an answer counts for whoever sent it only.
     """
     found: dict[tuple[str, str, Method], Notice] = {}
     for calendar in calendars:
@@ -109,8 +112,15 @@ def mail_notices(calendars: Iterable[bytes | str], *, content: bool, since: date
             # The mail itself is an interaction, and says that somebody sent it.
             continue
         # Invitations carry the same calendar twice: in the alternative and as an attachment.
-        found |= {(notice.uid, notice.instance, notice.method): notice for notice in notices}
+        own = [notice for notice in notices if _is_of(notice, sender)]
+        found |= {(notice.uid, notice.instance, notice.method): notice for notice in own}
     return tuple(found.values())
+
+
+def _is_of(notice: Notice, sender: str | None) -> bool:
+    if notice.method is not Method.ANSWER or sender is None:
+        return True
+    return all(answer.state == UNINVITED or answer.address == sender for answer in notice.answers)
 
 
 def read_notices(
@@ -287,7 +297,7 @@ def _notice(
     answers = tuple(_answers(event))
     if method is Method.CANCEL and status != "CANCELLED" and answers:
         # Those named are uninvited; the meeting takes place (RFC 5546, 3.2.5).
-        uninvited = tuple(Answer(answer.address, "uninvited") for answer in answers)
+        uninvited = tuple(Answer(answer.address, UNINVITED) for answer in answers)
         return Notice(uid, instance, Method.ANSWER, order, answers=uninvited)
     if method is Method.ANSWER:
         return Notice(uid, instance, method, order, answers=answers) if answers else None

@@ -142,6 +142,14 @@ def test_an_answer_counts_for_who_gave_it() -> None:
     assert [guest.state for guest in meeting.guests] == ["needs-action", "declined"]
 
 
+def test_nobody_answers_for_somebody_else() -> None:
+    answer = calendar(
+        event("SEQUENCE:0", more="ATTENDEE;PARTSTAT=DECLINED:mailto:bob@acme.example\r\n"), method="REPLY"
+    )
+    assert mail_notices([answer], content=True, since=SINCE, sender="eve@evil.example") == ()
+    assert len(mail_notices([answer], content=True, since=SINCE, sender="bob@acme.example")) == 1
+
+
 @pytest.mark.parametrize("method", ["COUNTER", "REFRESH", "DECLINECOUNTER", "ADD"])
 def test_what_only_proposes_or_asks_says_nothing(method: str) -> None:
     assert read_notices(calendar(event("DTSTART:20260302T080000Z"), method=method)) == []
