@@ -17,7 +17,8 @@ from services.ingest.domain.identities import Directory
 from services.ingest.domain.mapping import Unmapped
 from services.ingest.domain.options import MailOptions
 from services.ingest.domain.privacy import PrivacyRule, Rules
-from services.ingest.sources.mail import Mailbox, map_mail, newest_reply
+from services.ingest.sources.mail import Mailbox, map_mail
+from services.ingest.sources.mail_reply import newest_reply
 from tests.unit.ingest.golden import MAILBOX, mails, origin
 
 ORIGINAL = b"From: bob@acme.example\r\nTo: anna@brightwell.example\r\nMessage-ID: <1@acme.example>\r\n"

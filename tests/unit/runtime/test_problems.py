@@ -14,7 +14,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from services.runtime import problems
-from services.runtime.limits import BODY_LIMIT, Limits, TooDeep, check_depth
+from services.runtime.limits import BODY_LIMIT, Limits, Streamed, TooDeep, check_depth
 from services.runtime.problems import FieldError, Problem
 
 
@@ -119,6 +119,20 @@ def test_a_route_may_have_a_limit_of_its_own() -> None:
     client = _echo(routes={"/import": 3 * BODY_LIMIT, "/import/small": 10})
     assert client.post("/import/x", content=b"x" * (2 * BODY_LIMIT)).status_code == 200
     assert client.post("/import/small", content=b"x" * 11).status_code == 413
+
+
+def test_of_a_streamed_body_only_what_is_held_counts_against_all_that_is_held() -> None:
+    async def swallow(request: Request) -> Response:
+        return PlainTextResponse(str(sum([len(chunk) async for chunk in request.stream()])))
+
+    app = Starlette(routes=[Route("/{path:path}", swallow, methods=["POST"])])
+    problems.install(app)
+    streamed = Streamed(body=2 * BODY_LIMIT, held=200_000)
+    client = TestClient(Limits(app, held=300_000, streamed=lambda path: streamed if path == "/mail" else None))
+    for _ in range(3):
+        assert client.post("/mail", content=(b"x" * 65536 for _ in range(20))).text == str(20 * 65536)
+    assert client.post("/mail", content=(b"x" * 65536 for _ in range(40))).status_code == 413
+    assert client.post("/other", content=(b"x" * 65536 for _ in range(6))).status_code == 503
 
 
 def test_a_body_limit_also_holds_inside_fastapi() -> None:
