@@ -35,6 +35,8 @@ _INTERACTION = _part("interaction")
 _EVENT = _part("event")
 
 
+# Whoever reads a record asks for the same id several times.
+@lru_cache(maxsize=16_384)
 def interaction_id(kind: str, system: str, native_id: str) -> str:
     """Return the id of the mail, call, ticket … that `system` knows as `native_id`.
 
