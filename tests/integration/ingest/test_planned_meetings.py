@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import orjson
 import pytest
 
 from contracts.events import Event, InteractionWithdrawn, MeetingHeld
 from deploy.local.processes import ProcessRecord, free_port, spawn, stop, wait_until
 from services.ingest.verify import SchemeName
+from services.runtime import failpoints
 from services.runtime.clock import write_moment
 from tests.integration.ingest.conftest import Ingest, StartIngest
 
@@ -151,14 +153,15 @@ async def test_a_calendar_and_invitations_become_meetings_when_they_have_begun(
     assert withdrawn.interaction.native_id == "review"
 
 
-async def test_what_was_planned_is_published_once_after_a_crash_in_mid_air(
+async def test_what_two_replicas_planned_is_published_once_whatever_breaks_meanwhile(
     start_ingest: StartIngest, tmp_path: Path
 ) -> None:
-    clock = tmp_path / "clock"
+    clock, orders = tmp_path / "clock", tmp_path / "orders"
+    orders.mkdir()
     write_moment(clock, NOON)
     first = await start_ingest(clock=f"file:{clock}")
     second = await start_ingest(clock=f"file:{clock}", database_url=first.settings.database_url)
-    part = invitation("visit", "DTSTART:20260302T140000Z", method="REQUEST")
+    part = invitation("daily", "DTSTART:20260302T140000Z\r\nRRULE:FREQ=DAILY;COUNT=40", method="REQUEST")
     mail = (
         "From: Bob <bob@acme.example>\r\nTo: anna@brightwell.example\r\nMessage-ID: <1@acme>\r\n"
         f"Date: Sun, 1 Mar 2026 11:00:00 +0000\r\nContent-Type: text/calendar; method=REQUEST\r\n\r\n{part}"
@@ -168,11 +171,24 @@ async def test_what_was_planned_is_published_once_after_a_crash_in_mid_air(
             "/v1/mail/mail-anna", mail, SchemeName.STANDARD_WEBHOOKS, "mail.secret", content_type="message/rfc822"
         )
         assert answer.status_code == 202
+    failpoints.arm("ingest", orders)
+    try:
+        # Now and then a transaction fails just before its commit, or just after it.
+        places = ("transaction.committing", "transaction.committed")
+        for number in range(40):
+            write_moment(clock, NOON + timedelta(days=number))
+            order = {places[number % len(places)]: {"action": "fail", "on": 1}}
+            (orders / "ingest.json").write_bytes(orjson.dumps(order))
+            await asyncio.sleep(0.05)
+    finally:
+        failpoints.disarm()
+    assert b" fail" in (orders / "hits.log").read_bytes()
     await first.stop()
-    write_moment(clock, NOON + timedelta(days=3))
-    await drained(second)
+    write_moment(clock, NOON + timedelta(days=45))
+    await drained(second, planned=0)
 
-    assert held(await second.events(3)) == [("visit", "03-02 14:00")]
+    meetings = [event for event in await second.events(42) if isinstance(event, MeetingHeld)]
+    assert len({event.id for event in meetings}) == len(meetings) == 40
 
 
 async def test_while_the_database_is_away_only_invitations_wait_with_their_sender(start_ingest: StartIngest) -> None:
