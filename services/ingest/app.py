@@ -147,8 +147,12 @@ class _Arrangement:
     async def _probe(self, name: str) -> Sequence[Mapping[str, str]]:
         source = self.examined.sources[name]
         options = source.configuration.options
-        if not isinstance(options, ImapOptions):
+        if not source.polled:
             raise KeyError(name)
+        if not isinstance(options, ImapOptions):
+            standings = await self.lasting.report.standings(self.lasting.clock.now())
+            last = next(one for one in standings if one.source.name == name)
+            return [{"step": "last pass", "outcome": "failed" if last.broken else "made", "why": last.status}]
         return await asyncio.to_thread(probe_mailbox, options, source.password or "")
 
     def _key(self, *sources: Source) -> object:
