@@ -69,11 +69,16 @@ def media_of(door: str, ingest: Ingest) -> dict[str, str]:
 
 async def test_what_no_door_takes(ingest: Ingest) -> None:
     for door in DOORS:
-        is_problem(await knock(ingest, door, b" " * (2 * 1024 * 1024)), 413)
+        # A mail may be large: it is cut down while it comes in.
+        if door != "mail":
+            is_problem(await knock(ingest, door, b" " * (2 * 1024 * 1024)), 413)
+            if door != "mail":
+            # A whole mail may be larger, and its attachments are left out while it comes.
+            is_problem(await knock(ingest, door, b" " * (2 * 1024 * 1024)), 413)
+            is_problem(await ingest.http.post(PATHS[door], content=in_pieces(), headers=media_of(door, ingest)), 413)
         is_problem(await knock(ingest, door, b"{}", x_long="x" * 17_000), 431)
         is_problem(await knock(ingest, door, b"{}", content_encoding="gzip"), 415)
         is_problem(await knock(ingest, door, b"{}", content_type="text/plain"), 415)
-        is_problem(await ingest.http.post(PATHS[door], content=in_pieces(), headers=media_of(door, ingest)), 413)
     for path in PATHS.values():
         is_problem(await ingest.http.get(path), 405)
     for path in ("/v1/webhooks/nobody", "/v1/mail/nobody", "/v1/events/nobody", "/v1/nothing"):
@@ -226,7 +231,8 @@ async def test_an_operator_replays_what_was_kept_raw(ingest: Ingest) -> None:
         "/v1/replay/desk", content=orjson.dumps(SOLVED), headers=ingest.bearer("operator")
     )
     assert response.json() == {"accepted": 1}
-    is_problem(await ingest.http.post("/v1/replay/desk", content=b"{}", headers=ingest.bearer("operator")), 422)
+    odd = b'{"type":"zen:event-type:ticket.solved_by_magic","detail":{"id":{}}}'
+    is_problem(await ingest.http.post("/v1/replay/desk", content=odd, headers=ingest.bearer("operator")), 422)
     is_problem(await ingest.http.post("/v1/replay/desk", content=b"{}"), 401)
     await ingest.published(1)
 
