@@ -72,9 +72,6 @@ async def test_what_no_door_takes(ingest: Ingest) -> None:
         # A mail may be large: it is cut down while it comes in.
         if door != "mail":
             is_problem(await knock(ingest, door, b" " * (2 * 1024 * 1024)), 413)
-            if door != "mail":
-            # A whole mail may be larger, and its attachments are left out while it comes.
-            is_problem(await knock(ingest, door, b" " * (2 * 1024 * 1024)), 413)
             is_problem(await ingest.http.post(PATHS[door], content=in_pieces(), headers=media_of(door, ingest)), 413)
         is_problem(await knock(ingest, door, b"{}", x_long="x" * 17_000), 431)
         is_problem(await knock(ingest, door, b"{}", content_encoding="gzip"), 415)
