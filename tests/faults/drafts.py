@@ -185,9 +185,15 @@ def raw_mail(draft: Draft) -> bytes:
 
 def mail_event_of(draft: Draft, raw: bytes, source: str) -> Event:
     """The report that a mailbox's sight of a mail is."""
+    data = dict(draft.data)
+    addressed = {each["identities"][0]["value"] for each in data["parties"] if each["role"] in {"to", "cc", "bcc"}}
+    if draft.type == "tenure.email.received.v1" and data["mailbox"] not in addressed:
+        # It had the mail, so it was sent a copy that the headers do not speak of.
+        ours = {"role": "bcc", "identities": [{"kind": "address", "value": data["mailbox"]}], "ours": True}
+        data["parties"] = [*data["parties"], ours]
     return BY_TYPE[draft.type].model_validate(
         {
-            **draft.data,
+            **data,
             "interaction": {"kind": "mail", "system": "mail", "native_id": mail_id(draft)},
             "report": draft.report,
             "revision": {"authority": Authority.LIVE, "order": micros(draft.at), "mapper": 1, "digest": digest(raw)},
