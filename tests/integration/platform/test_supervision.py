@@ -23,11 +23,13 @@ _GENEROUS = 60.0  # seconds
 
 # A process that starts a sleeper in an instance, says so, and waits to be ended.
 _OWNER = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from deploy.local.instance import Instance, this_process
 from deploy.local.processes import spawn
 
+# Who runs the tests in a background without job control makes their children deaf to it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 instance = Instance(Path(sys.argv[1]))
 instance.begin(this_process())
 instance.add("sleeper", spawn([sys.executable, "-c", "import time; time.sleep(600)", sys.argv[1]],
