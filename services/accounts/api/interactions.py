@@ -147,8 +147,8 @@ async def _contents(views: Views, ids: Sequence[str]) -> dict[str, dict[str, str
     for row in await views.texts(ids):
         grouped[row["interaction_id"]].append(row)
     # Assembled, because one private mailbox withholds the text in all.
-    assembled = {id_: assembled(rows) for id_, rows in grouped.items()}
-    return {id_: {"title": whole.title, "text": whole.text} for id_, whole in assembled.items()}
+    wholes = {id_: assembled(rows) for id_, rows in grouped.items()}
+    return {id_: {"title": whole.title, "text": whole.text} for id_, whole in wholes.items()}
 
 
 def _shown(row: Row) -> dict[str, Any]:

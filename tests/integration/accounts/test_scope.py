@@ -181,7 +181,7 @@ async def test_without_a_context_the_reading_role_sees_no_row_of_any_table(
                 "select relname from pg_class where relrowsecurity and relkind = 'r' order by relname"
             )
         ]
-        assert len(tables) == 18
+        assert len(tables) == 19
         for table in tables:
             assert await connection.fetchval(f"select count(*) from {table}") == 0, table  # noqa: S608 - a name of the catalogue
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
