@@ -24,7 +24,7 @@ from tests.bench.copying import copy_raw
 from tests.bench.each_message import one_by_one
 from tests.bench.figures import Figure, Measured, Plan, Step, alternate, compare, expect
 from tests.bench.ground import Ground, blocking
-from tests.bench.stream import joint_pace, produce
+from tests.bench.stream import NotTogether, joint_pace, produce
 
 _WORKLOAD = "accounts consumer, all guarantees, one process"
 AGAINST_A = Figure("accounts", _WORKLOAD, "A (getmany → COPY)", first=0.10, goal=0.20)
@@ -105,9 +105,16 @@ async def seed(dsn: str, accounts: int) -> None:
 
 
 def consume(
-    ground: Ground, plan: Plan, template: DatabaseAccess, prefix: str, *, hot: bool, processes: int = 1
+    ground: Ground,
+    plan: Plan,
+    template: DatabaseAccess,
+    prefix: str,
+    *,
+    hot: bool,
+    processes: int = 1,
+    attempts: int = 3,
 ) -> float:
-    """Records a second of the consumer, on a copy of `template`."""
+    """Records a second of the consumer, on a copy of `template`; runs that were not together are made again."""
     database = ground.copy(template)
     ground.settle()
     arguments = {
@@ -121,7 +128,14 @@ def consume(
     if processes == 1:
         rate = float(ground.apart("tests.bench.accounts:job", **arguments)["per_second"])
     else:
-        rate = joint_pace([one["marks"] for one in ground.together("tests.bench.accounts:job", processes, **arguments)])
+        told = ground.together("tests.bench.accounts:job", processes, **arguments)
+        try:
+            rate = joint_pace([one["marks"] for one in told])
+        except NotTogether:
+            if attempts <= 1:
+                raise
+            ground.drop(database)
+            return consume(ground, plan, template, prefix, hot=hot, processes=processes, attempts=attempts - 1)
     _check(ground, plan, database.name, hot=hot)
     ground.drop(database)
     return rate

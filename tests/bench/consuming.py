@@ -35,6 +35,8 @@ def settings_of(bootstrap: str, prefix: str, database: str, batch: int, director
         "topic_prefix": prefix,
         "database_url": database,
         "batch_size": batch,
+        # A second process gets its share within a second, not when the first has done nearly everything.
+        "session_seconds": 3,
         "clock": f"file:{clock}",
         "time_zone": ZONE,
         "reporting_currency": company.CURRENCY,

@@ -63,14 +63,21 @@ class Pace:
         return (self._spent[-1] - self._spent[0]) / (self.total - self._marks[0][1]) * 1e6
 
 
+class NotTogether(Exception):
+    """One process was done before another had its share: the run says nothing about both."""
+
+
 def joint_pace(parties: Sequence[Sequence[tuple[float, int]]]) -> float:
     """Records a second of several processes together, from when each has committed something until all are done.
 
-    One that came too late to get anything does not count: of few records the first has them all.
+    One that came too late to get anything does not count: of few records the first has them all. Raises `NotTogether`
+    when the last to come had a single batch, which was the last of all.
     """
     parties = [marks for marks in parties if marks]
     began = max(marks[0][0] for marks in parties)
     ended = max(marks[-1][0] for marks in parties)
+    if ended <= began:
+        raise NotTogether
     before = sum(max(total for moment, total in marks if moment <= began) for marks in parties)
     return (sum(marks[-1][1] for marks in parties) - before) / (ended - began)
 
