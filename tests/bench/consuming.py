@@ -28,7 +28,8 @@ _MEET_WITHIN = 60.0  # seconds
 
 def settings_of(bootstrap: str, prefix: str, database: str, batch: int, directory: str) -> dict[str, Any]:
     """Settings as a service has them, with the clock on the evening of the last order."""
-    clock = Path(directory) / "clock"
+    # Each process writes its own: two that replace one file at once are in each other's way.
+    clock = Path(directory) / f"clock-{os.getpid()}"
     write_moment(clock, company.RECORDED)
     return {
         "kafka_bootstrap": bootstrap,
