@@ -53,6 +53,8 @@ def sleeper(tmp_path: Path) -> Iterator[ProcessRecord]:
     record = spawn(
         [sys.executable, "-c", "import time; time.sleep(600)", str(tmp_path)], mark=str(tmp_path), log=tmp_path / "log"
     )
+    # For a moment after its start a process has no command yet, or still ours.
+    wait_for(lambda: str(tmp_path) in psutil.Process(record.pid).cmdline())
     yield record
     stop(record)
 
