@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
 
+import orjson
 from pydantic import BaseModel, ConfigDict
 
 from services.ingest.domain.mapping import Mapped, Origin
@@ -39,6 +40,13 @@ class Delivery:
     query: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, bytes] = field(default_factory=dict)
     """Files of a multipart form, by the name of their field."""
+
+
+def without_token(delivery: Delivery) -> bytes:
+    """Return a JSON body without its member `token`: a secret, which must not lie on topics and in dead letters."""
+    if not isinstance(delivery.payload, dict):
+        return delivery.body
+    return orjson.dumps({name: value for name, value in delivery.payload.items() if name != "token"})
 
 
 class Reply(NamedTuple):

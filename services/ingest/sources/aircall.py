@@ -10,8 +10,6 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-import orjson
-
 from contracts.events import CallLegEnded
 from contracts.ids import digest
 from contracts.values import Party
@@ -28,7 +26,7 @@ from services.ingest.domain.mapping import (
     optional_text,
     storable_text,
 )
-from services.ingest.domain.provider import Delivery, Provider
+from services.ingest.domain.provider import Delivery, Provider, without_token
 from services.ingest.domain.schemes import SchemeName
 from services.ingest.sources.calls import TERMINAL, SiteOptions, leg_report, seconds_between
 
@@ -187,13 +185,6 @@ def _comments(call: Mapping[str, Any]) -> str | None:
     return storable_text("\n\n".join(text for text in texts if text))
 
 
-def _without_token(delivery: Delivery) -> bytes:
-    """The token is a secret: it must not lie on topics and in dead letters."""
-    if not isinstance(delivery.payload, dict):
-        return delivery.body
-    return orjson.dumps({name: value for name, value in delivery.payload.items() if name != "token"})
-
-
 PROVIDER = Provider(
-    name="aircall", scheme=SchemeName.AIRCALL, read=read, options=SiteOptions, without_secrets=_without_token
+    name="aircall", scheme=SchemeName.AIRCALL, read=read, options=SiteOptions, without_secrets=without_token
 )

@@ -1,6 +1,6 @@
 """Every word that `provider` may be in sources.toml, and which mapping reads what a configured source sends."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from services.ingest.domain.mapping import MapMail
@@ -89,6 +89,6 @@ def mail_mappings(options: Mapping[str, tuple[str, Options]]) -> dict[str, MapMa
     }
 
 
-def _mailbox(options: MailOptions) -> Callable[..., Any]:
+def _mailbox(options: MailOptions) -> MapMail:
     mailbox = Mailbox.of(options)
     return lambda raw, origin: map_mail(raw, mailbox, origin)

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
-
 from contracts.events import ChatMessageSent, InteractionWithdrawn
 from contracts.ids import digest
 from contracts.values import InteractionKey, Kind, Reference
@@ -27,7 +25,7 @@ from services.ingest.domain.mapping import (
     optional_text,
     storable_text,
 )
-from services.ingest.domain.provider import Delivery, Options, Provider
+from services.ingest.domain.provider import Delivery, Options, Provider, without_token
 from services.ingest.domain.schemes import SchemeName
 from services.ingest.sources.ticketing import present, unwanted
 
@@ -134,18 +132,11 @@ class _Told:
         return datetime.fromtimestamp(int(whole), UTC).replace(microsecond=int(f"{part:0<6}"))
 
 
-def _without_token(delivery: Delivery) -> bytes:
-    """Slack still sends its old verification token along, and that is a secret."""
-    if not isinstance(delivery.payload, dict):
-        return delivery.body
-    return orjson.dumps({name: value for name, value in delivery.payload.items() if name != "token"})
-
-
 PROVIDER = Provider(
     name="slack",
     scheme=SchemeName.SLACK,
     read=read,
     options=SlackOptions,
     handshake=slack_verification,
-    without_secrets=_without_token,
+    without_secrets=without_token,
 )
