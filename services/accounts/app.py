@@ -5,14 +5,14 @@ from collections.abc import Sequence
 import asyncpg
 
 from contracts.topics import INTERACTIONS
-from services.accounts.api import build_api, conservation, resources
+from services.accounts.api import build_api, conservation, rehearsals, resources
 from services.accounts.api.access import Desk
 from services.accounts.handlers.batch import Counted, InteractionsHandler
 from services.accounts.handlers.fold import Fold, Repetition
 from services.accounts.handlers.jobs import JobRunner
 from services.accounts.settings import AccountsSettings
 from services.accounts.store import conservation as places
-from services.accounts.store import jobs
+from services.accounts.store import jobs, rehearsing
 from services.accounts.store.edits import EditTables
 from services.accounts.store.interactions import InteractionTables
 from services.accounts.store.republishing import Attributions, OwnStates
@@ -97,6 +97,7 @@ async def build(settings: AccountsSettings) -> Service:
                 dead_letter_api.router(pool=pool, verifier=verifier, clock=clock),
                 republish_api.router(republisher, verifier),
                 conservation.router(places, pool=pool, group=settings.physical("accounts"), verifier=verifier),
+                rehearsals.router(rehearsing, pool=pool, zone=settings.zone, verifier=verifier),
             ]
         ),
         components=[consumer, relay, runner, republisher],

@@ -58,12 +58,22 @@ class Target:
     """Where it goes."""
 
     url: Url = None
+    accounts_url: Annotated[
+        str | None, typer.Option(help="dry run of history: accounts' public address, for what it knows of the events")
+    ] = None
     token_file: TokenFile = None
     instance: InstanceName = None
 
     def remote(self, service: str) -> Remote:
         """The service as an operator calls it."""
         return Remote(service, "operator", self.url, self.token_file, self.instance)
+
+    @property
+    def accounts(self) -> Remote | None:
+        """Accounts beside ingest; None where nobody says where it is."""
+        if self.url is not None and self.accounts_url is None:
+            return None
+        return Remote("accounts", "operator", self.accounts_url, self.token_file, self.instance)
 
 
 def register(app: typer.Typer) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from rich.table import Table as Drawn
 from services.cli.faults import CommandFault
 from services.cli.imports import Keeping, Reading, Target
 from services.cli.imports_mail import Calendar, Mails, letters_in
+from services.cli.imports_rehearsal import Rehearsal
 from services.cli.imports_report import Report
 from services.cli.imports_run import Errand, Outcome, run
 from services.cli.imports_state import State, survey
@@ -149,8 +151,12 @@ def _import_history(
     if report_file == file:
         raise CommandFault("The report of rejected rows would overwrite the file; name another with --report.")
     report = Report(report_file, 0 if state is None else state.progress.report_bytes, table=not lines)
-    with remote.uploads() as uploads:
-        outcome = run(Errand(history, uploads, path, report, state, _Paced(say), all_lines))
+    with ExitStack() as opened:
+        uploads = opened.enter_context(remote.uploads())
+        rehearsal = None
+        if dry_run and (accounts := target.accounts) is not None:
+            rehearsal = Rehearsal(opened.enter_context(accounts.uploads()))
+        outcome = run(Errand(history, uploads, path, report, state, _Paced(say), all_lines, rehearsal))
     if state is not None:
         state.finish()
     if outcome.rejected:
@@ -202,6 +208,11 @@ def _show(outcome: Outcome, *, would: bool) -> None:
     if would:
         for name, number in sorted(outcome.types.items()):
             typer.echo(f"{number:>8} {name}")
+        if outcome.forecast is not None:
+            for line in outcome.forecast.said():
+                typer.echo(line)
+        elif outcome.types:
+            typer.echo("say --accounts-url to hear which of them are there already, and whose they are")
         for event in outcome.first:
             typer.echo(orjson.dumps(event, option=orjson.OPT_INDENT_2).decode())
     _show_rejections(outcome.rejections[:_MOST_SHOWN])

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any
 
 from services.cli.faults import CommandFault
+from services.cli.imports_rehearsal import Forecast, Rehearsal
 from services.cli.imports_report import Report
 from services.cli.imports_state import State
 from services.cli.imports_units import History, Item, Unit
@@ -40,6 +41,8 @@ class Outcome:
     """Dry run: what the door would pass over, by reason."""
     first: list[Mapping[str, Any]] = field(default_factory=list)
     """Dry run: what the first of them would be."""
+    forecast: Forecast | None = None
+    """Dry run: what accounts says of them; None: it was not asked."""
 
     def reject(self, rejected: Sequence[Rejected]) -> None:
         """Add rejections."""
@@ -59,6 +62,8 @@ class Errand:
     say: Callable[[str], None]
     lines: int = 0
     """How many lines the file has; 0: nobody can say."""
+    rehearsal: Rehearsal | None = None
+    """Dry run: whom to ask what would become of the events."""
 
 
 def chunks(units: Iterable[Unit]) -> Iterator[Sequence[Unit]]:
@@ -79,7 +84,7 @@ def chunks(units: Iterable[Unit]) -> Iterator[Sequence[Unit]]:
 def run(errand: Errand) -> Outcome:
     """Send everything that has not been sent; raise `CommandFault` when the service fails, to be called again."""
     progress = errand.state.progress if errand.state is not None else None
-    outcome = Outcome()
+    outcome = Outcome(forecast=errand.rehearsal.forecast if errand.rehearsal is not None else None)
     if progress is not None:
         outcome.accepted, outcome.rejected = progress.accepted, progress.rejected
     units = islice(errand.history.units(), progress.taken if progress is not None else 0, None)
@@ -101,7 +106,9 @@ def _send(errand: Errand, chunk: Sequence[Unit]) -> Mapping[str, Any]:
     body = b"\n".join(unit.body for unit in chunk if isinstance(unit, Item))
     if not body:
         return {"accepted": 0, "rejected": ()}
-    query = {"dry_run": "true"} if errand.state is None else None
+    query = None
+    if errand.state is None:
+        query = {"dry_run": "true"} | ({"events": "true"} if errand.rehearsal is not None else {})
     return errand.uploads.send(errand.path, body, _MEDIA, query)
 
 
@@ -122,6 +129,8 @@ def _land(errand: Errand, outcome: Outcome, chunk: Sequence[Unit], answer: Futur
     outcome.types.update(said.get("types", {}))
     outcome.unknown.update(said.get("ignored", {}))
     outcome.first += said.get("first", ())[: max(0, _FIRST - len(outcome.first))]
+    if errand.rehearsal is not None:
+        errand.rehearsal.take(said.get("events", ()))
     if errand.state is not None:
         progress = errand.state.progress
         progress.taken += len(chunk)

@@ -23,6 +23,7 @@ from services.runtime import openapi, problems
 from services.runtime.limits import Limits
 
 _IMPORT_LIMIT = 16 * 1024 * 1024
+_REHEARSAL_LIMIT = 4 * 1024 * 1024
 
 
 def resources(desk: Desk, zone: tzinfo) -> list[APIRouter]:
@@ -36,7 +37,7 @@ def build_api(routers: Sequence[APIRouter]) -> FastAPI:
     api = FastAPI(title="Tenure accounts", version="1", docs_url=None, redoc_url=None, openapi_url=openapi.URL)
     for router in routers:
         api.include_router(router)
-    api.add_middleware(Limits, routes={"/v1/imports": _IMPORT_LIMIT})
+    api.add_middleware(Limits, routes={"/v1/imports": _IMPORT_LIMIT, "/v1/rehearsals": _REHEARSAL_LIMIT})
     problems.install(api)
     openapi.publish(api, "Accounts, contacts and their identities, people, interactions and what belongs to whom.")
     return api

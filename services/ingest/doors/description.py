@@ -74,6 +74,28 @@ _LINES = {
                 "properties": {"line": {"type": "integer", "minimum": 1}, "errors": _WRONG},
             },
         },
+        "dry_run": {"const": True, "description": "dry run only: nothing was taken; the numbers say what would be"},
+        "types": {
+            "type": "object",
+            "additionalProperties": {"type": "integer"},
+            "description": "dry run only: events by type; `meetings planned` are those that calendars speak of",
+        },
+        "first": {
+            "type": "array",
+            "maxItems": 3,
+            "items": {"type": "object"},
+            "description": "dry run only: the data of the first events",
+        },
+        "events": {
+            "type": "array",
+            "description": "dry run with `events=true` only: every event; accounts' `POST /v1/rehearsals` says of them"
+            " which it has already and whose parties nobody knows",
+            "items": {
+                "type": "object",
+                "required": ["type", "data"],
+                "properties": {"type": {"enum": sorted(BY_TYPE)}, "data": {"type": "object"}},
+            },
+        },
     },
 }
 _SIGNED: list[dict[str, list[str]]] = [{"webhookId": [], "webhookTimestamp": [], "webhookSignature": []}]
@@ -191,6 +213,13 @@ def _import() -> dict[str, Any]:
                 "in": "query",
                 "required": False,
                 "description": "only say what would become of the lines",
+                "schema": {"type": "boolean", "default": False},
+            },
+            {
+                "name": "events",
+                "in": "query",
+                "required": False,
+                "description": "dry run: show every event instead of the first three",
                 "schema": {"type": "boolean", "default": False},
             },
         ],

@@ -105,13 +105,16 @@ class Imports:
             raise Problem(413, "Too many lines", f"Send at most {MOST_LINES} lines at once.", "too-many-lines")
         parent = request.headers.get("traceparent")
         dry_run = request.query_params.get("dry_run") == "true"
+        whole = request.query_params.get("events") == "true"
         with self._reception.telemetry.span("ingest import", parent=parent, source=source.name) as trace:
             origin = replace(self._reception.origin(source), authority=Authority.IMPORT)
             if source.configuration.provider == "import":
                 taken = self._events(lines, origin)
             else:
                 taken = await asyncio.to_thread(self._mails, source, lines, origin)
-            return _foretold(taken) if dry_run else await self._take(source, taken, origin, trace.traceparent)
+            return (
+                _foretold(taken, whole=whole) if dry_run else await self._take(source, taken, origin, trace.traceparent)
+            )
 
     def _events(self, lines: Sequence[bytes], origin: Origin) -> _Taken:
         taken = _Taken()
@@ -185,18 +188,20 @@ def _mail(item: Any) -> bytes:
         raise Invalid([WrongField("mail", "is missing or no base64", remedy)]) from None
 
 
-def _foretold(taken: _Taken) -> Response:
+def _foretold(taken: _Taken, *, whole: bool) -> Response:
+    """Say what would be taken; `whole`: with every event as it would be published, which accounts can rehearse."""
     types = Counter(record.type for record in taken.records)
     if taken.notices:
         types["meetings planned"] = len(taken.notices)
     first = [orjson.loads(record.value) for record in taken.records[:_FIRST]]
-    return answer(
-        {
-            "accepted": taken.lines,
-            "rejected": taken.rejected,
-            "ignored": taken.ignored,
-            "types": types,
-            "first": first,
-            "dry_run": True,
-        }
-    )
+    told = {
+        "accepted": taken.lines,
+        "rejected": taken.rejected,
+        "ignored": taken.ignored,
+        "types": types,
+        "first": first,
+        "dry_run": True,
+    }
+    if whole:
+        told["events"] = [{"type": record.type, "data": orjson.Fragment(record.value)} for record in taken.records]
+    return answer(told)
