@@ -41,6 +41,7 @@ FAST_P99 = Figure("alert-1000-p99", f"{_OPEN}, 99th percentile", "an open loop, 
 CLOSED = Figure(
     "chain", "whole chain, import → KPI → rules, closed loop, two cores", "A (getmany → COPY)", first=0.04, goal=0.07
 )
+ONE_MOMENT = Figure("chain-one-moment", "the same with all orders of one moment", "A (getmany → COPY)")
 
 _LOADED = 1_000  # accounts that orders are about
 _FLOW = ("ingest", "accounts", "metrics", "notifier")
@@ -51,6 +52,7 @@ _KEEPS_UP = 1000.0  # ms; the median of the last tenth of alerts in a run that w
 _PATIENCE = 180.0  # seconds
 _WARM_UP = 10  # the first tenth does not count
 _LINES = 500
+_BACK = 60 * 24 * 3600.0  # seconds
 
 
 def measure(ground: Ground, plan: Plan, step: Step) -> list[Measured]:
@@ -63,7 +65,7 @@ def measure(ground: Ground, plan: Plan, step: Step) -> list[Measured]:
         while len(fast) < plan.rounds and all(_kept_up(one) for one in fast):
             fast.append(_open_loop(stage, _FAST, events[_FAST], step))
         broken = "" if _kept_up(fast[-1]) else _search(stage, events, step)
-        closed = _closed_loop(ground, plan, stage, step)
+        closed = _closed_loops(ground, plan, stage, step)
         rebuilt = rebuilding.measure(plan, stage, lambda lines: _import(stage, lines), step)
     door = max(one["door_p99_ms"] for one in slow)
     told = f"the door alone answers within {door:.0f} ms (99th percentile)"
@@ -74,7 +76,7 @@ def measure(ground: Ground, plan: Plan, step: Step) -> list[Measured]:
         Measured(P99, _of("p99_ms", slow), {"tenure": _SLOW}, told),
         Measured(FAST_P50, _of("p50_ms", fast), {"tenure": _FAST}, broken),
         Measured(FAST_P99, _of("p99_ms", fast), {"tenure": _FAST}, broken),
-        closed,
+        *closed,
         rebuilt,
     ]
 
@@ -108,6 +110,8 @@ class _Stage:
     secret: str
     ids: Path
     """JSON: the id of each account, by its number."""
+    since: float
+    """Unix seconds: orders of the closed loop were placed one after another from then on."""
     orders: int = 0
     probes: int = 0
     refused: int = 0
@@ -163,7 +167,7 @@ def _stage(ground: Ground, plan: Plan, probes: int, step: Step) -> Iterator[_Sta
         environment={"metrics": {"BATCH_SIZE": str(rebuilding.batch(plan))}},
     )
     with start_system(directory, wanted) as system:
-        stage = _Stage(system, secret, directory / "accounts.json")
+        stage = _Stage(system, secret, directory / "accounts.json", time.time() - _BACK)
         step(f"making {_LOADED + probes} accounts")
         rule = {"thresholds": {"warn_from": 1}, "note": "every first ticket is to raise an alert here"}
         stage.call("notifier", "/v1/rules/ticket_volume", orjson.dumps(rule), "application/json")
@@ -309,7 +313,7 @@ def _ticket(account: int, opened: datetime) -> dict[str, Any]:
 # the closed loop
 
 
-def _closed_loop(ground: Ground, plan: Plan, stage: _Stage, step: Step) -> Measured:
+def _closed_loops(ground: Ground, plan: Plan, stage: _Stage, step: Step) -> list[Measured]:
     """Imports as fast as they are acknowledged, until every service has come to rest, against A on as many records."""
     lines = plan.share(2, at_least=2 * _LINES) // _LINES * _LINES
     prefix = ground.topics((INTERACTIONS,), partitions=2)
@@ -317,8 +321,8 @@ def _closed_loop(ground: Ground, plan: Plan, stage: _Stage, step: Step) -> Measu
     blocking(produce(ground.kafka, prefix + INTERACTIONS.name, records))
     plain = ground.plain_database()
 
-    def chain() -> float:
-        answer = _import(stage, lines)
+    def chain(*, one_moment: bool) -> float:
+        answer = _import(stage, lines, one_moment=one_moment)
         stage.drained()
         rate: float = lines / (time.perf_counter() - answer["began"])
         _check(stage)
@@ -328,15 +332,22 @@ def _closed_loop(ground: Ground, plan: Plan, stage: _Stage, step: Step) -> Measu
         plan.rounds,
         step,
         baseline=lambda: copy_raw(ground, prefix + INTERACTIONS.name, lines, min(plan.batch, lines // 4), plain),
-        whole_chain=chain,
+        whole_chain=lambda: chain(one_moment=False),
+        orders_of_one_moment=lambda: chain(one_moment=True),
     )
-    return compare(CLOSED, rates["whole_chain"], rates["baseline"])
+    return [
+        compare(CLOSED, rates["whole_chain"], rates["baseline"]),
+        compare(ONE_MOMENT, rates["orders_of_one_moment"], rates["baseline"]),
+    ]
 
 
-def _import(stage: _Stage, lines: int) -> dict[str, Any]:
+def _import(stage: _Stage, lines: int, *, one_moment: bool = False) -> dict[str, Any]:
+    """What an account orders belongs together: of one moment, its first changes again and again."""
     token = stage.system.token("bench", ["operator"])
     first, stage.orders = stage.orders, stage.orders + lines
     arguments = {"port": stage.port, "token": token, "first": first, "count": lines, "accounts": _LOADED}
+    if not one_moment:
+        arguments["since"] = stage.since
     return _apart(stage, "tests.bench.doors:import_lines", **arguments)
 
 

@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
@@ -45,6 +45,7 @@ HISTORY = "history"
 CONNECTIONS = 64
 _IMPORTS_AT_ONCE = 2
 _LINES = 500
+_APART = 10  # seconds between two orders
 SOURCES = f"""
 own_domains = []
 [sources.{company.SOURCE}]
@@ -171,9 +172,11 @@ async def at_half_load(*, port: int, secret: str, first: int, count: int, per_se
     return {"p99_ms": run.latencies[int(len(run.latencies) * 0.99)] * 1000}
 
 
-async def import_lines(*, port: int, token: str, first: int, count: int, accounts: int = 10_000) -> dict[str, Any]:
-    """Lines a second, and when the first was sent, by a clock that all processes share."""
-    bodies = list(_ndjson(_orders(first, count, accounts)))
+async def import_lines(
+    *, port: int, token: str, first: int, count: int, accounts: int = 10_000, since: float | None = None
+) -> dict[str, Any]:
+    """Lines a second, and when the first was sent, by a clock that all processes share; `since`: see `_orders`."""
+    bodies = list(_ndjson(_orders(first, count, accounts, since)))
     head = f"Authorization: Bearer {token}\r\n"
     requests = [request(f"/v1/imports/{HISTORY}", "application/x-ndjson", head, body) for body in bodies]
     began = time.perf_counter()
@@ -264,10 +267,11 @@ def request(path: str, media: str, head: str, body: bytes) -> bytes:
     return f"{start}{head}\r\n".encode() + body
 
 
-def _orders(first: int, count: int, accounts: int = 10_000) -> Iterator[company.Order]:
-    """Orders first … first + count - 1; the day does not matter to a door."""
+def _orders(first: int, count: int, accounts: int = 10_000, since: float | None = None) -> Iterator[company.Order]:
+    """Orders first … first + count - 1, all of one moment; `since` (Unix seconds): one after the other from then on."""
     for number in range(first, first + count):
-        yield company.Order(number, number % accounts, 0, company.LAST_MOMENT)
+        placed = company.LAST_MOMENT if since is None else datetime.fromtimestamp(since + number * _APART, UTC)
+        yield company.Order(number, number % accounts, int(since is not None), placed)
 
 
 # checks
