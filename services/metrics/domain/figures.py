@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import date
 from decimal import Decimal
+from operator import itemgetter
 from typing import NamedTuple
 
 from services.metrics.domain.numbers import EXACT, money
@@ -12,7 +13,7 @@ from services.metrics.domain.windows import ADDITIVE, LENGTHS, ORDERS, WINDOWS, 
 _BEFORE_HOURS = ("touches_out", "touches_in", "support_requests", "tickets_opened")
 _HOURS = ("resolution_hours_mean", "resolution_hours_median", "resolution_hours_p90")
 _AFTER_HOURS = ("tickets_resolved", "orders")
-_SHOWN = {*WINDOWS, *(2 * window for window in WINDOWS)}
+_shown = itemgetter(*(LENGTHS.index(length) for window in WINDOWS for length in (window, 2 * window)))
 _ALL = Decimal("100.0000")
 _NONE = Decimal("0.0000")
 
@@ -77,11 +78,7 @@ def revenue_figures(sums: Sums, default: str) -> Iterator[Figure]:
 
 def currencies(sums: Sums) -> list[str]:
     """Return the currencies in which some window, or the one before it, has revenue."""
-    return sorted(
-        currency
-        for currency, amounts in sums.money.items()
-        if any(amount for amount, length in zip(amounts, LENGTHS, strict=True) if length in _SHOWN)
-    )
+    return sorted(currency for currency, amounts in sums.money.items() if any(_shown(amounts)))
 
 
 def repeat_rates(sums: Sums, first_order: date | None) -> list[Decimal | None]:

@@ -8,40 +8,22 @@ from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
 from hashlib import blake2b
-from typing import NamedTuple
 
 import orjson
 
 from contracts.envelope import format_instant
 from services.metrics.domain.facts import ROLES
-from services.metrics.domain.figures import Figure, currencies, hour_figures, repeat_rates, revenue_figures
-from services.metrics.domain.numbers import EXACT, NOTHING, money
+from services.metrics.domain.figures import Figure, currencies, hour_figures, revenue_figures
+from services.metrics.domain.numbers import EXACT, money
 from services.metrics.domain.state import AccountState, Item, Touch, TouchKey
 from services.metrics.domain.windows import ADDITIVE, LENGTHS, WINDOWS, Sums
 
-_MONEY_PLACES = tuple((window, LENGTHS.index(window), LENGTHS.index(2 * window)) for window in WINDOWS)
 _written = lru_cache(maxsize=64)(format_instant)
 """For moments that many states of a batch have in common."""
 
 
-class _Cell(NamedTuple):
-    """A count over one window: the text before its value, the text of nothing, the places of its sums."""
-
-    head: str
-    nothing: str
-    now: int
-    both: int
-    kpi: str
-    window_place: int
-
-
-class _Row(NamedTuple):
-    """A count over every window: its cells, the text of all of them where nothing was counted, its sums' places."""
-
-    cells: tuple[_Cell, ...]
-    nothing: str
-    begin: int
-    end: int
+Shown = tuple[int, int, int, int, int, int, int, int, int, int, int, int]
+"""For each window: how many, how many in the one before it, and how many more."""
 
 
 def evidence_query(account_id: str, kpi: str, window: int, as_of: date) -> str:
@@ -51,7 +33,7 @@ def evidence_query(account_id: str, kpi: str, window: int, as_of: date) -> str:
 
 def profile(state: AccountState) -> dict[str, object]:
     """Return what is known beside the values, as JSON values."""
-    known: dict[str, object] = orjson.loads("{" + "".join(_profile(state)) + "}")
+    known: dict[str, object] = orjson.loads("{" + _profile(state) + "}")
     return known
 
 
@@ -60,19 +42,19 @@ def content(state: AccountState) -> tuple[bytes, bytes]:
 
     Left out are the version and the moments of computation: a state is published only when what it says differs.
     """
-    parts = [f'"account_version":{state.account_version},"values":[{",".join(_values(state))}],', *_profile(state)]
-    body = "".join(parts).encode()
+    body = f'"account_version":{state.account_version},"values":[{_values(state)}],{_profile(state)}'.encode()
     return body, blake2b(_undated(body, state), digest_size=16).digest()
 
 
-def _profile(state: AccountState) -> Iterator[str]:
-    yield f'"last_touches":[{",".join(_touches(state))}],'
+def _profile(state: AccountState) -> str:
+    touches = ",".join(_touches(state)) if state.touches else ""
     items = orjson.dumps([_item(item) for item in state.items]).decode() if state.items else "[]"
-    yield f'"open_items":{items},"order_rhythm":{_rhythm(state)}'
+    told = f'"last_touches":[{touches}],"open_items":{items},"order_rhythm":{_rhythm(state)}'
     if (norm := state.tickets_norm) is not None:
-        yield f',"tickets_norm_30d":"{norm}"'
+        told += f',"tickets_norm_30d":"{norm}"'
     if (since := state.history_since) is not None:
-        yield f',"history_since":"{since.isoformat()}"'
+        told += f',"history_since":"{since.isoformat()}"'
+    return told
 
 
 def envelope_of(state: AccountState, body: bytes, computed_at: datetime) -> bytes:
@@ -86,64 +68,82 @@ def envelope_of(state: AccountState, body: bytes, computed_at: datetime) -> byte
 
 def _undated(body: bytes, state: AccountState) -> bytes:
     # The path to the evidence names the day; by itself that is no news.
+    if not state.sums.counts[_TICKETS_BEGIN + _N - 1]:
+        return body
     return body.replace(f"&as_of={state.sums.as_of.isoformat()}".encode(), b"")
 
 
-def _values(state: AccountState) -> Iterator[str]:
-    counts = state.sums.counts
-    for row in _BEFORE_HOURS:
-        yield _counts(row, counts, state)
-    if any(state.hours):
-        yield from map(text, hour_figures(state.hours))
+def _values(state: AccountState) -> str:
+    """Return all values with a comma after each but the last; what nothing happened to is text already."""
+    counts, money_of = state.sums.counts, state.sums.money
+    if not any(state.hours) and not any(counts[:_ORDERS_BEGIN]):
+        service = _NO_SERVICE
     else:
-        yield _NO_HOURS
-    for row in _AFTER_HOURS:
-        yield _counts(row, counts, state)
-    if listed := currencies(state.sums) if state.sums.money else []:
-        for currency in listed:
-            yield from _revenue(currency, state.sums.money[currency])
-    else:
-        yield _no_revenue(state.currency)
-    rates = repeat_rates(state.sums, state.rhythm.first_day)
-    for place, window in enumerate(WINDOWS):
-        yield _rate(window, rates[2 * place], rates[2 * place + 1])
+        hours = "".join([text(one) + "," for one in hour_figures(state.hours)])
+        before = "".join([row % _shown(counts, place) for row, place in _TOUCHED])
+        opened = _tickets_opened(counts, state)
+        service = f"{before}{opened}{hours}{_RESOLVED % _shown(counts, _RESOLVED_BEGIN)}"
+    listed = currencies(state.sums) if money_of else ()
+    revenue = "".join([_revenue(currency, money_of[currency]) for currency in listed]) or _no_revenue(state.currency)
+    return f"{service}{_ORDERS % _shown(counts, _ORDERS_BEGIN)}{revenue}{_rates(state)}"
 
 
-def _counts(row: _Row, counts: list[int], state: AccountState) -> str:
-    if not any(counts[row.begin : row.end]):
-        return row.nothing
-    return ",".join([_count(cell, counts, state) for cell in row.cells])
+def _shown(counts: list[int], begin: int) -> Shown:
+    """Return what is said of a metric whose sums begin at `begin`; they lie in the order of LENGTHS."""
+    week, weeks, month, months, quarter, quarters, year, _, years = counts[begin : begin + _N]
+    if not years:  # it holds all others
+        return _NOTHING_SHOWN
+    return (
+        *(week, weeks - week, 2 * week - weeks, month, months - month, 2 * month - months),
+        *(quarter, quarters - quarter, 2 * quarter - quarters, year, years - year, 2 * year - years),
+    )
 
 
-def _count(cell: _Cell, counts: list[int], state: AccountState) -> str:
-    both = counts[cell.both]
-    if not both:
-        return cell.nothing
-    now = counts[cell.now]
-    shown = f'{cell.head}{now}","previous":"{both - now}","change":"{2 * now - both}"'
-    if now and cell.kpi == "tickets_opened":
-        ids = '","'.join(state.opened[cell.window_place])
-        query = evidence_query(state.account_id, cell.kpi, WINDOWS[cell.window_place], state.sums.as_of)
-        return f'{shown},"evidence":{{"count":{now},"interaction_ids":["{ids}"],"query":"{query}"}}}}'
-    return shown + "}"
-
-
-def _revenue(currency: str, amounts: Sequence[Decimal]) -> Iterator[str]:
-    last: tuple[Decimal, Decimal] | None = None
+def _tickets_opened(counts: list[int], state: AccountState) -> str:
+    """Return the tickets opened, each count with the interactions that it rests on."""
+    shown = _shown(counts, _TICKETS_BEGIN)
+    if shown is _NOTHING_SHOWN:
+        return _TICKETS % shown
     told = ""
-    for window, now_place, both_place in _MONEY_PLACES:
-        pair = amounts[now_place], amounts[both_place]
-        if pair != last:  # mostly the same money lies in several windows
-            told, last = _amounts(*pair), pair
-        yield f'{{"kpi":"net_revenue","window":{window},"currency":"{currency}",{told}}}'
+    for place, window in enumerate(WINDOWS):
+        told += _COUNT % ("tickets_opened", window, *shown[3 * place : 3 * place + 3])
+        if now := shown[3 * place]:
+            ids = '","'.join(state.opened[place])
+            query = evidence_query(state.account_id, "tickets_opened", window, state.sums.as_of)
+            told += f',"evidence":{{"count":{now},"interaction_ids":["{ids}"],"query":"{query}"}}'
+        told += "},"
+    return told
+
+
+def _revenue(currency: str, amounts: Sequence[Decimal]) -> str:
+    week, weeks, month, months, quarter, quarters, year, _, years = amounts
+    # mostly the same money lies in several windows
+    last = _amounts(week, weeks)
+    told = [last]
+    for now, both, same in (
+        (month, months, month is week and months is weeks),
+        (quarter, quarters, quarter is month and quarters is months),
+        (year, years, year is quarter and years is quarters),
+    ):
+        if not same:
+            last = _amounts(now, both)
+        told.append(last)
+    return _REVENUE % (currency, told[0], currency, told[1], currency, told[2], currency, told[3])
 
 
 def _amounts(now: Decimal, both: Decimal) -> str:
-    if now == both:
-        shown = money(now)
-        return f'"value":"{shown}","previous":"{NOTHING}","change":"{shown}"'
+    if now is both or now == both:
+        return _MONEY % (shown := _exact(now), "0.00", shown)
+    if not now:
+        return _MONEY % ("0.00", _exact(both), _exact(both.copy_negate()))
     before = EXACT.subtract(both, now)
-    return f'"value":"{money(now)}","previous":"{money(before)}","change":"{money(EXACT.subtract(now, before))}"'
+    return _MONEY % (_exact(now), _exact(before), _exact(EXACT.subtract(now, before)))
+
+
+def _exact(amount: Decimal) -> str:
+    """Return what `money` says, as text."""
+    told = str(amount)
+    return told if told[-3:-2] == "." and amount else str(money(amount))
 
 
 def text(figure: Figure) -> str:
@@ -156,37 +156,65 @@ def text(figure: Figure) -> str:
     return told + "}"
 
 
-@lru_cache(maxsize=64)
-def _rate(window: int, now: Decimal | None, before: Decimal | None) -> str:
-    return text(Figure("repeat_purchase_rate", window, None, now, before))
-
-
 @lru_cache(maxsize=256)
 def _no_revenue(currency: str) -> str:
-    return ",".join(map(text, revenue_figures(Sums(date.min), currency)))
+    return "".join([text(figure) + "," for figure in revenue_figures(Sums(date.min), currency)])
 
 
-_NO_HOURS = ",".join(map(text, hour_figures([None] * (2 * len(WINDOWS)))))
-
-
-def _row(name: str) -> _Row:
-    begin = ADDITIVE.index(name) * len(LENGTHS)
-    cells = tuple(
-        _Cell(
-            f'{{"kpi":"{name}","window":{window},"value":"',
-            text(Figure(name, window, None, 0, 0)),
-            begin + LENGTHS.index(window),
-            begin + LENGTHS.index(2 * window),
-            name,
-            place,
+def _rates(state: AccountState) -> str:
+    """Return what `repeat_rates` says: which of three things it says of each window, and of the one before it."""
+    sums, first = state.sums.counts[_ORDERS_BEGIN : _ORDERS_BEGIN + _N], state.rhythm.first_day
+    age = -1 if first is None else (state.sums.as_of - first).days
+    told = []
+    for window, now_place, both_place, texts in _RATES:
+        both = sums[both_place]
+        now = sums[now_place] if both else 0
+        before = both - now
+        told.append(
+            texts[
+                3 * (now and 1 + (now > (0 <= age < window))) + (before and 1 + (before > (window <= age < 2 * window)))
+            ]
         )
-        for place, window in enumerate(WINDOWS)
+    return ",".join(told)
+
+
+_N = len(LENGTHS)
+_NOTHING_SHOWN: Shown = (0,) * 12
+_COUNT = '{"kpi":"%s","window":%d,"value":"%d","previous":"%d","change":"%d"'
+_MONEY = '"value":"%s","previous":"%s","change":"%s"'
+_REVENUE = "".join(f'{{"kpi":"net_revenue","window":{window},"currency":"%s",%s}},' for window in WINDOWS)
+
+
+def _row(name: str) -> tuple[str, int]:
+    """Return the text of a metric's counts over every window, with places for `_shown`, and where its sums begin."""
+    cells = (f'{{"kpi":"{name}","window":{window},"value":"%d","previous":"%d","change":"%d"}},' for window in WINDOWS)
+    return "".join(cells), ADDITIVE.index(name) * _N
+
+
+_TOUCHED = tuple(map(_row, ("touches_out", "touches_in", "support_requests")))
+_TICKETS, _TICKETS_BEGIN = _row("tickets_opened")
+_RESOLVED, _RESOLVED_BEGIN = _row("tickets_resolved")
+_ORDERS, _ORDERS_BEGIN = _row("orders")
+_NO_SERVICE = "".join(
+    [
+        *(row % _NOTHING_SHOWN for row, _ in _TOUCHED),
+        _TICKETS % _NOTHING_SHOWN,
+        *(text(figure) + "," for figure in hour_figures([None] * (2 * len(WINDOWS)))),
+        _RESOLVED % _NOTHING_SHOWN,
+    ]
+)
+"""For whoever only orders."""
+_THREE = (None, Decimal("0.0000"), Decimal("100.0000"))
+"""A rate where nothing was ordered, only the first order, more than that."""
+_RATES = tuple(
+    (
+        window,
+        LENGTHS.index(window),
+        LENGTHS.index(2 * window),
+        tuple(text(Figure("repeat_purchase_rate", window, None, now, before)) for now in _THREE for before in _THREE),
     )
-    return _Row(cells, ",".join(cell.nothing for cell in cells), begin, begin + len(LENGTHS))
-
-
-_BEFORE_HOURS = tuple(map(_row, ("touches_out", "touches_in", "support_requests", "tickets_opened")))
-_AFTER_HOURS = tuple(map(_row, ("tickets_resolved", "orders")))
+    for window in WINDOWS
+)
 
 
 def _touch_order(entry: tuple[TouchKey, Touch]) -> tuple[str, str, int]:
@@ -214,5 +242,5 @@ def _rhythm(state: AccountState) -> str:
     if rhythm.last_at is not None:
         text += f',"last_order_at":"{format_instant(rhythm.last_at)}","last_order_id":"{rhythm.last_id}"'
     if rhythm.p90_gap_days is not None:
-        text += f',"p90_gap_days":"{rhythm.p90_gap_days}"'
+        text += f',"p90_gap_days":"{rhythm.p90_gap_days!s}"'
     return text + "}"
