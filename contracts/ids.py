@@ -22,7 +22,10 @@ def _part(text: str) -> bytes:
     return len(encoded).to_bytes(4, "big") + encoded
 
 
-_cached_part = lru_cache(maxsize=4096)(_part)
+@lru_cache(maxsize=4096)
+def _parts(*texts: str) -> bytes:
+    # Kinds, systems and types are few.
+    return b"".join([_part(text) for text in texts])
 
 
 def _uuid8(content: bytes) -> str:
@@ -31,8 +34,8 @@ def _uuid8(content: bytes) -> str:
     return f"{name[:8]}-{name[8:12]}-8{name[13:16]}-{_VARIANT[name[16]]}{name[17:20]}-{name[20:]}"
 
 
-_INTERACTION = _part("interaction")
-_EVENT = _part("event")
+# What follows is an id of 36 characters.
+_EVENT = _part("event") + (36).to_bytes(4, "big")
 
 
 # Whoever reads a record asks for the same id several times.
@@ -42,8 +45,7 @@ def interaction_id(kind: str, system: str, native_id: str) -> str:
 
     `system` is the *source system* ("zendesk:acme", the constant "mail"), never a mailbox, a delivery or an import run.
     """
-    # Kinds and systems are few.
-    return _uuid8(_INTERACTION + _cached_part(kind) + _cached_part(system) + _part(native_id))
+    return _uuid8(_parts("interaction", kind, system) + _part(native_id))
 
 
 def event_id(interaction: str, event_kind: str, report: str) -> str:
@@ -51,7 +53,7 @@ def event_id(interaction: str, event_kind: str, report: str) -> str:
 
     `report` is what makes the report distinct: its native event id, else a digest of the source's own bytes.
     """
-    return _uuid8(_EVENT + _part(interaction) + _cached_part(event_kind) + _part(report))
+    return _uuid8(_EVENT + interaction.encode() + _parts(event_kind) + _part(report))
 
 
 def new_id() -> str:

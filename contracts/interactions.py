@@ -78,9 +78,11 @@ def assemble(events: Iterable[Event]) -> Interaction:
     if not reports:
         msg = "an interaction needs at least one report"
         raise ValueError(msg)
+    if len(reports) == 1:
+        return _of_one(reports[0])
     key = reports[-1].interaction
     id_ = key.id
-    if len(reports) > 1 and any(report.interaction.id != id_ for report in reports):
+    if any(report.interaction.id != id_ for report in reports):
         msg = "the reports are about different interactions"
         raise ValueError(msg)
     # Withdrawals and restorations are about any kind; whatever has a kind of its own says something of substance.
@@ -105,6 +107,41 @@ def assemble(events: Iterable[Event]) -> Interaction:
         title=None if private else common.get("title"),
         text=None if private else common.get("text"),
         detail=_DETAILS[kind](form, substance, common, entries) if substance else form(details.UnknownDetail)(),
+    )
+
+
+def _of_one(report: Event) -> Interaction:
+    """What `assemble` comes to for one report, which is what most interactions have: nothing has to be united."""
+    key = report.interaction
+    kind = key.kind
+    of_substance = report.KIND is not None
+    mail = kind is Kind.MAIL
+    private = mail and of_substance and getattr(report, "private", False)
+    entries = report.stated_entries
+    if len(entries) > 1:
+        entries = _unite_entries([report])
+    parties: tuple[Party, ...] = report.parties
+    if mail or kind is Kind.CALL:
+        parties = _unite_parties([report]) if of_substance else ()
+    form = report.form_of
+    return form(Interaction)(
+        id=key.id,
+        key=key,
+        present=of_substance or report.TYPE != InteractionWithdrawn.TYPE,
+        imported=report.imported,
+        sources=(report.source,),
+        occurred_at=report.occurred_at if mail or not entries else entries[0].at,
+        entries=entries,
+        parent=report.parent,
+        parties=parties,
+        references=_unite_references([report]) if report.references else (),
+        title=None if private else report.title,
+        text=None if private else report.text,
+        detail=(
+            _DETAILS[kind](form, [report], report.stated_of_kind(), entries)
+            if of_substance
+            else form(details.UnknownDetail)()
+        ),
     )
 
 
@@ -190,7 +227,9 @@ def _unite_parties(reports: Sequence[Event]) -> tuple[Party, ...]:
 def _latest(entries: Sequence[Entry], *kinds: str) -> Entry | None:
     """Return the latest entry of one of `kinds`; of two at the same instant, the one named last in `kinds`."""
     of_kinds = [entry for entry in entries if entry.kind in kinds]
-    return max(of_kinds, key=lambda entry: (entry.at, kinds.index(entry.kind))) if of_kinds else None
+    if len(of_kinds) < 2:  # noqa: PLR2004 - nothing to compare
+        return of_kinds[0] if of_kinds else None
+    return max(of_kinds, key=lambda entry: (entry.at, kinds.index(entry.kind)))
 
 
 def _at(entry: Entry | None) -> datetime | None:
@@ -198,7 +237,10 @@ def _at(entry: Entry | None) -> datetime | None:
 
 
 def _first_at(entries: Sequence[Entry], kind: str) -> datetime | None:
-    return next((entry.at for entry in entries if entry.kind == kind), None)
+    for entry in entries:
+        if entry.kind == kind:
+            return entry.at
+    return None
 
 
 def _mail(form: Form, mails: Sequence[Any], stated: Stated, _: Sequence[Entry]) -> Detail:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 import operator
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -32,6 +32,7 @@ from contracts.codec import encode as encode_model
 from contracts.currencies import CURRENCIES
 from contracts.envelope import Envelope
 from contracts.events import BY_TYPE, Event
+from contracts.events.base import ENVELOPE_FIELDS
 from contracts.interactions import Interaction
 from contracts.kpis import AccountKpis, OrderRhythm
 from contracts.values import EARLIEST, LATEST, Entry, InteractionKey, Kind, Model, Revision
@@ -112,8 +113,8 @@ def is_stand_in(value: object) -> bool:
 
 
 def form_of(model: type[M]) -> type[M]:
-    """Return the struct that stands in for `model`."""
-    return cast("type[M]", _STRUCTS[model])
+    """Return the struct that stands in for `model` where its fields come from others that were accepted: unchecked."""
+    return cast("type[M]", _UNCHECKED[model])
 
 
 def _like(model: type[Model], name: str) -> property:
@@ -135,7 +136,8 @@ class _Event(msgspec.Struct):
         me = cast("Event", self)
         if me.ENTRY is None:
             return me.entries
-        return (*me.entries, form_of(Entry)(kind=me.ENTRY, at=me.occurred_at))
+        own: Any = _UNCHECKED[Entry](kind=me.ENTRY, at=me.occurred_at)
+        return (*me.entries, own) if me.entries else (own,)
 
     def stated_fields(self) -> Any:
         """Everything that is not None was stated: the bytes would not have been those of `encode` otherwise."""
@@ -148,6 +150,8 @@ _BEHAVIOUR: Mapping[type[Model], Mapping[str, Any]] = {
     Interaction: {"kind": _like(Interaction, "kind")},
 }
 _STRUCTS: dict[type[Model], type[msgspec.Struct]] = {}
+_UNCHECKED: dict[type[Model], type[msgspec.Struct]] = {}
+"""The same without what is checked when one is made."""
 _WRITTEN: Mapping[type[Model], tuple[str, ...]] = {
     AccountKpis: (
         *("account_id", "version", "as_of_day", "computed_at", "account_version", "values", "last_touches"),
@@ -196,26 +200,40 @@ def _struct_of(model: type[Model]) -> type[msgspec.Struct]:
         bases = (_Event,)
         about = model.KIND
         namespace |= {"TYPE": model.TYPE, "KIND": model.KIND, "ENTRY": model.ENTRY}
+        namespace["stated_of_kind"] = _stating([name for name, *_ in fields if name not in ENVELOPE_FIELDS])
     rules = _rules(model)
-    if moments or rules or about is not None:
-        namespace["__post_init__"] = _check(tuple(moments), about, rules)
-    made = msgspec.defstruct(
-        model.__name__,
-        fields,
-        bases=bases,
-        namespace=namespace,
-        module=__name__,
-        frozen=True,
-        kw_only=True,
-        gc=False,
-        omit_defaults=True,
-        forbid_unknown_fields=True,
-        rename=rename or None,
-        tag_field="kind" if tag is not None else None,
-        tag=tag,
+    checks = {"__post_init__": _check(tuple(moments), about, rules)} if moments or rules or about is not None else {}
+    _STRUCTS[model], _UNCHECKED[model] = (
+        msgspec.defstruct(
+            model.__name__,
+            fields,
+            bases=bases,
+            namespace=namespace | more,
+            module=__name__,
+            frozen=True,
+            kw_only=True,
+            gc=False,
+            omit_defaults=True,
+            forbid_unknown_fields=True,
+            rename=rename or None,
+            tag_field="kind" if tag is not None else None,
+            tag=tag,
+        )
+        for more in (checks, {})
     )
-    _STRUCTS[model] = made
-    return made
+    return _STRUCTS[model]
+
+
+def _stating(names: Sequence[str]) -> Callable[[Any], dict[str, Any]]:
+    """Return the method that tells what a report states beside what all reports may."""
+    values = operator.attrgetter(*names) if len(names) > 1 else None
+
+    def stated(self: Any) -> dict[str, Any]:
+        if values is None:
+            return {name: value for name in names if (value := getattr(self, name)) is not None}
+        return {name: value for name, value in zip(names, values(self), strict=True) if value is not None}
+
+    return stated
 
 
 def _constant(default: Any) -> Callable[[], Any]:

@@ -107,6 +107,9 @@ class Money(Model):
 class Kind(StrEnum):
     """What an interaction is."""
 
+    # That of its text, as comparison is: an enumeration's own is a call of Python for each look into a table.
+    __hash__ = str.__hash__
+
     MAIL = "mail"
     CALL = "call"
     MEETING = "meeting"
@@ -138,7 +141,7 @@ class InteractionKey(Model):
     @cached_property
     def id(self) -> str:
         """The derived interaction id."""
-        return interaction_id(self.kind.value, self.system, self.native_id)
+        return interaction_id(self.kind, self.system, self.native_id)
 
 
 class Authority:

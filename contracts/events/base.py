@@ -85,6 +85,12 @@ class Event(Model):
         """Return the name and value of every field that the report carries."""
         return [(name, getattr(self, name)) for name in self.model_fields_set]
 
+    def stated_of_kind(self) -> dict[str, Any]:
+        """Return by name what the report states beside what all reports may."""
+        return {
+            name: value for name, value in self.stated_fields() if value is not None and name not in ENVELOPE_FIELDS
+        }
+
     @staticmethod
     def form_of(model: type[M]) -> type[M]:
         """Return the class in which `assemble` makes a `model` out of reports of this sort; see `standins`."""
