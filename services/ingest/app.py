@@ -1,6 +1,5 @@
 """Wires the ingest service. Run it with `python -m services.ingest.app`."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +14,6 @@ from services.ingest.api import Mappings, build_api, limited
 from services.ingest.calendar_pass import calendar_readers
 from services.ingest.configuration import Examined, examine_for
 from services.ingest.domain.identities import Directory
-from services.ingest.domain.options import ImapOptions
 from services.ingest.domain.source import Source, own_addresses
 from services.ingest.doors.amazon import Amazon, BoundedGet
 from services.ingest.folder_pass import folder_readers
@@ -23,7 +21,7 @@ from services.ingest.inbound import InboundHandler
 from services.ingest.mailbox import mailbox_readers
 from services.ingest.planned import MeetingPlanner
 from services.ingest.polling import Poller, Reader
-from services.ingest.probing import probe_mailbox
+from services.ingest.probing import Probes, Step
 from services.ingest.publisher import Publisher
 from services.ingest.reception import Reception
 from services.ingest.reloading import Reloader
@@ -61,7 +59,9 @@ class _Lasting:
     statistics: Statistics
     planner: MeetingPlanner
     report: SourceReport
+    outside: BoundedGet
     amazon: Amazon
+    consumers: Pieces[BatchConsumer[Event]]
     verifier: TokenVerifier | None
     letters: APIRouter | None
     once: OnceOnly
@@ -104,7 +104,7 @@ class _Arrangement:
             lasting.letters,
             amazon=lasting.amazon,
             public_url=lasting.settings.public_url,
-            watched=(lambda: lasting.report.standings(lasting.clock.now()), self._probe),
+            watched=(lambda: lasting.report.standings(lasting.clock.now()), self._probes()),
             once=lasting.once,
         )
 
@@ -129,7 +129,7 @@ class _Arrangement:
 
     def topics(self) -> Mapping[str, Wanted[BatchConsumer[Event]]]:
         """One for the topic, where a source reads it."""
-        sources = [one for one in self.examined.sources.values() if one.configuration.provider == "inbound"]
+        sources = self._publishers()
 
         def make() -> BatchConsumer[Event]:
             return BatchConsumer(
@@ -144,16 +144,22 @@ class _Arrangement:
 
         return {INBOUND.name: Wanted(self._key(*sources), make)} if sources else {}
 
-    async def _probe(self, name: str) -> Sequence[Mapping[str, str]]:
-        source = self.examined.sources[name]
-        options = source.configuration.options
-        if not source.polled:
-            raise KeyError(name)
-        if not isinstance(options, ImapOptions):
-            standings = await self.lasting.report.standings(self.lasting.clock.now())
+    def _probes(self) -> Probes:
+        lasting = self.lasting
+
+        async def last_pass(name: str) -> Step:
+            standings = await lasting.report.standings(lasting.clock.now())
             last = next(one for one in standings if one.source.name == name)
-            return [{"step": "last pass", "outcome": "failed" if last.broken else "made", "why": last.status}]
-        return await asyncio.to_thread(probe_mailbox, options, source.password or "")
+            return {"step": "last pass", "outcome": "failed" if last.broken else "made", "why": last.status}
+
+        def reader() -> str:
+            return next((f"read: {consumer.status}" for consumer in lasting.consumers.running), "not read yet")
+
+        inbound = InboundHandler(self.reception, self._publishers(), read_cloudevent)
+        return Probes(self.examined.sources, inbound, lasting.outside.reaches, last_pass, reader)
+
+    def _publishers(self) -> Sequence[Source]:
+        return [one for one in self.examined.sources.values() if one.configuration.provider == "inbound"]
 
     def _key(self, *sources: Source) -> object:
         """What makes a poller or consumer another one: its own tables and keys, and what holds for all."""
@@ -176,7 +182,7 @@ async def build(settings: IngestSettings) -> Service:
     planner = MeetingPlanner(pool, settings, clock, _directory(first), statistics)
     region = first.file.default_region
     report = SourceReport(pool, statistics, first.sources, clock, settings.zone, telemetry.metrics, region)
-    outside = BoundedGet()
+    outside, consumers = BoundedGet(), Pieces[BatchConsumer[Event]]()
     lasting = _Lasting(
         settings,
         telemetry,
@@ -186,14 +192,17 @@ async def build(settings: IngestSettings) -> Service:
         statistics,
         planner,
         report,
+        outside,
         Amazon(outside),
+        consumers,
         verifier,
         letters,
         OnceOnly(),
     )
     arrangement = _Arrangement.of(lasting, first)
-    doors, pollers = Switch(arrangement.doors()), Pieces(arrangement.pollers())
-    consumers = Pieces(arrangement.topics())
+    doors, pollers = Switch(arrangement.doors()), Pieces[Poller]()
+    pollers.want(arrangement.pollers())
+    consumers.want(arrangement.topics())
 
     async def use(examined: Examined) -> None:
         """Let another configuration hold: the doors at once and whole, what polls and the topic as they can."""

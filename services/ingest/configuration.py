@@ -114,10 +114,12 @@ def examine(path: Path, secrets_dir: Path | None = None) -> Examined:
     remarks = [*document.remarks, *(document.remark(mistake) for mistake in mistakes)]
     sources: dict[str, Source] = {}
     folder = secrets_folder(path, secrets_dir)
-    for name, configuration in file.sources.items():
-        secrets = Secrets(name, configuration, folder)
-        source = secrets.read()
-        if source is not None:
+    for name, table in _tables(document.parsed).items():
+        secrets = Secrets(name, folder)
+        configuration = file.sources.get(name)
+        if configuration is None:
+            secrets.look(table)
+        elif (source := secrets.read(configuration)) is not None:
             sources[name] = source
         remarks += [document.remark(mistake) for mistake in secrets.mistakes]
         remarks += [document.remark(mistake, severe=False) for mistake in secrets.doubts]
@@ -125,6 +127,11 @@ def examine(path: Path, secrets_dir: Path | None = None) -> Examined:
         doubt = Mistake(("own_domains",), "is empty, so nobody can say which mail is ours", "name your mail domains")
         remarks.append(document.remark(doubt, severe=False))
     return Examined(file, sources, sorted(remarks, key=lambda one: (not one.severe, str(one.file), one.line)))
+
+
+def _tables(parsed: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    tables = parsed.get("sources")
+    return {name: one for name, one in tables.items() if isinstance(one, dict)} if isinstance(tables, dict) else {}
 
 
 def check(parsed: Mapping[str, Any]) -> tuple[SourcesFile, Sequence[Mistake]]:

@@ -1,9 +1,11 @@
 """Old mail in files, as a source that we poll: maildirs, mbox files and single mails, read once and never changed."""
 
 import asyncio
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import asyncpg
 
@@ -34,6 +36,23 @@ class _File:
     size: int
 
 
+class Seen(NamedTuple):
+    """What lies in a folder. `size` in bytes; `unreadable`: files that we may not open."""
+
+    mails: int
+    mboxes: int
+    size: int
+    unreadable: int
+
+
+def look_into(path: str) -> Seen:
+    """Count what a folder holds without reading it. Raises `Broken` where it cannot even be listed. Blocking."""
+    files = _listed(Path(path))
+    mboxes = sum(file.mbox for file in files)
+    unreadable = sum(not os.access(file.path, os.R_OK) for file in files)
+    return Seen(len(files) - mboxes, mboxes, sum(file.size for file in files), unreadable)
+
+
 def folder_readers(
     reception: Reception, sources: Mapping[str, Source], mappings: Mapping[str, MapMail], pool: asyncpg.Pool
 ) -> Sequence["FolderReader"]:
@@ -61,7 +80,7 @@ class FolderReader:
     async def run(self, go_on: Callable[[], None]) -> None:
         """Read what has not been read."""
         horizon = self._clock.now()
-        files = await asyncio.to_thread(self._files)
+        files = await asyncio.to_thread(_listed, self._root)
         async with acquire(self._pool) as connection:
             known = await store_files.load_files(connection, self.name)
         waiting = [file for file in files if not _is_read(file, known.get(file.name))]
@@ -79,15 +98,6 @@ class FolderReader:
             await self._save(read, (done, total))
         async with acquire(self._pool) as connection:
             await store.save_pass(connection, self.name, horizon, "ok")
-
-    def _files(self) -> list[_File]:
-        try:
-            return sorted(_found(self._root), key=lambda file: file.name)
-        except OSError as fault:
-            raise Broken(
-                f"path cannot be read ({fault.strerror}); name a maildir, an mbox file or a folder of them that the"
-                " service may read"
-            ) from fault
 
     async def _take(self, raw: bytes, file: _File) -> bool:
         return await self._taker.take(raw, "a file of the folder", file.folder) is not None
@@ -130,6 +140,16 @@ def _is_read(file: _File, known: FileState | None) -> bool:
     if known is None or not known.complete:
         return False
     return known.read_bytes == file.size if file.mbox else True
+
+
+def _listed(root: Path) -> list[_File]:
+    try:
+        return sorted(_found(root), key=lambda file: file.name)
+    except OSError as fault:
+        raise Broken(
+            f"path cannot be read ({fault.strerror}); name a maildir, an mbox file or a folder of them that the"
+            " service may read"
+        ) from fault
 
 
 def _found(root: Path) -> Iterator[_File]:

@@ -36,11 +36,15 @@ class Wanted(NamedTuple, Generic[C]):
 class Pieces(Generic[C]):
     """Components by name, as many as are wanted. `running` is always the same list, with those that run."""
 
-    def __init__(self, wanted: Mapping[str, Wanted[C]]) -> None:
+    def __init__(self) -> None:
         self.running: list[C] = []
-        self._wanted = wanted
+        self._wanted: Mapping[str, Wanted[C]] = {}
         self._known: dict[str, tuple[object, C]] = {}
         self._changing = asyncio.Lock()
+
+    def want(self, wanted: Mapping[str, Wanted[C]]) -> None:
+        """Say what `start` shall start."""
+        self._wanted = wanted
 
     async def start(self) -> None:
         """Start what is wanted at first."""

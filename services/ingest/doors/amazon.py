@@ -20,6 +20,7 @@ from services.ingest.verify.asymmetric import is_sns_host
 
 _LARGEST = 64 * 1024
 _SECONDS = 1.2
+_PROBE_SECONDS = 5.0
 _AT_ONCE = 4
 _MOST_KNOWN = 32
 _KNOWN_SECONDS = 24 * 3600.0
@@ -167,6 +168,15 @@ class BoundedGet:
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError, TimeoutError):
             raise Unreachable from None
         return bytes(body)
+
+    async def reaches(self, url: str) -> bool:
+        """Say whether anybody answers there, whatever the answer is."""
+        try:
+            async with httpx2.AsyncClient(follow_redirects=False, timeout=_PROBE_SECONDS) as client:
+                await client.head(url)
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError):
+            return False
+        return True
 
     async def aclose(self) -> None:
         """Close connections."""

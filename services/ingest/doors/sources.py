@@ -1,10 +1,11 @@
 """`/v1/sources`: how every source stands, for operators."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import asyncpg
 from fastapi import APIRouter, Depends
+from pydantic import BaseModel, ConfigDict, Field
 
 from services.runtime.auth import TokenVerifier, require_role
 from services.runtime.problems import Problem, not_found
@@ -22,8 +23,18 @@ Standings = Callable[[], Awaitable[Sequence[Shown]]]
 """How all configured sources stand now; raises the database's faults."""
 
 
-Probe = Callable[[str], Awaitable[Sequence[Mapping[str, Any]]]]
-"""Tries out the polled source of that name; returns steps with outcomes. Raises KeyError where there is none."""
+class TestRecord(BaseModel):
+    """A record as its publisher would put it on `tenure.inbound`; only for sources that are read from there."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    __test__ = False
+
+    headers: Annotated[dict[str, str], Field(max_length=50)] = {}
+    value: Annotated[str, Field(max_length=1_000_000)]
+
+
+Probe = Callable[[str, TestRecord | None], Awaitable[Sequence[Mapping[str, Any]]]]
+"""Tries out the source of that name; returns steps with outcomes. Raises KeyError for what only a delivery can try."""
 
 
 def router(standings: Standings, probe: Probe, verifier: TokenVerifier) -> APIRouter:
@@ -52,13 +63,13 @@ def router(standings: Standings, probe: Probe, verifier: TokenVerifier) -> APIRo
         raise not_found("source")
 
     @routes.post("/{name}/test")
-    async def test_source(name: str) -> dict[str, Any]:
-        """Connect to a source that we ask ourselves, read nothing, and say step by step how it went."""
+    async def test_source(name: str, record: TestRecord | None = None) -> dict[str, Any]:
+        """Try a source out and say step by step how it went: what we ask ourselves is asked, and nothing is taken."""
         try:
-            steps = await probe(name)
+            steps = await probe(name, record)
         except KeyError:
-            detail = "Only sources that are polled can be tried from here; others by a delivery: `tenure sources test`."
-            raise Problem(404, "Not a polled source", detail, "not-polled") from None
+            detail = "It delivers by itself; try it by a delivery: `tenure sources test`."
+            raise Problem(404, "Nothing to ask", detail, "not-polled") from None
         return {"test": True, "steps": list(steps)}
 
     return routes

@@ -19,7 +19,7 @@ from tests.integration.ingest.test_acceptance import PLACED
 def order(number: int, address: str, order_time: str = "2026-03-02T09:00:00Z") -> bytes:
     """One line of a file."""
     customer = {"role": "customer", "identities": [{"kind": "address", "value": address}]}
-    data = {**PLACED["data"], "parties": [customer]}
+    data = {"net": {"amount": "10.00", "currency": "EUR"}, "parties": [customer]}
     return orjson.dumps({**PLACED, "id": f"r{number}", "subject": f"o{number}", "time": order_time, "data": data})
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
+import pytest
 from typer.testing import CliRunner
 
 from services.cli.app import build
 from services.ingest.domain.schemes import SchemeName
 from tests.integration.ingest.conftest import Ingest, StartIngest
 from tests.integration.ingest.test_acceptance import PLACED, SOLVED
+from tests.integration.ingest.test_planned_meetings import LOGIN, Calendar
 
 BROKEN_MAILBOX = """
 [sources.max]
@@ -88,6 +90,75 @@ async def test_sources_are_tried_step_by_step_and_nothing_is_left_behind(
     await ingest.published(1)
     page = (await ingest.http.get("/v1/sources/desk", headers=ingest.bearer("operator"))).json()
     assert (page["accepted"], page["rejected"], page["last_delivery"]) == (0, {}, None)
+
+
+POLLED = """
+[sources.calendar]
+provider = "caldav"
+mailbox = "anna@brightwell.example"
+url = "{url}"
+username = "anna"
+password_file = "caldav.password"
+poll_seconds = 3600
+[sources.archive]
+provider = "folder"
+mailbox = "anna@brightwell.example"
+path = "{folder}"
+poll_seconds = 3600
+[sources.aws]
+provider = "ses"
+mailbox = "aws@brightwell.example"
+topics = ["arn:aws:sns:nowhere-1:111111111111:mail"]
+[sources.shop-events]
+provider = "inbound"
+publisher = "/shop"
+secret_files = ["erp.secret"]
+[sources.others]
+provider = "inbound"
+"""
+
+
+@pytest.fixture
+def calendar(tmp_path: Path) -> Iterator[Calendar]:
+    server = Calendar(tmp_path / "caldav")
+    yield server
+    server.stop()
+
+
+async def test_what_is_no_webhook_is_tried_as_far_as_it_can_be(
+    start_ingest: StartIngest, calendar: Calendar, tmp_path: Path
+) -> None:
+    calendar.put("review", "DTSTART:20260302T080000Z\r\nDTEND:20260302T090000Z")
+    (tmp_path / "caldav.password").write_text(LOGIN[1])
+    (tmp_path / "archive").mkdir()
+    (tmp_path / "archive" / "one.eml").write_bytes(b"From: bob@acme.example\n\nHello\n")
+    ingest = await start_ingest(POLLED.format(url=calendar.url, folder=tmp_path / "archive"))
+    operator = Operator(ingest, tmp_path)
+
+    code, steps = await operator.try_out("calendar")
+    assert (code, steps[1]["step"], steps[2]["outcome"]) == (0, "login", "1 entries are there")
+    code, steps = await operator.try_out("archive")
+    assert (code, steps[1]["outcome"]) == (0, "readable: 1 mails and 0 mbox files, 0.0 MB")
+    code, steps = await operator.try_out("aws")
+    assert (code, steps[2]["outcome"]) == (1, "failed")
+    assert "sns.nowhere-1.amazonaws.com cannot be reached" in steps[2]["why"]
+
+    code, steps = await operator.try_out("history")
+    assert (code, [step["outcome"] for step in steps[1:]]) == (
+        0,
+        ["read as an import; nothing was taken", "understood"],
+    )
+    (tmp_path / "own.ndjson").write_bytes(b'{"specversion": "1.0"}')
+    code, steps = await operator.try_out("history", "--body", str(tmp_path / "own.ndjson"))
+    assert (code, steps[-1]["step"], steps[-1]["outcome"]) == (1, "line 1", "not understood")
+
+    for name in ("shop-events", "others"):
+        code, steps = await operator.try_out(name)
+        assert (code, steps[-1]["outcome"]) == (0, "understood"), steps
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "erp.secret").write_text("whsec_" + "x" * 32)
+    code, steps = await operator.try_out("shop-events", "--secrets-dir", str(tmp_path / "elsewhere"))
+    assert (code, steps[-1]["outcome"]) == (1, "unsigned")
 
 
 async def test_who_is_no_operator_cannot_try_a_door(ingest: Ingest) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from services.ingest.configuration import Examined, examine
+from services.ingest.domain.options import FolderOptions
+from services.ingest.probing import probe_folder, probe_topics
 
 SECRET = "whsec_" + "A" * 32
 
@@ -135,3 +137,54 @@ def test_what_is_no_toml_is_named_with_its_line(folder: Path) -> None:
     (folder / "bytes.toml").write_bytes(b"\xff\xfe")
     (line,) = said(examine(folder / "bytes.toml"))
     assert "is not UTF-8" in line
+
+
+def test_a_secret_that_is_missing_is_named_also_where_the_table_has_other_mistakes(folder: Path) -> None:
+    found = examined(
+        folder,
+        """
+[sources.desk]
+provider = "zendesk"
+systm = "zendesk:a"
+secret_files = ["nowhere.secret"]
+
+[sources.max]
+provider = "imap"
+mailbox = "Max"
+host = "imap.brightwell.example"
+username = "max"
+password_file = "nowhere.password"
+""",
+    )
+    assert [remark.line for remark in found.mistakes] == [2, 4, 5, 9, 12]
+    assert sum("cannot be read; create it, readable by us only" in line for line in map(str, found.mistakes)) == 2
+
+
+def test_a_folder_is_looked_into_and_what_we_may_not_open_is_counted(tmp_path: Path) -> None:
+    root = tmp_path / "max"
+    (root / "cur").mkdir(parents=True)
+    (root / "new").mkdir()
+    (root / "cur" / "1:2,S").write_bytes(b"From: a@b.example\n\nHello\n")
+    (root / "old.mbox").write_bytes(b"From a@b Mon Mar  2 09:00:00 2026\nFrom: a@b.example\n\nHello\n")
+    options = FolderOptions(mailbox="max@brightwell.example", path=str(root))
+    [step] = probe_folder(options)
+    assert step["outcome"] == "readable: 1 mails and 1 mbox files, 0.0 MB"
+    [step] = probe_folder(options.model_copy(update={"path": str(tmp_path / "nowhere")}))
+    assert (step["outcome"], "path cannot be read" in step["why"]) == ("failed", True)
+
+
+async def test_of_amazon_it_is_said_what_can_be_known_before_it_signs_something() -> None:
+    asked: list[str] = []
+
+    async def reaches(url: str) -> bool:
+        asked.append(url)
+        return "eu-west-1" in url
+
+    topics = ("arn:aws:sns:eu-west-1:111111111111:mail", "arn:aws-cn:sns:cn-north-1:111111111111:mail")
+    steps = await probe_topics(topics, reaches)
+    assert asked == ["https://sns.cn-north-1.amazonaws.com.cn/", "https://sns.eu-west-1.amazonaws.com/"]
+    assert [step["outcome"] for step in steps[1:]] == [
+        "failed",
+        "sns.eu-west-1.amazonaws.com can be reached",
+        "not tried",
+    ]
