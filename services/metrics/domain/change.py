@@ -5,6 +5,7 @@ from datetime import date, datetime
 
 from services.metrics.domain.days import CompanyDays
 from services.metrics.domain.facts import TICKET_OPENED, Fact, roles_on
+from services.metrics.domain.rhythm import OrderChange
 from services.metrics.domain.state import AccountState, TouchKey
 from services.metrics.domain.touches import include, withdraw
 from services.metrics.domain.windows import Bucket, contribute, next_change
@@ -25,9 +26,15 @@ class AccountChange:
     touches_again: bool = False
     items_again: bool = False
     tickets_again: bool = False
-    orders_again: bool = False
     since_again: bool = False
     slid: bool = False
+    ordered: list[tuple[Fact | None, Fact]] = field(default_factory=list)
+    """Orders that were met, as they were and as they are."""
+    order_days: dict[date, bool] = field(default_factory=dict)
+    """Days up to that of the sums that got their first order (True) or lost their last (False)."""
+    orders_added: int = 0
+    rhythm_again: bool = False
+    """The rhythm of orders must be computed from scratch."""
 
     def meet(self, old: Fact | None, new: Fact, days: CompanyDays) -> None:
         """Take note of a newer version of an interaction; what derives from its neighbours follows in `settle`."""
@@ -51,17 +58,29 @@ class AccountChange:
             if old is not None:
                 contribute(self.buckets, old, -1)
             contribute(self.buckets, new, 1)
+        if "order" in (new.kind, None if old is None else old.kind):
+            self.ordered.append((old, new))
         if old is not None:
             self.lost_touches |= withdraw(self.state.touches, old)
         include(self.state.touches, new, self.state.sums.as_of)
         for fact in (new,) if old is None else (old, new):
             self.items_again = self.items_again or fact.question or bool(fact.effects & TICKET_OPENED)
             self.tickets_again = self.tickets_again or fact.kind == "ticket"
-            self.orders_again = self.orders_again or fact.kind == "order"
             for day in (fact.day, fact.resolved_on):
                 if day is not None and day > self.state.sums.as_of:
                     self.state.future = True
                     self.wake(day)
+
+    def note_orders(self, day: date, had: int, has: int) -> None:
+        """Take note of how many orders a day had and has."""
+        if day <= self.state.sums.as_of:
+            self.orders_added += has - had
+            if (had > 0) != (has > 0):
+                self.order_days[day] = has > 0
+
+    def order_change(self) -> OrderChange:
+        """Return what became of the orders."""
+        return OrderChange(self.orders_added, self.order_days, self.ordered)
 
     def slide(self, *, moved: bool) -> None:
         """Take note that the state's sums were moved to a later day; `moved`: some bucket entered or left a sum."""
@@ -70,7 +89,7 @@ class AccountChange:
         self.tickets_again = self.tickets_again or moved or again
         self.touches_again = self.touches_again or again
         self.items_again = self.items_again or again
-        self.orders_again = self.orders_again or again
+        self.rhythm_again = self.rhythm_again or again
 
     def include_sums(self) -> None:
         """Bring the running sums and the due day up to date with the collected buckets."""

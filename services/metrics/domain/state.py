@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from itertools import pairwise
 from typing import NamedTuple
 
 from services.metrics.domain.days import ONE_DAY
 from services.metrics.domain.facts import RoleSpans
-from services.metrics.domain.numbers import hours, percentile, ratio
+from services.metrics.domain.numbers import hours, ratio
 from services.metrics.domain.windows import NORM_DAYS, TICKETS, WINDOWS, Sums
 
 NORM_WINDOW = 30
@@ -55,6 +54,8 @@ class Rhythm(NamedTuple):
     gaps: int = 0
     p90_gap_days: Decimal | None = None
     first_day: date | None = None
+    spans: tuple[tuple[int, int], ...] = ()
+    """Gaps in days, ascending, and how often each occurs."""
 
 
 class Ticket(NamedTuple):
@@ -153,9 +154,3 @@ def opened_tickets(tickets: list[Ticket], as_of: date, limit: int) -> list[list[
 
 def _after(day: date | None, other: date) -> bool:
     return day is not None and day > other
-
-
-def gaps(order_days: list[date]) -> tuple[int, Decimal | None]:
-    """Return the number of gaps between consecutive ascending distinct days, and their 90th percentile in days."""
-    spans = sorted((later - earlier).days for earlier, later in pairwise(order_days))
-    return len(spans), percentile(spans, 9) if spans else None

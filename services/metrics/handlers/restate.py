@@ -18,7 +18,8 @@ from services.metrics.domain.pairing import TWO_WAY_WITHIN, pair
 from services.metrics.domain.publish import content, envelope_of
 from services.metrics.domain.state import AccountState, opened_tickets, resolution_hours
 from services.metrics.domain.touches import latest
-from services.metrics.domain.windows import LENGTHS, Bucket, edges, summed
+from services.metrics.domain.windows import LENGTHS, ORDERS, Bucket, edges, summed
+from services.metrics.handlers import rhythms
 from services.metrics.handlers.tables import Tables
 from services.runtime.outbox import OutboxMessage, append
 from services.runtime.overlap import Ahead
@@ -57,6 +58,7 @@ class Restatement:
         outlet: Outlet = Outlet.PUBLISH,
     ) -> None:
         self._connection = connection
+        self._tables = tables
         self._facts = tables.facts
         self._states = tables.states
         self._days = days
@@ -231,7 +233,9 @@ class Restatement:
             for day, added in change.buckets.items():
                 if not added.empty:
                     bucket = stored.get(account, {}).get(day) or Bucket()
+                    orders = bucket.counts[ORDERS]
                     bucket.add(added)
+                    change.note_orders(day, orders, bucket.counts[ORDERS])
                     saved.append((account, day, bucket))
         if saved:
             await self._states.save_buckets(self._connection, saved)
@@ -258,9 +262,7 @@ class Restatement:
                 state = changes[account].state
                 state.hours = resolution_hours(of_account, state.sums.as_of)
                 state.opened = opened_tickets(of_account, state.sums.as_of, EVIDENCE_LIMIT)
-        if orders := {account: change.state.sums.as_of for account, change in changes.items() if change.orders_again}:
-            for account, rhythm in (await self._facts.rhythms(self._connection, orders)).items():
-                changes[account].state.rhythm = rhythm
+        await rhythms.renew(self._connection, self._tables, changes, self._days)
         await self._read_history_again()
 
     async def _read_history_again(self) -> None:

@@ -9,6 +9,7 @@ import asyncpg
 
 from contracts.accounts import Account, Team, User
 from services.metrics.domain.facts import Fact, RoleSpans
+from services.metrics.domain.rhythm import Neighbours
 from services.metrics.domain.state import AccountState, Item, Rhythm, Ticket, Touch, TouchKey
 from services.metrics.domain.windows import Bucket
 
@@ -57,7 +58,11 @@ class FactTable(Protocol):
         ...
 
     async def rhythms(self, connection: Connection, as_of: Mapping[str, date]) -> dict[str, Rhythm]:
-        """Return the rhythm of orders up to a day."""
+        """Return the rhythm of orders up to a day, from scratch."""
+        ...
+
+    async def last_orders(self, connection: Connection, as_of: Mapping[str, date]) -> dict[str, tuple[datetime, str]]:
+        """Return the last order up to a day."""
         ...
 
     async def first_moments(self, connection: Connection, accounts: Sequence[str]) -> dict[str, datetime]:
@@ -102,6 +107,12 @@ class StateTable(Protocol):
 
     async def load_buckets(self, connection: Connection, days: Iterable[tuple[str, date]]) -> Buckets:
         """Return buckets of (account, day)."""
+        ...
+
+    async def order_days_around(
+        self, connection: Connection, wanted: Sequence[tuple[str, date, date]]
+    ) -> Mapping[str, Neighbours]:
+        """Return the order days before and after days."""
         ...
 
     async def load_bucket_ranges(self, connection: Connection, after: Mapping[str, date]) -> Buckets:

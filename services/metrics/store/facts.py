@@ -7,7 +7,8 @@ from typing import Any
 import asyncpg
 
 from services.metrics.domain.facts import Fact
-from services.metrics.domain.state import Item, Rhythm, Ticket, Touch, TouchKey, gaps
+from services.metrics.domain.rhythm import of_days
+from services.metrics.domain.state import Item, Rhythm, Ticket, Touch, TouchKey
 from services.runtime import arrays
 
 OPEN_ITEMS_LIMIT = 500
@@ -213,8 +214,8 @@ def microseconds(began: datetime | None, ended: datetime | None) -> int | None:
 
 
 async def rhythms(connection: asyncpg.Connection, as_of: Mapping[str, date]) -> dict[str, Rhythm]:
-    """Return per account the rhythm of its orders up to a day."""
-    # order days from the buckets (bounded by the calendar, not by the number of orders), the last order by index
+    """Return per account the rhythm of its orders up to a day, from scratch."""
+    # all order days from the buckets, the last order by index
     rows = await connection.fetch(
         "select w.account_id, d.orders, d.days, l.began_at, l.interaction_id"
         " from unnest($1::uuid[], $2::date[]) as w (account_id, as_of)"
@@ -227,9 +228,21 @@ async def rhythms(connection: asyncpg.Connection, as_of: Mapping[str, date]) -> 
     )
     found = dict.fromkeys(as_of, Rhythm())
     for account, orders, days, last_at, last_id in rows:
-        number, p90 = gaps(days)
-        found[account] = Rhythm(orders, last_at, last_id, number, p90, days[0])
+        found[account] = of_days(orders, (last_at, last_id), days)
     return found
+
+
+async def last_orders(connection: asyncpg.Connection, as_of: Mapping[str, date]) -> dict[str, tuple[datetime, str]]:
+    """Return per account when the last of its orders up to a day was placed, and which it is; none: not in it."""
+    # backwards by the partial index on orders
+    rows = await connection.fetch(
+        "select w.account_id, l.began_at, l.interaction_id from unnest($1::uuid[], $2::date[]) as w (account_id, as_of)"
+        " cross join lateral (select f.began_at, f.interaction_id from fact as f where f.account_id = w.account_id"
+        " and f.effects & 16 <> 0 and f.day <= w.as_of order by f.began_at desc, f.interaction_id desc limit 1) as l",
+        arrays.ids(as_of),
+        arrays.days(as_of.values()),
+    )
+    return {account: (at, interaction) for account, at, interaction in rows}
 
 
 async def first_moments(connection: asyncpg.Connection, accounts: Sequence[str]) -> dict[str, datetime]:

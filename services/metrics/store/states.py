@@ -200,6 +200,27 @@ async def save_buckets(connection: asyncpg.Connection, buckets: Sequence[tuple[s
     )
 
 
+async def order_days_around(
+    connection: asyncpg.Connection, wanted: Sequence[tuple[str, date, date]]
+) -> dict[str, dict[date, tuple[date | None, date | None]]]:
+    """Return by account and day the order days before and after it. `wanted`: (account, day, no later than)."""
+    accounts, days, ends = zip(*wanted, strict=True)
+    # the nearest on either side, by primary key
+    rows = await connection.fetch(
+        "select w.account_id, w.day, (select b.day from bucket as b where b.account_id = w.account_id"
+        " and b.day < w.day and b.counts[6] > 0 order by b.day desc limit 1), (select b.day from bucket as b"
+        " where b.account_id = w.account_id and b.day > w.day and b.day <= w.as_of and b.counts[6] > 0"
+        " order by b.day limit 1) from unnest($1::uuid[], $2::date[], $3::date[]) as w (account_id, day, as_of)",
+        arrays.ids(accounts),
+        arrays.days(days),
+        arrays.days(ends),
+    )
+    found: dict[str, dict[date, tuple[date | None, date | None]]] = {}
+    for account, day, before, after in rows:
+        found.setdefault(account, {})[day] = before, after
+    return found
+
+
 async def next_changes(connection: asyncpg.Connection, as_of: Mapping[str, date]) -> dict[str, date]:
     """Return per account the first day after `as_of` on which a bucket enters or leaves a sum."""
     # the first bucket inside each length, by primary key; length 0: the first one to come
@@ -287,6 +308,8 @@ def _dump_derived(state: AccountState) -> str | None:
     if rhythm.orders:
         p90 = None if rhythm.p90_gap_days is None else str(rhythm.p90_gap_days)
         derived["r"] = (rhythm.orders, _micros(rhythm.last_at), rhythm.last_id, rhythm.gaps, p90, rhythm.first_day)
+    if rhythm.spans:
+        derived["g"] = rhythm.spans
     if any(state.hours):
         derived["h"] = [None if hours is None else [str(figure) for figure in hours] for hours in state.hours]
     if any(state.opened):
@@ -304,7 +327,8 @@ def _load_derived(state: AccountState, derived: Mapping[str, Any]) -> None:
     if "r" in derived:
         orders, at, interaction, number, p90, first = derived["r"]
         p90 = None if p90 is None else Decimal(p90)
-        state.rhythm = Rhythm(orders, _moment(at), interaction, number, p90, date.fromisoformat(first))
+        spans = tuple((length, count) for length, count in derived.get("g", ()))
+        state.rhythm = Rhythm(orders, _moment(at), interaction, number, p90, date.fromisoformat(first), spans)
     if "h" in derived:
         state.hours = [
             None if hours is None else (Decimal(hours[0]), Decimal(hours[1]), Decimal(hours[2]))

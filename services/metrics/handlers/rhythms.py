@@ -1,0 +1,57 @@
+"""Keeps the order rhythms of a transaction's accounts up: what can be told from the change is not read again."""
+
+from collections.abc import Mapping
+
+import asyncpg
+
+from services.metrics.domain.change import AccountChange
+from services.metrics.domain.days import CompanyDays
+from services.metrics.domain.rhythm import Neighbours, appended, is_counted, loses_last, moved
+from services.metrics.handlers.tables import Tables
+
+
+async def renew(
+    connection: asyncpg.Connection, tables: Tables, changes: Mapping[str, AccountChange], days: CompanyDays
+) -> None:
+    """Renew the rhythms of accounts whose orders changed; rows and buckets have been written."""
+    kept = {account: change for account, change in changes.items() if change.ordered and not _from_scratch(change)}
+    await _move(connection, tables, kept, days)
+    anew = {
+        account: change.state.sums.as_of
+        for account, change in changes.items()
+        if change.rhythm_again or (change.ordered and account not in kept)
+    }
+    if anew:
+        for account, rhythm in (await tables.facts.rhythms(connection, anew)).items():
+            changes[account].state.rhythm = rhythm
+
+
+def _from_scratch(change: AccountChange) -> bool:
+    return change.rhythm_again or not is_counted(change.state.rhythm)
+
+
+async def _move(
+    connection: asyncpg.Connection, tables: Tables, changes: Mapping[str, AccountChange], days: CompanyDays
+) -> None:
+    around: dict[str, Neighbours] = {}
+    asked = []
+    for account, change in changes.items():
+        last_at = change.state.rhythm.last_at
+        known = appended(change.order_change(), None if last_at is None else days.day(last_at))
+        if known is None:
+            asked += [(account, day, change.state.sums.as_of) for day in change.order_days]
+        else:
+            around[account] = known
+    if asked:
+        around |= await tables.states.order_days_around(connection, asked)
+    lost = {
+        account: change.state.sums.as_of
+        for account, change in changes.items()
+        if loses_last(change.state.rhythm, change.order_change(), change.state.sums.as_of)
+    }
+    last = await tables.facts.last_orders(connection, lost) if lost else {}
+    for account, change in changes.items():
+        state = change.state
+        state.rhythm = moved(
+            state.rhythm, change.order_change(), around.get(account, {}), last.get(account), state.sums.as_of
+        )
