@@ -22,6 +22,10 @@ from services.runtime.settings import SettingsError
 
 SourceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 System = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,254}$")]
+Responsible = Annotated[
+    str, StringConstraints(pattern=r"^(operators|team:.{1,200}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$")
+]
+"""Nothing that names a person to others: it is told on the operations port, which asks nobody who they are."""
 _NAME: TypeAdapter[str] = TypeAdapter(SourceName)
 _REMEDIES = {
     "system": 'name the system whose ids it reports, such as system = "zendesk:acme", and never change it',
@@ -30,6 +34,7 @@ _REMEDIES = {
     "poll_seconds": "write a number from 0.1 to 3600",
     "port": "write a number from 1 to 65535",
 }
+_REMEDY_OF_PEOPLE = 'write "team:Service", "operators", or the id of a user, which GET /v1/users of accounts shows: addresses stay there'
 _REMEDIES_BY_TYPE = {
     "bool_type": "write true or false",
     "bool_parsing": "write true or false",
@@ -52,8 +57,8 @@ class _Common(BaseModel):
     provider: str
     system: System | None = None
     secret_files: tuple[str, ...] = ()
-    responsible: Annotated[tuple[str, ...], BeforeValidator(one_or_more)] = ()
-    """Who is told when the source is down or quiet: users' mail addresses, subjects or ids."""
+    responsible: Annotated[tuple[Responsible, ...], BeforeValidator(one_or_more)] = ()
+    """Who is told when the source is down or quiet."""
 
 
 class _Company(BaseModel):
@@ -223,7 +228,8 @@ def _mistakes(path: tuple[str, ...], wrong: ValidationError, known: Sequence[str
         elif error["type"] == "missing":
             found.append(Mistake(place, "is needed", f"add a line `{place[-1]} = …`"))
         else:
-            remedy = _REMEDIES.get(place[-1]) or _REMEDIES_BY_TYPE.get(error["type"], "")
+            remedy = _REMEDY_OF_PEOPLE if "responsible" in place else _REMEDIES.get(place[-1])
+            remedy = remedy or _REMEDIES_BY_TYPE.get(error["type"], "")
             found.append(Mistake(place, _plainly(error["type"], error["msg"]), remedy))
     return found
 

@@ -19,7 +19,7 @@ class SourceConfiguration:
     scheme: SchemeName | None
     """How deliveries prove themselves; None: otherwise, or not at all."""
     responsible: tuple[str, ...] = ()
-    """Users who are told when it is down or quiet: mail addresses, subjects or ids."""
+    """Who is told when it is down or quiet: users' ids, `team:<name>`, `operators`."""
 
 
 @dataclass(frozen=True, slots=True)

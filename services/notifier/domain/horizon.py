@@ -27,7 +27,7 @@ class Source:
     broken_since: datetime | None = None
     """Since when ingest knows that it is down; for one that never worked its horizon says nothing."""
     responsible: tuple[str, ...] = ()
-    """Users whom its configuration names: mail addresses, subjects or ids."""
+    """Whom its configuration names: users' ids, `team:<name>`, `operators`."""
 
     @property
     def broken(self) -> bool:

@@ -75,13 +75,13 @@ def told(
 ) -> tuple[str, ...]:
     """Return the users who get a mail about the step; a step that does not speak tells nobody.
 
-    Whom the source's configuration names (by mail address, subject or id); else whose mailbox it is, and the operators;
+    Whom the source's configuration names (by id, by team, or all operators); else whose mailbox it is, and the operators;
     else the leads of all teams. And those who stand in for them. Leads of the named people when it is escalated.
     """
     if not step.speaks:
         return ()
     active = {user_id: user for user_id, user in users.items() if user.active}
-    people = _responsible(source, active.values()) or leads(teams.values())
+    people = _responsible(source, active.values(), teams) or leads(teams.values())
     found = [*people, *(deputy for one in people for deputy in deputies_of(active.get(one), day))]
     if step.tell_lead:
         own = [
@@ -93,17 +93,22 @@ def told(
     return tuple(dict.fromkeys(user_id for user_id in found if user_id in active))
 
 
-def _responsible(source: Source | None, users: Iterable[User]) -> list[str]:
+def _responsible(source: Source | None, users: Iterable[User], teams: Mapping[str, Team]) -> list[str]:
     if source is None:
         return []
-    named = {name.lower() for name in source.responsible}
+    named = {name.casefold() for name in source.responsible}
     known = sorted(users, key=lambda user: user.user_id)
-    chosen = [
-        user.user_id for user in known if named & {user.email.lower(), user.user_id, (user.subject or "").lower()}
-    ]
+    chosen = [user.user_id for user in known if named & _known_as(user, teams)]
     if chosen:
         return chosen
     return [user.user_id for user in known if source.name in user.mailboxes or user.role == "operator"]
+
+
+def _known_as(user: User, teams: Mapping[str, Team]) -> set[str]:
+    """Return what a source's configuration may call a user."""
+    team = teams.get(user.team_id) if user.team_id is not None else None
+    names = {user.user_id} | ({"operators"} if user.role == "operator" else set())
+    return names if team is None else names | {f"team:{team.name}".casefold()}
 
 
 def _broken(source: Source, thresholds: SourceSilent, now: datetime, zone: ZoneInfo) -> Finding | None:

@@ -76,7 +76,7 @@ async def test_a_mailbox_that_is_down_tells_whom_it_names_and_ends_by_itself_als
         "max": source(
             horizon=format_instant(NOON - timedelta(hours=2)),
             status="broken: login refused",
-            responsible=[anna().email],
+            responsible=[anna().user_id],
         )
     }
     event = await opened(house)

@@ -29,7 +29,7 @@ mailbox = "max@brightwell.example"
 host = "imap.brightwell.example"
 username = "max"
 password_file = "max.password"
-responsible = "olga@brightwell.example"
+responsible = "team:Service"
 
 [[privacy]]
 name = "hr"
@@ -67,7 +67,7 @@ def test_every_mistake_is_named_at_once_with_its_line_and_a_remedy(folder: Path)
         "sources.toml:20: privacy.0: needs one of addresses, domains, subject, labels, folders, sensitivity",
     ]
     assert list(found.sources) == ["max"]
-    assert found.sources["max"].configuration.responsible == ("olga@brightwell.example",)
+    assert found.sources["max"].configuration.responsible == ("team:Service",)
 
 
 def test_a_secret_that_is_missing_empty_or_not_written_as_shown_is_named_and_never_shown(folder: Path) -> None:
@@ -188,3 +188,13 @@ async def test_of_amazon_it_is_said_what_can_be_known_before_it_signs_something(
         "sns.eu-west-1.amazonaws.com can be reached",
         "not tried",
     ]
+
+
+def test_who_answers_for_a_source_is_never_named_by_an_address(folder: Path) -> None:
+    table = FILE[FILE.index("[sources.max]") : FILE.index("[[privacy]]")]
+    for name in ("olga@brightwell.example", "olga", "TEAM:Service"):
+        (line,) = said(examined(folder, table.replace("team:Service", name)))
+        assert "sources.max.responsible.0: is not written as it must be" in line
+        assert "GET /v1/users of accounts" in line
+    for name in ("operators", "018f9f7e-0000-7000-8000-000000000001"):
+        assert not said(examined(folder, table.replace("team:Service", name)))

@@ -15,7 +15,7 @@ from services.notifier.domain.life import Alert, resolve
 from services.notifier.domain.rules import RuleVersion
 from services.notifier.domain.sources import evaluate, look_at, subject_id, told, vouched
 from services.notifier.domain.thresholds import SourceSilent
-from tests.unit.notifier.states import ANNA, LENA, NOON, anna, lena, team
+from tests.unit.notifier.states import ANNA, LENA, NOON, TEAM, anna, lena, team
 
 BERLIN = ZoneInfo("Europe/Berlin")
 HOUR = timedelta(hours=1)
@@ -98,11 +98,16 @@ def test_whom_the_configuration_names_is_told_before_anybody_else() -> None:
     step, _ = look_at("desk", found(QUIET, NOON + 4 * HOUR), None, VERSION, NOON + 4 * HOUR)
     assert step is not None
     users = {user.user_id: user for user in (anna(), lena())}
-    by_address = replace(QUIET, responsible=(anna().email.upper(),))
-    assert told(step, by_address, users, {"t": team()}, NOON.date()) == (ANNA,)
+    by_id = replace(QUIET, responsible=(ANNA,))
+    assert told(step, by_id, users, {"t": team()}, NOON.date()) == (ANNA,)
+    by_team = replace(QUIET, responsible=("team:south",))
+    assert set(told(step, by_team, users, {TEAM: team()}, NOON.date())) == {ANNA, LENA}
     assert told(step, QUIET, users, {"t": team()}, NOON.date()) == (LENA,)
     operator = lena().model_copy(update={"role": "operator"})
     assert told(step, QUIET, {ANNA: anna(), LENA: operator}, {}, NOON.date()) == (LENA,)
+    operators = replace(QUIET, responsible=("operators",))
+    owner = anna(mailboxes=("desk",))
+    assert told(step, operators, {ANNA: owner, LENA: operator}, {}, NOON.date()) == (LENA,)
 
 
 def test_who_resolves_it_says_that_the_quiet_is_right_until_something_comes() -> None:
