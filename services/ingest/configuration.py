@@ -23,7 +23,7 @@ from services.runtime.settings import SettingsError
 SourceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 System = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,254}$")]
 Responsible = Annotated[
-    str, StringConstraints(pattern=r"^(operators|team:.{1,200}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$")
+    str, StringConstraints(pattern=r"^(operators|team:[^@]{1,200}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$")
 ]
 """Nothing that names a person to others: it is told on the operations port, which asks nobody who they are."""
 _NAME: TypeAdapter[str] = TypeAdapter(SourceName)
@@ -34,7 +34,9 @@ _REMEDIES = {
     "poll_seconds": "write a number from 0.1 to 3600",
     "port": "write a number from 1 to 65535",
 }
-_REMEDY_OF_PEOPLE = 'write "team:Service", "operators", or the id of a user, which GET /v1/users of accounts shows: addresses stay there'
+_REMEDY_OF_PEOPLE = (
+    'write "team:Service", "operators", or the id of a user as accounts lists them: addresses stay there'
+)
 _REMEDIES_BY_TYPE = {
     "bool_type": "write true or false",
     "bool_parsing": "write true or false",

@@ -75,8 +75,9 @@ def told(
 ) -> tuple[str, ...]:
     """Return the users who get a mail about the step; a step that does not speak tells nobody.
 
-    Whom the source's configuration names (by id, by team, or all operators); else whose mailbox it is, and the operators;
-    else the leads of all teams. And those who stand in for them. Leads of the named people when it is escalated.
+    Whom the source's configuration names (by id, by team, or all operators); else whose mailbox it is, and the
+    operators; else the leads of all teams. And those who stand in for them. Leads of the named people when it is
+    escalated.
     """
     if not step.speaks:
         return ()

@@ -195,6 +195,6 @@ def test_who_answers_for_a_source_is_never_named_by_an_address(folder: Path) -> 
     for name in ("olga@brightwell.example", "olga", "TEAM:Service"):
         (line,) = said(examined(folder, table.replace("team:Service", name)))
         assert "sources.max.responsible.0: is not written as it must be" in line
-        assert "GET /v1/users of accounts" in line
+        assert "addresses stay there" in line
     for name in ("operators", "018f9f7e-0000-7000-8000-000000000001"):
         assert not said(examined(folder, table.replace("team:Service", name)))
