@@ -44,6 +44,7 @@ def register(app: typer.Typer) -> None:
     doubles.command(name="list")(list_doubles)
     doubles.command(name="dismiss")(dismiss)
     doubles.command(name="withdraw")(withdraw)
+    doubles.command(name="decisions")(list_decisions)
     doubles.command(name="restore")(restore)
     app.add_typer(doubles, name="doubles")
 
@@ -75,6 +76,20 @@ def list_doubles(
         typer.echo("no suspected doubles")
     else:
         _show(found)
+
+
+@grouped
+def list_decisions(where: Where, *, as_json: AsJson = False) -> None:
+    """List what was decided about suspected doubles, the latest first: what `restore` can take back."""
+    found = where.remote.call("GET", "/v1/doubles/decisions")["items"]
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    for one in found:
+        gone = f", {one['withdrawn_id']} counts no more" if one["withdrawn_id"] else ""
+        typer.echo(f"{one['decided_at']} {one['one_id']} {one['other_id']}: {one['decision']} by {one['by']}{gone}")
+    if not found:
+        typer.echo("nothing was decided")
 
 
 @grouped

@@ -95,15 +95,13 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.post("/restorations")
     async def restore(caller: caller_of, body: PairBody) -> Response:
-        """Take a decision back: the two are listed again, and what was withdrawn is whose its parties say."""
+        """Take a decision back: the two are listed again, and what was withdrawn is whose its parties say.
+
+        Whoever may decide about the one that stayed may, where the other was no account's but theirs.
+        """
         async with desk.edit(caller) as edit:
-            pair = await _pair(edit, body)
-            decided = await edit.tables.take_back_double(pair)
-            if decided is None:
-                raise not_found("decision")
-            if decided["withdrawn_id"] is not None:
-                await edit.tables.decide_by_hand(decided["withdrawn_id"], "hand_accounts", None)
-                edit.interactions.add(decided["withdrawn_id"])
+            pair = _named(body)
+            decided = await _take_back(edit, pair)
             await edit.note("double restored", pair[0], None, {"other": pair[1], **decided})
         return answer({"one": pair[0], "other": pair[1], "decision": None}, 202)
 
@@ -148,11 +146,43 @@ def _shown(interaction: Interaction) -> dict[str, Any]:
 
 async def _pair(edit: Edit, body: PairBody) -> tuple[str, str]:
     """Return two interactions that the caller may decide about."""
-    one, _ = await editable(edit, body.one)
-    other, _ = await editable(edit, body.other)
+    pair = _named(body)
+    for id_ in pair:
+        await editable(edit, id_)
+    return pair
+
+
+def _named(body: PairBody) -> tuple[str, str]:
+    one, other = canonical(body.one), canonical(body.other)
+    if one is None or other is None:
+        raise not_found("interaction")
     if one == other:
         raise wrong("other", "is the same interaction", "name two")
     return (one, other) if one < other else (other, one)
+
+
+async def _take_back(edit: Edit, pair: tuple[str, str]) -> Row:
+    """Undo what was decided about two interactions, and return it; refuse who may not decide about them."""
+    decided = await edit.tables.take_back_double(pair)
+    withdrawn = None if decided is None else decided["withdrawn_id"]
+    for id_ in pair:
+        if id_ == withdrawn:
+            await _restorable(edit, id_)
+        else:
+            await editable(edit, id_)
+    if decided is None:
+        raise not_found("decision")
+    if withdrawn is not None:
+        await edit.tables.decide_by_hand(withdrawn, "hand_accounts", None)
+        edit.interactions.add(withdrawn)
+    return decided
+
+
+async def _restorable(edit: Edit, withdrawn: str) -> None:
+    """Refuse who may not decide about what was withdrawn: it is nobody's, so what counts is whose it was."""
+    former = await edit.tables.former_accounts(withdrawn)
+    if not former or former - await edit.tables.visible(former):
+        await editable(edit, withdrawn)
 
 
 async def _decide(edit: Edit, pair: tuple[str, str], decision: str, withdrawn: str | None) -> None:

@@ -153,6 +153,10 @@ class Doubles(Protocol):
         """Forget what was decided about two interactions, and return it."""
         ...
 
+    async def former_accounts(self, interaction_id: str) -> set[str]:
+        """Return every account whose an interaction is or was, by the accounts that speak for them now."""
+        ...
+
 
 class Edits(People, Merges, Doubles, Protocol):
     """The writing side of one transaction, after the caller's right was checked."""

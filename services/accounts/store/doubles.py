@@ -93,3 +93,13 @@ class DoubleTables:
             *sorted(pair),
         )
         return None if row is None else dict(row)
+
+    async def former_accounts(self, interaction_id: str) -> set[str]:
+        """Return every account whose an interaction is or was, by the accounts that speak for them now."""
+        # What was said of it, withdrawals included: a handful of rows by the primary key.
+        rows = await self._connection.fetch(
+            "select distinct surviving_account(account_id) as id from attribution where interaction_id ="
+            " $1::text::uuid",
+            interaction_id,
+        )
+        return {row["id"] for row in rows}

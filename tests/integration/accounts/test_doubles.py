@@ -85,3 +85,46 @@ async def test_a_long_list_comes_in_pages_and_nobody_sees_anothers(company: Comp
     assert len({(one["one"]["id"], one["other"]["id"]) for one in found}) == 25
     stranger = company.caller("stranger", ["operator"])
     assert (await stranger.get("/v1/doubles")).json() == {"items": [], "next": None}
+
+
+async def test_a_manager_who_withdraws_a_double_restores_it_and_who_sees_only_one_of_its_accounts_cannot(
+    company: Company, office: Office
+) -> None:
+    text = "email,name,role,team,issuer,subject,time_zone\n"
+    people = "".join(
+        f"{name}@brightwell.example,{name},manager,,test,{name},Europe/Berlin\n" for name in ("anna", "ben")
+    )
+    assert (await company.upload("users", text + people)).json()["rejected"] == []
+    owned = "account,name,owner_email,owner_since,domains\n"
+    owned += "acme,ACME,anna@brightwell.example,2024-01-01,acme.example\n"
+    owned += "nordic,Nordic,ben@brightwell.example,2024-01-01,nordic.example\n"
+    assert (await company.upload("accounts", owned)).json()["rejected"] == []
+    shop = order("shop/1", BOB, "250.00", system="shopify:b")
+    erp = order("A-1", BOB, "250.00", system="erp:b", when=at(hours=3))
+    await office.receive(shop, erp)
+    await office.run_jobs()
+    anna, ben = company.caller("anna"), company.caller("ben")
+    pair = {"one": erp.interaction.id, "other": shop.interaction.id}
+    done = await anna.post("/v1/doubles/withdrawals", json={**pair, "keep": shop.interaction.id})
+    assert done.status_code == 202, done.text
+    await office.run_jobs()
+    assert erp.interaction.id not in await present(office)
+    assert (await ben.post("/v1/doubles/restorations", json=pair)).status_code == 404
+    [decided] = (await anna.get("/v1/doubles/decisions")).json()["items"]
+    assert decided["withdrawn_id"] == erp.interaction.id
+    # Once it was Ben's customer's, too: then Anna alone does not decide about it any more.
+    nordic = (await company.admin.get("/v1/accounts/key:nordic")).json()["account_id"]
+    await office.rows(
+        "insert into attribution (interaction_id, account_id, version, present, reason, digest, occurred_at,"
+        " conversation_id) select interaction_id, $2::uuid, version, false, reason, digest, occurred_at,"
+        " conversation_id from attribution where interaction_id = $1::uuid limit 1",
+        erp.interaction.id,
+        nordic,
+    )
+    assert (await anna.post("/v1/doubles/restorations", json=pair)).status_code == 404
+    assert len((await anna.get("/v1/doubles/decisions")).json()["items"]) == 1
+    await office.rows("delete from attribution where account_id = $1::uuid", nordic)
+
+    assert (await anna.post("/v1/doubles/restorations", json=pair)).status_code == 202
+    await office.run_jobs()
+    assert erp.interaction.id in await present(office)
