@@ -26,9 +26,9 @@ class Plan:
     batch: int = 5_000
     seconds: int = 8
     """How long each step of an open loop lasts."""
-    history: int = 100_000
+    history: int = 1_000_000
     """Events of history up to which growth is measured."""
-    crowd: int = 10_000
+    crowd: int = 100_000
     """Accounts up to which growth is measured."""
 
     def share(self, divisor: int, at_least: int) -> int:
