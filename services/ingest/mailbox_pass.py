@@ -12,7 +12,7 @@ from contracts.codec import encode, event_envelope
 from contracts.events import Event, InteractionRestored, InteractionWithdrawn
 from contracts.ids import digest
 from contracts.topics import INTERACTIONS
-from contracts.values import Authority, InteractionKey, Kind
+from contracts.values import Authority, InteractionKey, Kind, Revision
 from services.ingest import store, store_mailbox
 from services.ingest.domain.mail_identity import MAIL_SYSTEM
 from services.ingest.domain.mapping import MapMail, micros
@@ -199,11 +199,12 @@ class MailboxPass:
     ) -> InteractionWithdrawn | InteractionRestored:
         now = self._reception.clock.now()
         origin = self._reception.origin(self._source)
+        # A deletion has no order of its own: the clock's stands above whatever the mail itself said.
+        revision = origin.revision_fields(micros(now), digest(native_id.encode()).encode(), Authority.DELETION)
         return form(
             interaction=InteractionKey(kind=Kind.MAIL, system=MAIL_SYSTEM, native_id=native_id),
             report=self._options.mailbox,
-            # A deletion has no order of its own: the clock's stands above whatever the mail itself said.
-            revision=origin.revision(micros(now), digest(native_id.encode()).encode(), Authority.DELETION),
+            revision=Revision(**revision),
             source=self._source.name,
             occurred_at=now,
             mailbox=self._options.mailbox,

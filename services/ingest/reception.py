@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from contracts import standins
-from contracts.codec import encode
 from contracts.envelope import CONTENT_TYPE, Envelope, format_instant
 from contracts.events import UNMAPPED_TYPE, Event
 from contracts.ids import derive_id, digest, event_id
@@ -14,6 +12,7 @@ from services.ingest.domain.identities import Directory
 from services.ingest.domain.mapping import Origin
 from services.ingest.domain.meetings import Notice
 from services.ingest.domain.privacy import NO_RULES, Rules
+from services.ingest.domain.reports import encoded
 from services.ingest.domain.source import Source
 from services.ingest.domain.written import Written
 from services.ingest.publisher import Outgoing, Publisher, TooLarge, Unavailable
@@ -70,9 +69,8 @@ _VERSION = ("ce_specversion", b"1.0")
 def written(event: Event) -> Written:
     """Return a report, a model or what stands in for one, as it goes to the broker."""
     interaction = event.interaction.id
-    value = standins.encode(event) if standins.is_stand_in(event) else encode(event)
     identifier = event_id(interaction, event.TYPE, event.report)
-    return Written(identifier, interaction, event.TYPE, format_instant(event.occurred_at).encode(), value)
+    return Written(identifier, interaction, event.TYPE, format_instant(event.occurred_at).encode(), encoded(event))
 
 
 class Planner(Protocol):

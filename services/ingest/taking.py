@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import structlog
 from pydantic import ValidationError
 
-from contracts.events import EmailReceived, EmailSent, Event
-from contracts.values import Authority
+from contracts.events import Event
+from contracts.values import Authority, Kind
 from services.ingest.domain.mail_mime import ReadMail
 from services.ingest.domain.mapping import MapMail, Mapped, Origin, Unmapped
 from services.ingest.domain.source import Source
@@ -74,5 +74,5 @@ class MailTaker:
 
 
 def _native_id(events: Sequence[Event]) -> str:
-    mail = next((event for event in events if isinstance(event, EmailReceived | EmailSent)), None)
+    mail = next((event for event in events if event.KIND is Kind.MAIL), None)
     return "" if mail is None else mail.interaction.native_id

@@ -7,12 +7,16 @@ of free mail providers say nothing about a company, so they are never stated.
 import re
 from collections.abc import Iterable
 
+from contracts import standins
 from contracts.identities import company_domain, normalise_address, normalise_domain, normalise_phone
 from contracts.values import Identity, Party, PartyRole
 
 __all__ = ["Directory", "company_domain", "normalise_address", "normalise_domain", "one_line", "without_tag"]
 
 _LONGEST_NAME = 200
+_LONGEST_ID = 1024
+_party = standins.form_of(Party)
+_identity = standins.form_of(Identity)
 _CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff\u200b-\u200f\u202a-\u202e\u2066-\u2069]+")
 
 
@@ -73,10 +77,10 @@ class Directory:
 
     def of_address(self, address: str) -> list[Identity]:
         """Return the identities that a normalised address states: itself, and its company's domain."""
-        identities = [Identity(kind="address", value=address)]
+        identities = [_identity(kind="address", value=address)]
         domain = self.company_of(address)
         if domain is not None:
-            identities.append(Identity(kind="domain", value=domain))
+            identities.append(_identity(kind="domain", value=domain))
         return identities
 
     def party(
@@ -94,7 +98,7 @@ class Directory:
         """Return the party that these say, each as the source writes it; None when none of them identifies anybody.
 
         `person` and `organisation` carry their system already: "zendesk:acme:4711". `region` is the country of `phone`,
-        where the source says it.
+        where the source says it. What comes out is a stand-in that `Party` would take, if it can be stored at all.
         """
         identities: list[Identity] = []
         normal = normalise_address(address) if address else None
@@ -103,11 +107,11 @@ class Directory:
             ours = ours or self.is_own(normal)
         number = self.phone(phone, region) if phone else None
         if number is not None:
-            identities.append(Identity(kind="phone", value=number))
+            identities.append(_identity(kind="phone", value=number))
         if person:
-            identities.append(Identity(kind="person", value=person[:1024]))
+            identities.append(_identity(kind="person", value=person[:_LONGEST_ID]))
         if organisation:
-            identities.append(Identity(kind="organisation", value=organisation[:1024]))
+            identities.append(_identity(kind="organisation", value=organisation[:_LONGEST_ID]))
         if not identities:
             return None
-        return Party(role=role, identities=tuple(identities), name=one_line(name), ours=ours)
+        return _party(role=role, identities=tuple(identities), name=one_line(name), ours=ours)

@@ -12,6 +12,7 @@ from contracts.values import Authority, Revision
 from services.ingest.domain.identities import Directory
 from services.ingest.domain.meetings import Notice
 from services.ingest.domain.privacy import NO_RULES, Rules
+from services.ingest.domain.reports import revision_of
 
 MAPPER = 1
 """Raise it when a mapping is mended: what is fetched or replayed then overrules what the old mapping said."""
@@ -68,7 +69,7 @@ class Origin:
 
     def revision(self, order: int, content: bytes, authority: int | None = None) -> Revision:
         """Return the revision of a report with these source bytes. `order` is the provider's own."""
-        return Revision(**self.revision_fields(order, content, authority))
+        return revision_of(self.authority if authority is None else authority, order, MAPPER, digest(content))
 
     def revision_fields(self, order: int, content: bytes, authority: int | None = None) -> dict[str, Any]:
         """Return the same, not validated yet."""

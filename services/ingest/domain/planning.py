@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 
-from contracts.codec import encode
 from contracts.events import InteractionRestored, InteractionWithdrawn, MeetingHeld
 from contracts.ids import digest
 from contracts.values import Authority, InteractionKey, Kind, Party, PartyRole, Revision
@@ -19,6 +18,7 @@ from services.ingest.domain.meetings import (
     native_id,
     stepped,
 )
+from services.ingest.domain.reports import encoded, key_of, reported, revision_of
 
 _REPORT = "calendar"
 """One report for each meeting: a change replaces what was said before, the people who were invited then included."""
@@ -42,13 +42,12 @@ def draft(uid: str, occurrence: Occurrence, directory: Directory) -> Drafted | N
     ours = [guest for guest in occurrence.guests if directory.is_own(guest.address)]
     if ours and not any(comes(guest) for guest in ours):
         return None
-    event = MeetingHeld.model_validate(
+    event = reported(
+        MeetingHeld,
         {
-            "interaction": _key(uid, occurrence.instance),
+            "interaction": key_of(Kind.MEETING, CALENDAR_SYSTEM, native_id(uid, occurrence.instance)),
             "report": _REPORT,
-            "revision": Revision(
-                authority=occurrence.authority, order=occurrence.order, mapper=MAPPER, digest=occurrence.body_digest
-            ),
+            "revision": revision_of(occurrence.authority, occurrence.order, MAPPER, occurrence.body_digest),
             "source": occurrence.source,
             "occurred_at": occurrence.starts_at,
             "parties": tuple(_parties(coming, directory)),
@@ -56,9 +55,9 @@ def draft(uid: str, occurrence: Occurrence, directory: Directory) -> Drafted | N
             "text": occurrence.text,
             "form": occurrence.form if occurrence.form in {"on_site", "business_review"} else "remote",
             "minutes": occurrence.minutes,
-        }
+        },
     )
-    return Drafted(occurrence, encode(event))
+    return Drafted(occurrence, encoded(event))
 
 
 def _key(uid: str, instance: str) -> InteractionKey:

@@ -27,6 +27,7 @@ from services.ingest.domain.mapping import (
     storable_text,
 )
 from services.ingest.domain.provider import Delivery, Provider, without_token
+from services.ingest.domain.reports import reported
 from services.ingest.domain.schemes import SchemeName
 from services.ingest.sources.calls import TERMINAL, SiteOptions, leg_report, seconds_between
 
@@ -72,7 +73,8 @@ def _whole(
     sent = micros(moment_of(payload.get("timestamp"), "timestamp"))
     order = sent if event == _PROVISIONAL else sent | TERMINAL
     answered = _answered_at(call)
-    return CallLegEnded.model_validate(
+    return reported(
+        CallLegEnded,
         {
             **_common(call, body, origin, leg=id_at(call, "id"), order=order),
             "text": _comments(call),
@@ -80,7 +82,7 @@ def _whole(
             "answered_by_person": answered is not None,
             "talk_seconds": 0 if answered is None else seconds_between(answered, ended),
             "tags": _tags(call),
-        }
+        },
     )
 
 
@@ -93,13 +95,14 @@ def _passed_on(payload: Mapping[str, Any], call: Mapping[str, Any], body: bytes,
     by = optional_id(_optional_object(call, "transferred_by") or _optional_object(call, "user"), "id") or "somebody"
     answered = call.get("answered_at")
     since = sent if answered is None else moment_of(answered, "data.answered_at")
-    return CallLegEnded.model_validate(
+    return reported(
+        CallLegEnded,
         {
             **_common(call, body, origin, leg=f"{id_at(call, 'id')}:{by}", order=micros(sent)),
             "root": False,
             "answered_by_person": answered is not None,
             "talk_seconds": seconds_between(since, sent),
-        }
+        },
     )
 
 

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, StringConstraints
 
 from contracts.identities import normalise_phone, number_in
-from contracts.values import Entry, InteractionKey, Kind, Party, PartyRole, Reference
+from contracts.values import Kind, Party, PartyRole
 from services.ingest.domain.identities import Directory
 from services.ingest.domain.mapping import Origin
 from services.ingest.domain.provider import Options
+from services.ingest.domain.reports import key_of, reference_to
 
 TERMINAL = 1 << 60
 """Added to a leg's order when nothing more will be said about it: such a report stands above every earlier one."""
@@ -65,15 +66,15 @@ def leg_report(
 ) -> dict[str, Any]:
     """Return what every report about a leg of the provider's `call` states. `linked`: calls that belong together."""
     return {
-        "interaction": InteractionKey(kind=Kind.CALL, system=origin.system, native_id=call),
+        "interaction": key_of(Kind.CALL, origin.system, call),
         "report": report,
         "revision": origin.revision(order, body),
         "source": origin.source,
-        "references": tuple(Reference(kind="call", value=origin.named(one)) for one in dict.fromkeys((call, *linked))),
+        "references": tuple(reference_to("call", origin.named(one)) for one in dict.fromkeys((call, *linked))),
         "leg": leg,
     }
 
 
-def entries_of(moments: Mapping[str, datetime | None]) -> tuple[Entry, ...]:
+def entries_of(moments: Mapping[str, datetime | None]) -> tuple[dict[str, Any], ...]:
     """Return dated entries of those that are known."""
-    return tuple(Entry(kind=kind, at=at) for kind, at in moments.items() if at is not None)
+    return tuple({"kind": kind, "at": at} for kind, at in moments.items() if at is not None)

@@ -22,6 +22,7 @@ from services.ingest.domain.mapping import (
     storable_text,
 )
 from services.ingest.domain.provider import Delivery, Options, Provider
+from services.ingest.domain.reports import reported
 from services.ingest.domain.schemes import SchemeName
 from services.ingest.sources.surveys import answer_fields, answered, on_five
 from services.ingest.sources.ticketing import object_or_empty, unwanted, word
@@ -62,23 +63,21 @@ def read(delivery: Delivery, origin: Origin, options: DelightedOptions) -> Mappe
     order = micros(changed) + said
     if name == _DELETED:
         fields = answer_fields(origin, native, body, report, order, at)
-        return Mapped([InteractionWithdrawn.model_validate({**fields, "reason": "deleted"})])
+        return Mapped([reported(InteractionWithdrawn, {**fields, "reason": "deleted"})])
     kind, score = word(answer.get("survey_type")) or "nps", answer.get("score")
     if kind in _OTHER_SURVEYS:
         return Mapped(ignored=f"survey:{kind}")
     if score is None:
         # Somebody wrote without choosing a number, or took the number back.
         fields = answer_fields(origin, native, body, report, order, at)
-        return Mapped([InteractionWithdrawn.model_validate({**fields, "reason": "no score"})])
+        return Mapped([reported(InteractionWithdrawn, {**fields, "reason": "no score"})])
     survey, number = _scale(kind, score)
     party, text = _person(answer, options, origin), storable_text(comment)
     said_now = answered(origin, native, body, report, order, at, survey, number, party=party, text=text)
     if name == _CREATED:
         return Mapped([said_now])
     # The number may have been taken back in between.
-    return Mapped(
-        [said_now, InteractionRestored.model_validate(answer_fields(origin, native, body, report, order, at))]
-    )
+    return Mapped([said_now, reported(InteractionRestored, answer_fields(origin, native, body, report, order, at))])
 
 
 def _scale(kind: str, score: Any) -> tuple[str, int]:

@@ -23,6 +23,7 @@ from contracts.ids import digest
 from contracts.values import Direction, Party
 from services.ingest.domain.mapping import Mapped, Origin, Unmapped, micros, optional_id, optional_text
 from services.ingest.domain.provider import Delivery, Provider
+from services.ingest.domain.reports import altered
 from services.ingest.domain.schemes import SchemeName
 from services.ingest.sources.ticketing import (
     FINISHED,
@@ -225,9 +226,7 @@ def _comment(event: str, fields: _Fields, people: tuple[Party, ...], report: Tic
     # Of whoever wrote it only the name is said; it is the requester, or perhaps the ticket's own agent.
     role = "requester" if direction == "in" else "assignee"
     known = (party for party in people if party.role == role)
-    writers = [
-        party.model_copy(update={"role": "from"}) for party in known if direction == "in" or party.name == author
-    ]
+    writers = [altered(party, role="from") for party in known if direction == "in" or party.name == author]
     native = f"{report.ticket}:{int(at.timestamp())}:{digest(given.encode('utf-8', 'replace'))[:16]}"
     title, text = fields.text("subject"), written(body)
     return [report.comment(native, at, direction, parties=(*writers, *people), title=title, text=text)]

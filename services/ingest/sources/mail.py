@@ -7,13 +7,14 @@ from typing import Any, Self
 
 from contracts.events import ContactBounced, EmailReceived, EmailSent, Event
 from contracts.ids import derive_id
-from contracts.values import EARLIEST, Automatic, Direction, InteractionKey, Kind, Party, PartyRole, Reference, Revision
+from contracts.values import EARLIEST, Automatic, Direction, Kind, Party, PartyRole, Reference, Revision
 from services.ingest.domain.identities import Directory, normalise_address, one_line, without_tag
 from services.ingest.domain.mail_identity import MAIL_SYSTEM, mail_native_id, unnamed_mail_native_id
 from services.ingest.domain.mail_mime import ReadMail
 from services.ingest.domain.mapping import LONGEST_TEXT, MAPPER, Mapped, Origin, Unmapped, micros
 from services.ingest.domain.options import MailOptions
 from services.ingest.domain.privacy import Looked
+from services.ingest.domain.reports import key_of, reference_to, reported, revision_of
 from services.ingest.sources.icalendar import mail_notices
 from services.ingest.sources.mail_automatic import classify
 from services.ingest.sources.mail_away import away_until
@@ -99,10 +100,8 @@ def map_mail(raw: bytes | ReadMail, mailbox: Mailbox, origin: Origin, *, stored_
     sent_at = _plausible(mail.moment(mail.value("date")), origin)
     dated = _plausible(mail.received_at(), origin) or _plausible(stored_at, origin) or sent_at
     occurred_at = dated or origin.received_at
-    key = InteractionKey(kind=Kind.MAIL, system=MAIL_SYSTEM, native_id=_native_id(mail, author.address))
-    revision = Revision(
-        authority=origin.authority, order=micros(dated) if dated else 0, mapper=MAPPER, digest=mail.read.digest
-    )
+    key = key_of(Kind.MAIL, MAIL_SYSTEM, _native_id(mail, author.address))
+    revision = revision_of(origin.authority, micros(dated) if dated else 0, MAPPER, mail.read.digest)
     kept = mailbox.content and mail.plain("sensitivity") not in _PRIVATE
     notices = mail_notices(mail.calendars, content=kept, since=occurred_at - _SKEW, sender=author.address)
     bounces = _bounces(mail, key.native_id, revision, occurred_at, origin) if automatic == "bounce" else []
@@ -127,7 +126,7 @@ def map_mail(raw: bytes | ReadMail, mailbox: Mailbox, origin: Origin, *, stored_
         **(_content(mail, mailbox, automatic) if kept else {}),
     }
     model = EmailReceived if direction == "in" else EmailSent
-    return Mapped([model.model_validate(report), *bounces], notices=notices)
+    return Mapped([reported(model, report), *bounces], notices=notices)
 
 
 def _content(mail: Mail, mailbox: Mailbox, automatic: Automatic | None) -> Mapping[str, Any]:
@@ -245,7 +244,7 @@ def _references(mail: Mail, automatic: Automatic | None) -> tuple[Reference, ...
     if returned is not None:
         # A notification answers the mail that it gives back, though it seldom says so.
         found = list(dict.fromkeys([*returned.message_ids("message-id"), *found]))
-    return tuple(Reference(kind="message", value=value) for value in found)
+    return tuple(reference_to("message", value) for value in found)
 
 
 def _labels(mail: Mail) -> list[str]:
@@ -256,7 +255,7 @@ def _labels(mail: Mail) -> list[str]:
 
 def _bounces(mail: Mail, report: str, revision: Revision, at: datetime, origin: Origin) -> list[Event]:
     """Return who cannot be reached any more. The notification's own Message-ID is the evidence."""
-    evidence = tuple(Reference(kind="message", value=value) for value in mail.message_ids("message-id")[:1])
+    evidence = tuple(reference_to("message", value) for value in mail.message_ids("message-id")[:1])
     return _contacts_bounced(failed_addresses(mail), report, revision, origin, at=at, evidence=evidence)
 
 
@@ -285,14 +284,15 @@ def _contacts_bounced(
         party = origin.directory.party("subject", address=address) if address else None
         if address is None or party is None or party.ours:
             continue
-        events[address] = ContactBounced(
-            interaction=InteractionKey(kind=Kind.CONTACT, system=MAIL_SYSTEM, native_id=derive_id("address", address)),
-            report=report,
-            revision=revision,
-            source=origin.source,
-            occurred_at=at,
-            parties=(party,),
-            references=evidence,
-            reason=status[:20],
-        )
+        fields = {
+            "interaction": key_of(Kind.CONTACT, MAIL_SYSTEM, derive_id("address", address)),
+            "report": report,
+            "revision": revision,
+            "source": origin.source,
+            "occurred_at": at,
+            "parties": (party,),
+            "references": evidence,
+            "reason": status[:20],
+        }
+        events[address] = reported(ContactBounced, fields)
     return list(events.values())

@@ -25,6 +25,7 @@ from services.ingest.domain.mapping import (
     optional_text,
 )
 from services.ingest.domain.provider import JSON, Delivery, Provider, Reply
+from services.ingest.domain.reports import altered, reported
 from services.ingest.domain.schemes import SchemeName
 from services.ingest.sources.calls import TERMINAL, SiteOptions, endpoint, entries_of, leg_report
 
@@ -108,7 +109,8 @@ class _Change(NamedTuple):
             return [self._leg("answered", at, root=False)]
         if code == "FaxReceive":
             report = {**self._common("fax"), "occurred_at": at, "reason": "a fax"}
-            return [InteractionWithdrawn.model_validate(report)]
+            del report["leg"]
+            return [reported(InteractionWithdrawn, report)]
         if code == "Gone":
             return [self._leg("gone", at, root=False)]
         if code == "Disconnected" and (self.dialled or self.party.get("missedCall") is True):
@@ -122,7 +124,8 @@ class _Change(NamedTuple):
             "answered": at if what == "answered" else None,
             "ended": at if what == "ended" else None,
         }
-        return CallLegEnded.model_validate(
+        return reported(
+            CallLegEnded,
             {
                 **self._common(what),
                 "occurred_at": at,
@@ -131,7 +134,7 @@ class _Change(NamedTuple):
                 "root": root,
                 "direction": self.direction,
                 "answered_by_person": what == "answered",
-            }
+            },
         )
 
     def _common(self, what: str) -> dict[str, Any]:
@@ -176,7 +179,7 @@ class _Change(NamedTuple):
         number = optional_text(end, "phoneNumber")
         found = None if number is None else endpoint(self.directory, role, number, self.origin, ours=ours)
         name = None if ours else one_line(optional_text(end, "name"))
-        return found if found is None or name is None else found.model_copy(update={"name": name})
+        return found if found is None or name is None else altered(found, name=name)
 
 
 def _object(payload: Mapping[str, Any], field: str) -> Mapping[str, Any]:

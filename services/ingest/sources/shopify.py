@@ -36,6 +36,7 @@ from services.ingest.domain.mapping import (
     optional_text,
 )
 from services.ingest.domain.provider import Delivery, Options, Provider
+from services.ingest.domain.reports import key_of, reported, stated
 from services.ingest.domain.schemes import SchemeName
 from services.ingest.sources.commerce import country_of, day_of, decimal_of, first_said, mapping_in, objects, sum_of
 
@@ -104,7 +105,7 @@ class _Delivery:
     def key(self, kind: Kind, field: str = "id") -> InteractionKey:
         """The interaction of `kind` whose id is in the payload's `field`."""
         native = order_native_id(self.shop, id_at(self.payload, field))
-        return InteractionKey(kind=kind, system=self.origin.system, native_id=native)
+        return key_of(kind, self.origin.system, native)
 
     def order_at(self, updated: datetime) -> int:
         """`updated_at` has whole seconds; within one, the unsigned time at which the delivery was triggered decides."""
@@ -140,16 +141,17 @@ def _order(delivery: _Delivery) -> Event:
     lines = [
         _line(item, back, included=included) for item in items if _quantity(item, back) or not item.get("quantity")
     ]
-    return model.model_validate(
+    return reported(
+        model,
         {
             **delivery.report(Kind.ORDER, delivery.order_at(updated)),
             "occurred_at": at,
             "entries": () if model is OrderPlaced else ({"kind": "placed", "at": placed},),
             "parties": _people(order, delivery.origin),
             "title": one_line(optional_text(order, "name")),
-            "net": {"amount": sum_of(lines, "amount"), "currency": order.get("currency")},
-            "lines": lines,
-        }
+            "net": stated({"amount": sum_of(lines, "amount"), "currency": order.get("currency")}),
+            "lines": [stated(line) for line in lines],
+        },
     )
 
 
@@ -215,13 +217,14 @@ def _map_refund(delivery: _Delivery, *, prices_include_tax: bool) -> Mapped:
     at = moment_of(refund.get("processed_at") or refund.get("created_at"), "created_at")
     return Mapped(
         [
-            OrderRefunded.model_validate(
+            reported(
+                OrderRefunded,
                 {
                     **delivery.report(Kind.REFUND, micros(at)),
                     "occurred_at": at,
                     "parent": delivery.key(Kind.ORDER, "order_id"),
-                    "refunded": {"amount": net, "currency": _refund_currency(refund)},
-                }
+                    "refunded": stated({"amount": net, "currency": _refund_currency(refund)}),
+                },
             )
         ]
     )
@@ -269,14 +272,14 @@ def _map_fulfillment(delivery: _Delivery) -> Mapped:
             "occurred_at": updated,
             "parent": parent,
         }
-        return Mapped([InteractionWithdrawn.model_validate({**report, "reason": "the fulfilment was cancelled"})])
+        return Mapped([reported(InteractionWithdrawn, {**report, "reason": "the fulfilment was cancelled"})])
     if fulfillment.get("shipment_status") != "delivered":
         return Mapped(ignored="not_delivered_yet")
     # The day on the shop's own clock: Shopify writes times with the shop's offset.
     day = day_of(fulfillment["updated_at"], "updated_at")
     # Whatever changes later, a tracking number for instance, comes as "delivered" again with a later time.
     report = {**delivery.report(Kind.DELIVERY, first_said(updated)), "occurred_at": updated, "parent": parent}
-    return Mapped([OrderDelivered.model_validate({**report, "delivered_on": day})])
+    return Mapped([reported(OrderDelivered, {**report, "delivered_on": day})])
 
 
 def _map_deletion(delivery: _Delivery) -> Mapped:
@@ -286,7 +289,7 @@ def _map_deletion(delivery: _Delivery) -> Mapped:
     triggered = delivery.headers.get("x-shopify-triggered-at")
     at = moment_of(triggered, "x-shopify-triggered-at") if triggered else delivery.origin.received_at
     report = delivery.report(Kind.ORDER, 0, Authority.DELETION)
-    return Mapped([InteractionWithdrawn.model_validate({**report, "occurred_at": at, "reason": "deleted in the shop"})])
+    return Mapped([reported(InteractionWithdrawn, {**report, "occurred_at": at, "reason": "deleted in the shop"})])
 
 
 def _people(order: Mapping[str, Any], origin: Origin) -> tuple[Party, ...]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from contracts.events import ChatMessageSent, InteractionWithdrawn
 from contracts.ids import digest
-from contracts.values import InteractionKey, Kind, Reference
+from contracts.values import Kind
 from services.ingest.domain.handshakes import slack_verification
 from services.ingest.domain.mapping import (
     Mapped,
@@ -26,6 +26,7 @@ from services.ingest.domain.mapping import (
     storable_text,
 )
 from services.ingest.domain.provider import Delivery, Options, Provider, without_token
+from services.ingest.domain.reports import key_of, reference_to, reported
 from services.ingest.domain.schemes import SchemeName
 from services.ingest.sources.ticketing import present, unwanted
 
@@ -100,23 +101,23 @@ class _Told:
             **self._report(ts, optional_id(payload, "event_id"), changed),
             "occurred_at": self.moment(message, "ts"),
             "parties": present(writer, customer),
-            "references": (Reference(kind="thread", value=origin.named(f"{channel}:{thread}")),),
+            "references": (reference_to("thread", origin.named(f"{channel}:{thread}")),),
             "text": storable_text(optional_text(message, "text")) if self.options.content else None,
             "direction": "out" if ours else "in",
         }
-        return Mapped([ChatMessageSent.model_validate(stated)])
+        return Mapped([reported(ChatMessageSent, stated)])
 
     def deletion(self) -> Mapped:
         """The message is gone."""
         at = self.moment(self.event, "event_ts")
         report = self._report(id_at(self.event, "deleted_ts"), None, at)
-        return Mapped([InteractionWithdrawn.model_validate({**report, "occurred_at": at, "reason": "deleted"})])
+        return Mapped([reported(InteractionWithdrawn, {**report, "occurred_at": at, "reason": "deleted"})])
 
     def _report(self, ts: str, event_id: str | None, changed: datetime) -> dict[str, Any]:
         body = self.delivery.body
         native = f"{id_at(self.event, 'channel')}/{ts}"
         return {
-            "interaction": InteractionKey(kind=Kind.CHAT, system=self.origin.system, native_id=native),
+            "interaction": key_of(Kind.CHAT, self.origin.system, native),
             "report": event_id or digest(body),
             "revision": self.origin.revision(micros(changed), body),
             "source": self.origin.source,

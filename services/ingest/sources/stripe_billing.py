@@ -17,9 +17,10 @@ from contracts.events import (
     OrderPlaced,
     PaymentFailed,
 )
-from contracts.values import Entry, Kind
+from contracts.values import Kind
 from services.ingest.domain.identities import one_line
 from services.ingest.domain.mapping import moment_of, optional_text
+from services.ingest.domain.reports import reported, stated
 from services.ingest.sources.commerce import decimal_of, mapping_in, objects, sum_of
 from services.ingest.sources.stripe_event import Read, Told
 from services.ingest.sources.stripe_money import currency_of, is_metered, items_of, minor, money, twelve_months
@@ -43,11 +44,13 @@ def _subscription(told: Told) -> Sequence[Event] | str:
     if ended is not None and ended <= signed and told.moment("trial_end") is not None:
         return "trial"
     model, at, effective = _what_happened(told, signed, ended)
-    entries = () if model is ContractSigned else (Entry(kind="signed", at=signed),)
+    entries = () if model is ContractSigned else ({"kind": "signed", "at": signed},)
     until = told.moment("cancel_at") or _period_end(told.object)
+    recurring = _recurring(told.object)
     stays = told.object.get("cancel_at_period_end") is not True and told.moment("cancel_at") is None and ended is None
     return [
-        model.model_validate(
+        reported(
+            model,
             {
                 **told.report(Kind.CONTRACT),
                 "occurred_at": at,
@@ -55,12 +58,12 @@ def _subscription(told: Told) -> Sequence[Event] | str:
                 "parties": told.customer(),
                 "title": one_line(optional_text(told.object, "description")),
                 "effective_on": None if effective is None else effective.date(),
-                "recurring": _recurring(told.object),
+                "recurring": None if recurring is None else stated(recurring),
                 "starts_on": signed.date(),
                 "due_on": None if until is None else until.date(),
                 "auto_renewal": stays,
                 "products": _products(told.object),
-            }
+            },
         )
     ]
 
@@ -159,20 +162,21 @@ def _invoice(told: Told) -> Sequence[Event] | str:
         **told.report(Kind.INVOICE),
         "parties": told.customer(),
         "title": one_line(optional_text(told.object, "number")),
-        "owed": owed,
+        "owed": stated(owed),
         "due_on": None if due is None else due.date(),
     }
     what = told.type.partition(".")[2]
     if what in {"paid", "payment_succeeded"}:
         at = told.moment("status_transitions", "paid_at") or told.at
-        return [InvoicePaid.model_validate({**report, "occurred_at": at}), *_order(told)]
+        return [reported(InvoicePaid, {**report, "occurred_at": at}), *_order(told)]
     if what == "payment_failed":
-        return [PaymentFailed.model_validate({**report, "occurred_at": told.at})]
+        return [reported(PaymentFailed, {**report, "occurred_at": told.at})]
     if what == "voided":
-        gone = {**report, "occurred_at": told.at, "reason": "void"}
-        return [InteractionWithdrawn.model_validate(gone), *_order(told)]
+        stays = ("interaction", "report", "revision", "source", "parties", "title")
+        gone = {**{name: report[name] for name in stays}, "occurred_at": told.at, "reason": "void"}
+        return [reported(InteractionWithdrawn, gone), *_order(told)]
     # Overdue, or given up: what is never paid is overdue for good.
-    return [InvoiceOverdue.model_validate({**report, "occurred_at": told.at})]
+    return [reported(InvoiceOverdue, {**report, "occurred_at": told.at})]
 
 
 def _finalized(told: Told) -> Sequence[Event] | str:
@@ -189,16 +193,17 @@ def _order(told: Told) -> list[Event]:
     void = told.type == "invoice.voided"
     lines = _lines(told.object)
     return [
-        (OrderCancelled if void else OrderPlaced).model_validate(
+        reported(
+            OrderCancelled if void else OrderPlaced,
             {
                 **told.report(Kind.ORDER),
                 "occurred_at": told.at if void else placed,
-                "entries": (Entry(kind="placed", at=placed),) if void else (),
+                "entries": ({"kind": "placed", "at": placed},) if void else (),
                 "parties": told.customer(),
                 "title": one_line(optional_text(told.object, "number")),
-                "net": money(_net(told.object), currency_of(told.object)),
-                **({} if lines is None else {"lines": lines}),
-            }
+                "net": stated(money(_net(told.object), currency_of(told.object))),
+                **({} if lines is None else {"lines": [stated(line) for line in lines]}),
+            },
         )
     ]
 

@@ -5,9 +5,10 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 from contracts.events import Event
-from contracts.values import InteractionKey, Kind, Party
+from contracts.values import Kind, Party
 from services.ingest.domain.mapping import Origin, id_at, micros, moment_of, optional_text
 from services.ingest.domain.provider import Options
+from services.ingest.domain.reports import key_of
 from services.ingest.sources.commerce import country_of, mapping_in
 
 OrdersFrom = Literal["checkout", "charges", "invoices"]
@@ -47,7 +48,7 @@ class Told(NamedTuple):
         """Return what every report out of this event states."""
         rank = _RANKS.get(self.type.rpartition(".")[2], 1)
         return {
-            "interaction": InteractionKey(kind=kind, system=self.origin.system, native_id=native or self.native),
+            "interaction": key_of(kind, self.origin.system, native or self.native),
             "report": self.id,
             "revision": self.origin.revision(micros(self.at) + rank if order is None else order, self.body),
             "source": self.origin.source,

@@ -7,9 +7,10 @@ has one order, and of the two the checkout knows tax and shipping.
 from collections.abc import Mapping, Sequence
 
 from contracts.events import Event, InteractionWithdrawn, OrderPlaced, OrderRefunded
-from contracts.values import InteractionKey, Kind
+from contracts.values import Kind
 from services.ingest.domain.identities import one_line
 from services.ingest.domain.mapping import micros, moment_of, optional_text
+from services.ingest.domain.reports import key_of, reported, stated
 from services.ingest.sources.commerce import mapping_in, objects
 from services.ingest.sources.stripe_event import Read, Told
 from services.ingest.sources.stripe_money import currency_of, minor, money
@@ -30,14 +31,15 @@ def _checkout(told: Told) -> Sequence[Event] | str:
     payment = _id(session, "payment_intent") or told.native
     report = told.report(Kind.ORDER, payment, order=_KNOWS_TAX + micros(told.at))
     return [
-        OrderPlaced.model_validate(
+        reported(
+            OrderPlaced,
             {
                 **report,
                 "occurred_at": told.moment("created") or told.at,
                 "parties": told.customer(),
                 "title": one_line(optional_text(session, "client_reference_id")),
-                "net": money(net, currency_of(session)),
-            }
+                "net": stated(money(net, currency_of(session))),
+            },
         )
     ]
 
@@ -51,14 +53,15 @@ def _charge(told: Told) -> Sequence[Event] | str:
     if "charges" not in told.options.orders:
         return "not_an_order"
     return [
-        OrderPlaced.model_validate(
+        reported(
+            OrderPlaced,
             {
                 **told.report(Kind.ORDER, _id(charge, "payment_intent") or told.native),
                 "occurred_at": told.moment("created") or told.at,
                 "parties": told.customer(),
                 "title": one_line(optional_text(charge, "description")),
-                "net": money(minor(charge, "amount_captured", "amount"), currency_of(charge)),
-            }
+                "net": stated(money(minor(charge, "amount_captured", "amount"), currency_of(charge))),
+            },
         )
     ]
 
@@ -88,14 +91,15 @@ def _dispute(told: Told) -> Sequence[Event] | str:
         return "nothing_given_back"
     order = _id(dispute, "payment_intent") or _id(dispute, "charge") or told.native
     return [
-        OrderRefunded.model_validate(
+        reported(
+            OrderRefunded,
             {
                 **told.report(Kind.REFUND),
                 "occurred_at": told.at,
-                "parent": InteractionKey(kind=Kind.ORDER, system=told.origin.system, native_id=order),
+                "parent": key_of(Kind.ORDER, told.origin.system, order),
                 "title": one_line(optional_text(dispute, "reason")),
-                "refunded": money(minor(dispute, "amount"), currency_of(dispute)),
-            }
+                "refunded": stated(money(minor(dispute, "amount"), currency_of(dispute))),
+            },
         )
     ]
 
@@ -108,18 +112,17 @@ def _given_back(told: Told, refund: Mapping[str, object], charge: Mapping[str, o
     report = {
         **told.report(Kind.REFUND, _id(refund, "id")),
         "occurred_at": given,
-        "parent": InteractionKey(
-            kind=Kind.ORDER, system=told.origin.system, native_id=order or _id(charge, "id") or told.native
-        ),
+        "parent": key_of(Kind.ORDER, told.origin.system, order or _id(charge, "id") or told.native),
     }
     if optional_text(refund, "status") in {"failed", "canceled"}:
-        return InteractionWithdrawn.model_validate({**report, "reason": "the refund did not succeed"})
-    return OrderRefunded.model_validate(
+        return reported(InteractionWithdrawn, {**report, "reason": "the refund did not succeed"})
+    return reported(
+        OrderRefunded,
         {
             **report,
             "title": one_line(optional_text(refund, "reason")),
-            "refunded": money(minor(refund, "amount"), currency_of(refund)),
-        }
+            "refunded": stated(money(minor(refund, "amount"), currency_of(refund))),
+        },
     )
 
 

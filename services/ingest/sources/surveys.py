@@ -4,8 +4,9 @@ from datetime import datetime
 from typing import Any
 
 from contracts.events import SurveyAnswered
-from contracts.values import InteractionKey, Kind, Party
+from contracts.values import Kind, Party
 from services.ingest.domain.mapping import Origin, Unmapped
+from services.ingest.domain.reports import key_of, reported
 
 _HIGHEST_CSAT = 5
 _HIGHEST_NPS = 10
@@ -29,7 +30,8 @@ def answered(  # noqa: PLR0917 - what an answer is
     lowest, highest = (0, _HIGHEST_NPS) if survey == "nps" else (1, _HIGHEST_CSAT)
     if not lowest <= score <= highest:
         raise Unmapped("score_off_the_scale")
-    return SurveyAnswered.model_validate(
+    return reported(
+        SurveyAnswered,
         {
             **answer_fields(origin, native, body, report, order, at),
             "parties": () if party is None else (party,),
@@ -37,7 +39,7 @@ def answered(  # noqa: PLR0917 - what an answer is
             "text": text,
             "survey": survey,
             "score": score,
-        }
+        },
     )
 
 
@@ -46,7 +48,7 @@ def answer_fields(  # noqa: PLR0917 - what every report about an answer states
 ) -> dict[str, Any]:
     """Return what every report about one answer states."""
     return {
-        "interaction": InteractionKey(kind=Kind.SURVEY, system=origin.system, native_id=native),
+        "interaction": key_of(Kind.SURVEY, origin.system, native),
         "report": report,
         "revision": origin.revision(order, body),
         "source": origin.source,

@@ -28,6 +28,7 @@ from contracts.values import Authority, Automatic, Direction, InteractionKey, Ki
 from services.ingest.domain.identities import one_line
 from services.ingest.domain.mapping import LONGEST_TEXT, Mapped, Origin, Unmapped, storable_text
 from services.ingest.domain.provider import Options
+from services.ingest.domain.reports import key_of, reference_to, reported
 from services.ingest.sources.mail_message import text_of_html
 
 Status = Literal["new", "open", "pending", "on_hold", "resolved", "closed"]
@@ -231,11 +232,11 @@ class TicketReport:
     @property
     def key(self) -> InteractionKey:
         """The ticket."""
-        return InteractionKey(kind=Kind.TICKET, system=self.origin.system, native_id=self.ticket)
+        return key_of(Kind.TICKET, self.origin.system, self.ticket)
 
     def reference(self, ticket: str | None = None) -> Reference:
         """The ticket, or another one of the same desk, as conversations know it."""
-        return Reference(kind="ticket", value=self.origin.named(ticket or self.ticket))
+        return reference_to("ticket", self.origin.named(ticket or self.ticket))
 
     def event(
         self,
@@ -254,14 +255,15 @@ class TicketReport:
         """
         own = {"kind": model.ENTRY, "at": to_second(at)}
         more = [*(() if model.ENTRY == "opened" else entry("opened", opened)), *entries]
-        return model.model_validate(
+        return reported(
+            model,
             {
                 **self._fields(self.key, at),
                 "entries": [each for place, each in enumerate(more) if each != own and each not in more[:place]],
                 "references": (self.reference(), *references),
                 "title": one_line(title, _LONGEST_TITLE),
                 **stated,
-            }
+            },
         )
 
     def comment(
@@ -283,7 +285,8 @@ class TicketReport:
         fields = self._fields(self._comment_key(native), at)
         if version is not None:
             fields |= {"report": version[0], "revision": self.origin.revision(version[1], self.body)}
-        return TicketCommented.model_validate(
+        return reported(
+            TicketCommented,
             {
                 **fields,
                 "parent": self.key,
@@ -293,22 +296,22 @@ class TicketReport:
                 "text": text,
                 "direction": direction,
                 "automatic": automatic,
-            }
+            },
         )
 
     def withdrawn(self, at: datetime, reason: str, *, final: bool = False, comment: str | None = None) -> Event:
         """Return that the ticket, or one comment on it, is gone; `final`: nothing brings it back."""
         key = self.key if comment is None else self._comment_key(comment)
         fields = self._fields(key, at, Authority.DELETION if final else None)
-        return InteractionWithdrawn.model_validate({**fields, "reason": reason})
+        return reported(InteractionWithdrawn, {**fields, "reason": reason})
 
     def restored(self, at: datetime, *, comment: str | None = None) -> Event:
         """Return that it is back."""
         key = self.key if comment is None else self._comment_key(comment)
-        return InteractionRestored.model_validate(self._fields(key, at))
+        return reported(InteractionRestored, self._fields(key, at))
 
     def _comment_key(self, native: str) -> InteractionKey:
-        return InteractionKey(kind=Kind.COMMENT, system=self.origin.system, native_id=native)
+        return key_of(Kind.COMMENT, self.origin.system, native)
 
     def _fields(self, key: InteractionKey, at: datetime, authority: int | None = None) -> dict[str, Any]:
         return {

@@ -17,6 +17,7 @@ from contracts.values import Party
 from services.ingest.domain.identities import Directory
 from services.ingest.domain.mapping import Mapped, Origin, Unmapped
 from services.ingest.domain.provider import FORM, Delivery, Provider
+from services.ingest.domain.reports import reported
 from services.ingest.domain.schemes import SchemeName
 from services.ingest.sources.calls import (
     LONGEST_CALL,
@@ -123,7 +124,8 @@ def _ended(leg: _Leg, body: bytes, origin: Origin) -> CallLegEnded:
     sequence = _number(form.get("SequenceNumber"))
     answered = leg.answered_by_person
     report = digest(body) if sequence is None else f"{leg.sid}:{sequence}:{form['CallStatus']}"
-    return CallLegEnded.model_validate(
+    return reported(
+        CallLegEnded,
         {
             **leg_report(
                 origin,
@@ -141,7 +143,7 @@ def _ended(leg: _Leg, body: bytes, origin: Origin) -> CallLegEnded:
             "direction": leg.direction,
             "answered_by_person": answered,
             "talk_seconds": min(lasted, LONGEST_CALL) if answered else 0,
-        }
+        },
     )
 
 

@@ -22,7 +22,7 @@ from contracts.events import (
     OrderRefunded,
 )
 from contracts.ids import digest
-from contracts.values import Authority, Entry, InteractionKey, Kind, Party
+from contracts.values import Authority, Kind, Party
 from services.ingest.domain.handshakes import woocommerce_ping
 from services.ingest.domain.identities import one_line
 from services.ingest.domain.mapping import (
@@ -36,6 +36,7 @@ from services.ingest.domain.mapping import (
     optional_text,
 )
 from services.ingest.domain.provider import FORM, JSON, Delivery, Options, Provider
+from services.ingest.domain.reports import key_of, reported, stated
 from services.ingest.domain.schemes import SchemeName
 from services.ingest.sources.commerce import counted, country_of, decimal_of, first_said, mapping_in, objects, sum_of
 
@@ -78,14 +79,14 @@ def read(delivery: Delivery, origin: Origin, options: WooOptions) -> Mapped:
 def _deleted(payload: Mapping[str, Any], body: bytes, origin: Origin) -> Mapped:
     """The body is the id alone: a deletion without an order of its own, which only a restoration undoes."""
     event = {
-        "interaction": InteractionKey(kind=Kind.ORDER, system=origin.system, native_id=id_at(payload, "id")),
+        "interaction": key_of(Kind.ORDER, origin.system, id_at(payload, "id")),
         "report": digest(body),
         "revision": origin.revision(0, body, Authority.DELETION),
         "source": origin.source,
         "occurred_at": origin.received_at,
         "reason": "deleted in the shop",
     }
-    return Mapped([InteractionWithdrawn.model_validate(event)])
+    return Mapped([reported(InteractionWithdrawn, event)])
 
 
 class _Order(NamedTuple):
@@ -111,7 +112,7 @@ class _Order(NamedTuple):
     def report(self, kind: Kind, native: str, order: int, authority: int | None = None) -> dict[str, Any]:
         """What every report out of this delivery states."""
         return {
-            "interaction": InteractionKey(kind=kind, system=self.origin.system, native_id=native),
+            "interaction": key_of(kind, self.origin.system, native),
             "report": digest(self.body),
             "revision": self.origin.revision(order, self.body, authority),
             "source": self.origin.source,
@@ -123,24 +124,25 @@ class _Order(NamedTuple):
         model: type[Event] = OrderPlaced if placed == changed else OrderChanged
         if self.status == "cancelled":
             model = OrderCancelled
-        entries = [] if model is OrderPlaced else [Entry(kind="placed", at=placed)]
+        entries = [] if model is OrderPlaced else [{"kind": "placed", "at": placed}]
         # A shop may cancel what is not paid in time, and the money comes after all.
         stands = () if self.status == "cancelled" else ("date_paid", "date_completed")
         entries += [
-            Entry(kind="confirmed", at=_utc(self.payload, name)) for name in stands if _is_dated(self.payload, name)
+            {"kind": "confirmed", "at": _utc(self.payload, name)} for name in stands if _is_dated(self.payload, name)
         ]
         lines = self.lines()
         return [
-            model.model_validate(
+            reported(
+                model,
                 {
                     **self.report(Kind.ORDER, self.native, micros(changed)),
                     "occurred_at": placed if model is OrderPlaced else changed,
                     "entries": entries,
                     "parties": self.people(),
                     "title": one_line(f"#{self.payload.get('number') or self.native}"),
-                    "net": {"amount": sum_of(lines, "amount"), "currency": self.payload.get("currency")},
-                    "lines": lines,
-                }
+                    "net": stated({"amount": sum_of(lines, "amount"), "currency": self.payload.get("currency")}),
+                    "lines": [stated(line) for line in lines],
+                },
             )
         ]
 
@@ -184,11 +186,11 @@ class _Order(NamedTuple):
             report = {
                 **self.report(Kind.REFUND, id_at(refund, "id"), first_said(self.changed)),
                 "occurred_at": self.changed,
-                "parent": InteractionKey(kind=Kind.ORDER, system=self.origin.system, native_id=self.native),
+                "parent": key_of(Kind.ORDER, self.origin.system, self.native),
                 "title": one_line(optional_text(refund, "reason")),
-                "refunded": {"amount": net, "currency": self.payload.get("currency")},
+                "refunded": stated({"amount": net, "currency": self.payload.get("currency")}),
             }
-            found.append(OrderRefunded.model_validate(report))
+            found.append(reported(OrderRefunded, report))
         return found
 
     def _net_of(self, refunded: Decimal) -> Decimal:
@@ -209,14 +211,15 @@ class _Order(NamedTuple):
         else:
             return []
         return [
-            OrderDelivered.model_validate(
+            reported(
+                OrderDelivered,
                 {
                     **self.report(Kind.DELIVERY, self.native, first_said(at)),
                     "occurred_at": at,
-                    "parent": InteractionKey(kind=Kind.ORDER, system=self.origin.system, native_id=self.native),
+                    "parent": key_of(Kind.ORDER, self.origin.system, self.native),
                     "delivered_on": day,
                     "promised_on": self._promised(),
-                }
+                },
             )
         ]
 
@@ -234,7 +237,7 @@ class _Order(NamedTuple):
         if topic != "order.restored":
             return []
         report = self.report(Kind.ORDER, self.native, micros(self.changed), Authority.DELETION)
-        return [InteractionRestored.model_validate({**report, "occurred_at": self.changed})]
+        return [reported(InteractionRestored, {**report, "occurred_at": self.changed})]
 
     def people(self) -> tuple[Party, ...]:
         """Return the buyer: the shop's customer, and who the bill goes to."""

@@ -21,7 +21,7 @@ from contracts.events import (
     TicketUpdated,
 )
 from contracts.ids import digest
-from contracts.values import Authority, InteractionKey, Kind, Party, Reference
+from contracts.values import Authority, InteractionKey, Kind, Party
 from services.ingest.domain.identities import one_line
 from services.ingest.domain.mapping import (
     Mapped,
@@ -36,6 +36,7 @@ from services.ingest.domain.mapping import (
     storable_text,
 )
 from services.ingest.domain.provider import Delivery, NoOptions, Provider
+from services.ingest.domain.reports import key_of, reference_to, reported
 from services.ingest.domain.schemes import SchemeName
 from services.ingest.sources.ticketing import (
     FINISHED,
@@ -121,7 +122,7 @@ def _map_event(name: str, payload: Mapping[str, Any], body: bytes, origin: Origi
         model, authority, reason = _LIFECYCLE[name]
         if authority is not None:
             report["revision"] = origin.revision(micros(exact), body, authority)
-        return Mapped([model.model_validate({**report, "reason": reason})])
+        return Mapped([reported(model, {**report, "reason": reason})])
     stated = _stated(detail, origin)
     if name == "created":
         report["occurred_at"] = moment_of(detail.get("created_at"), "detail.created_at")
@@ -132,8 +133,8 @@ def _map_event(name: str, payload: Mapping[str, Any], body: bytes, origin: Origi
     if name == "csat_received":
         stated["rating"] = _rating(change.get("satisfaction_score"))
     if name == "merged" and (target := optional_id(change, "target_ticket_id")):
-        stated["references"] = (*stated["references"], Reference(kind="ticket", value=origin.named(target)))
-    return Mapped([_model_of(name, change).model_validate({**report, **stated})])
+        stated["references"] = (*stated["references"], reference_to("ticket", origin.named(target)))
+    return Mapped([reported(_model_of(name, change), {**report, **stated})])
 
 
 _COMMENTS = frozenset({"comment_added", "comment_made_private", "comment_redacted"})
@@ -169,10 +170,10 @@ def _rating(given: Any) -> int:
 def _map_comment(
     name: str, comment: Mapping[str, Any], detail: Mapping[str, Any], report: Mapping[str, Any], origin: Origin
 ) -> Mapped:
-    key = InteractionKey(kind=Kind.COMMENT, system=origin.system, native_id=id_at(comment, "id"))
+    key = key_of(Kind.COMMENT, origin.system, id_at(comment, "id"))
     if name == "comment_made_private":
         gone = {**report, "interaction": key, "reason": "made private"}
-        return Mapped([InteractionWithdrawn.model_validate(gone)])
+        return Mapped([reported(InteractionWithdrawn, gone)])
     if comment.get("is_public") is not True:
         return Mapped(ignored="private_comment")
     if name == "comment_redacted" and not comment.get("author"):
@@ -189,13 +190,13 @@ def _map_comment(
     stated = {
         "interaction": key,
         "parent": report["interaction"],
-        "references": (Reference(kind="ticket", value=origin.named(id_at(detail, "id"))),),
+        "references": (reference_to("ticket", origin.named(id_at(detail, "id"))),),
         "parties": parties,
         "title": one_line(optional_text(detail, "subject"), 1000),
         "text": storable_text(optional_text(comment, "body")) or ("" if name == "comment_redacted" else None),
         "direction": "out" if staff else "in",
     }
-    return Mapped([TicketCommented.model_validate({**report, **stated})])
+    return Mapped([reported(TicketCommented, {**report, **stated})])
 
 
 def _map_trigger(payload: Mapping[str, Any], body: bytes, origin: Origin) -> Mapped:
@@ -219,11 +220,11 @@ def _map_trigger(payload: Mapping[str, Any], body: bytes, origin: Origin) -> Map
     }
     if model is TicketOpened:
         report["occurred_at"] = moment_of(ticket.get("created_at"), "ticket.created_at")
-    return Mapped([model.model_validate({**report, **_stated(ticket, origin)})])
+    return Mapped([reported(model, {**report, **_stated(ticket, origin)})])
 
 
 def _ticket(detail: Mapping[str, Any], origin: Origin) -> InteractionKey:
-    return InteractionKey(kind=Kind.TICKET, system=origin.system, native_id=id_at(detail, "id"))
+    return key_of(Kind.TICKET, origin.system, id_at(detail, "id"))
 
 
 def _opening(detail: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
@@ -243,7 +244,7 @@ def _stated(detail: Mapping[str, Any], origin: Origin) -> dict[str, Any]:
         # A trigger writes them one after the other.
         "tags": tags_of(tags.split() if isinstance(tags, str) else tags),
         "parties": _people(detail, origin),
-        "references": (Reference(kind="ticket", value=origin.named(id_at(detail, "id"))),),
+        "references": (reference_to("ticket", origin.named(id_at(detail, "id"))),),
         "title": one_line(optional_text(detail, "subject"), 1000),
         "text": storable_text(optional_text(detail, "description")),
     }

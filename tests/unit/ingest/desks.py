@@ -33,7 +33,7 @@ def read(desk: str, example: dict[str, Any]) -> list[Event]:
     """What one delivery says."""
     provider = WEBHOOKS[desk]
     options = provider.options.model_validate(example.get("options", {}))
-    return list(provider.bind(options)(golden.delivery(example), golden.origin(desk)).events)
+    return golden.told(provider.bind(options)(golden.delivery(example), golden.origin(desk)))
 
 
 @lru_cache

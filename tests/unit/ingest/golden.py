@@ -15,6 +15,8 @@ from urllib.parse import urlencode
 
 import orjson
 
+from contracts.events import Event
+from contracts.standins import model_of
 from contracts.values import json_safe
 from services.ingest.domain.identities import Directory
 from services.ingest.domain.mapping import Mapped, Origin
@@ -62,11 +64,16 @@ def delivery(golden: dict[str, Any]) -> Delivery:
     return Delivery(golden["body"], orjson.dumps(golden["body"]), golden["headers"], golden.get("query", {}))
 
 
+def told(mapped: Mapped) -> list[Event]:
+    """The events of a mapping as models, whichever way they were made."""
+    return [model_of(event) for event in mapped.events]
+
+
 def plain(mapped: Mapped) -> Any:
     """The outcome of a mapping as JSON."""
     if mapped.ignored is not None:
         return {"ignored": mapped.ignored}
-    return [{"type": event.TYPE, "id": event.id, **json_safe(event)} for event in mapped.events]
+    return [{"type": event.TYPE, "id": event.id, **json_safe(event)} for event in told(mapped)]
 
 
 def expected(path: Path) -> Any:

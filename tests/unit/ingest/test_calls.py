@@ -18,7 +18,7 @@ from services.ingest.sources.registry import WEBHOOKS
 from services.ingest.sources.ringcentral import PROVIDER as RINGCENTRAL
 from services.ingest.sources.ringcentral import challenge
 from services.ingest.sources.twilio import TwilioOptions
-from tests.unit.ingest.golden import FOLDER, delivery, origin
+from tests.unit.ingest.golden import FOLDER, delivery, origin, told
 
 CALLS = {
     "a Twilio call that a browser answered and a mobile did not": (
@@ -80,7 +80,7 @@ def events_of(name: str) -> list[Event]:
     golden = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     provider = WEBHOOKS[name.partition("/")[0]]
     options = provider.options.model_validate(golden.get("options", {}))
-    return list(provider.bind(options)(delivery(golden), origin(provider.name)).events)
+    return told(provider.bind(options)(delivery(golden), origin(provider.name)))
 
 
 def call_of(events: list[Event]) -> Interaction:
@@ -115,7 +115,7 @@ def test_the_same_change_by_two_subscriptions_is_one_report() -> None:
     by_extension = events_of("ringcentral/in_answered_by_anna")
     golden["body"]["event"] = "/restapi/v1.0/account/809646016/telephony/sessions"
     golden["body"]["uuid"] = "1"
-    by_account = RINGCENTRAL.bind(RINGCENTRAL.options())(delivery(golden), origin("ringcentral")).events
+    by_account = told(RINGCENTRAL.bind(RINGCENTRAL.options())(delivery(golden), origin("ringcentral")))
     assert [event.id for event in by_account] == [event.id for event in by_extension]
 
 
@@ -130,7 +130,7 @@ def test_a_consultation_joins_the_conversation_of_the_call_that_it_belongs_to() 
 def test_a_fax_is_no_missed_call() -> None:
     golden = json.loads((FOLDER / "ringcentral" / "in_caller_hung_up.json").read_text(encoding="utf-8"))
     golden["body"]["body"]["telephonySessionId"] = "s-fax"
-    ended = RINGCENTRAL.bind(RINGCENTRAL.options())(delivery(golden), origin("ringcentral")).events
+    ended = told(RINGCENTRAL.bind(RINGCENTRAL.options())(delivery(golden), origin("ringcentral")))
     assert assemble([*ended, *events_of("ringcentral/in_fax")]).present is False
 
 
@@ -167,5 +167,5 @@ def test_a_national_number_is_read_where_the_site_is() -> None:
     golden["body"]["data"]["raw_digits"] = "01 42 68 53 00"
     provider = WEBHOOKS["aircall"]
     read = provider.bind(provider.options.model_validate({"default_region": "FR"}))
-    event = read(delivery(golden), origin("aircall")).events[0]
+    event = told(read(delivery(golden), origin("aircall")))[0]
     assert event.parties[0].identities[0].value == "+33142685300"

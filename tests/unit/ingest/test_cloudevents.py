@@ -18,7 +18,7 @@ from contracts.values import Authority
 from services.ingest.domain.mapping import Invalid
 from services.ingest.sources.cloudevents import Reader
 from services.ingest.sources.mail import map_mail
-from tests.unit.ingest.golden import MAILBOX, NOW, origin
+from tests.unit.ingest.golden import MAILBOX, NOW, origin, told
 
 PLACED: dict[str, Any] = {
     "specversion": "1.0",
@@ -180,7 +180,7 @@ def test_a_mail_of_history_is_the_one_that_the_mailbox_brings() -> None:
         b"From: Bob <bob@acme.example>\r\nTo: anna@brightwell.example\r\nDate: Mon, 2 Mar 2026 09:00:00 +0100\r\n"
         b"Message-ID: <1@acme.example>\r\n\r\nx"
     )
-    (live,) = map_mail(raw, MAILBOX, origin("mail")).events
+    (live,) = told(map_mail(raw, MAILBOX, origin("mail")))
     history = READER.read(
         changed(
             type="tenure.email.received.v1",

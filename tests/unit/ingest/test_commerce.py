@@ -20,7 +20,7 @@ from services.ingest.domain.mapping import Unmapped
 from services.ingest.domain.provider import Delivery
 from services.ingest.sources.registry import WEBHOOKS
 from services.ingest.sources.stripe_money import money, places_of
-from tests.unit.ingest.golden import FOLDER, delivery, origin
+from tests.unit.ingest.golden import FOLDER, delivery, origin, told
 
 SHUFFLED = st.randoms(use_true_random=False)
 
@@ -33,7 +33,7 @@ def golden(name: str) -> dict[str, Any]:
 def mapped(provider: str, request: dict[str, Any]) -> list[Event]:
     known = WEBHOOKS[provider]
     options = known.options.model_validate(request.get("options", {}))
-    return list(known.bind(options)(delivery(request), origin(provider)).events)
+    return told(known.bind(options)(delivery(request), origin(provider)))
 
 
 def events_of(*names: str, **options: Any) -> list[Event]:

@@ -25,6 +25,7 @@ from contracts.events import Event
 from contracts.interactions import assemble
 from services.ingest.domain.mapping import LONGEST_TEXT, Mapped, Origin, Unmapped
 from services.ingest.domain.provider import Delivery, Provider
+from services.ingest.domain.reports import encoded
 from services.ingest.sources.registry import WEBHOOKS
 from tests.unit.ingest import golden
 
@@ -120,7 +121,7 @@ def test_which_report_it_is_and_which_one_wins_do_not_depend_on_when_it_came(pro
         delivery = golden.delivery(example)
         now = golden.origin(provider.name)
         later = replace(now, received_at=now.received_at + timedelta(days=3))
-        first, second = (read(provider, example, delivery, origin).events for origin in (now, later))
+        first, second = (golden.told(read(provider, example, delivery, origin)) for origin in (now, later))
         assert [(event.id, event.revision) for event in first] == [(event.id, event.revision) for event in second]
 
 
@@ -129,7 +130,7 @@ def test_deliveries_add_up_to_the_same_in_any_order_and_however_often(provider: 
     random = Random(f"order {provider.name}")  # noqa: S311 - not for secrets
     reports: dict[str, list[Event]] = defaultdict(list)
     for example in examples(provider):
-        for event in read(provider, example, golden.delivery(example)).events:
+        for event in golden.told(read(provider, example, golden.delivery(example))):
             reports[event.interaction.id].append(event)
     for about_one in reports.values():
         whole = assemble(about_one)
@@ -198,7 +199,7 @@ def assert_can_be_sent(mapped: Mapped) -> None:
     for event in mapped.events:
         assert len(event.id) == 36
         assert len(event.text or "") <= LONGEST_TEXT
-        orjson.loads(event.model_dump_json())
+        orjson.loads(encoded(event))
 
 
 def assert_tells_nothing(code: str) -> None:

@@ -19,7 +19,7 @@ from services.ingest.domain.options import MailOptions
 from services.ingest.domain.privacy import PrivacyRule, Rules
 from services.ingest.sources.mail import Mailbox, map_mail
 from services.ingest.sources.mail_reply import newest_reply
-from tests.unit.ingest.golden import MAILBOX, mails, origin
+from tests.unit.ingest.golden import MAILBOX, mails, origin, told
 
 ORIGINAL = b"From: bob@acme.example\r\nTo: anna@brightwell.example\r\nMessage-ID: <1@acme.example>\r\n"
 DATE = b"Date: Mon, 2 Mar 2026 09:00:00 +0100\r\n"
@@ -27,7 +27,7 @@ SEEDS = [path.read_bytes() for path in mails()]
 
 
 def the_mail(raw: bytes, mailbox: Mailbox = MAILBOX) -> EmailReceived:
-    event = map_mail(raw, mailbox, origin("mail")).events[0]
+    event = told(map_mail(raw, mailbox, origin("mail")))[0]
     assert isinstance(event, EmailReceived)
     return event
 

@@ -20,7 +20,7 @@ from services.ingest.sources.mail import map_mail
 from services.ingest.sources.mail_message import Mail, payload_of, text_of_html
 from services.ingest.sources.mail_sealed import signed_content
 from services.ingest.sources.mail_tnef import read_tnef
-from tests.unit.ingest.golden import FOLDER, MAILBOX, mails, origin, plain
+from tests.unit.ingest.golden import FOLDER, MAILBOX, mails, origin, plain, told
 
 RAWS = [path.read_bytes() for path in mails()]
 HEAD = b"From: bob@acme.example\r\nTo: anna@brightwell.example\r\nMessage-ID: <1@acme.example>\r\n"
@@ -55,7 +55,7 @@ def test_a_mail_reads_the_same_in_any_pieces_and_again_from_what_was_kept(raw: b
     again = read_mail(whole.kept)
     assert again.kept == whole.kept
     said, said_again = (
-        [event.model_dump(exclude={"revision"}) for event in map_mail(read, MAILBOX, origin("mail")).events]
+        [event.model_dump(exclude={"revision"}) for event in told(map_mail(read, MAILBOX, origin("mail")))]
         for read in (whole, again)
     )
     assert said == said_again
@@ -191,7 +191,7 @@ def test_a_signed_envelope_is_read_in_both_ways_to_write_one_and_any_other_bytes
 def test_ten_thousand_recipients_are_all_looked_at_and_those_whom_it_concerns_are_kept() -> None:
     colleagues = b", ".join(b"p%d@brightwell.example" % number for number in range(9_998))
     raw = HEAD.replace(b"bob@acme", b"max@brightwell") + b"Cc: " + colleagues + b", erin@acme.example\r\n\r\nHello"
-    (event,) = map_mail(raw, MAILBOX, origin("mail")).events
+    (event,) = told(map_mail(raw, MAILBOX, origin("mail")))
     addresses = {party.identities[0].value for party in event.parties}
     assert len(event.parties) == 1000
     assert {"max@brightwell.example", "anna@brightwell.example", "erin@acme.example"} <= addresses

@@ -11,7 +11,6 @@ import orjson
 from pydantic import AfterValidator, StringConstraints
 
 from contracts.events import Event
-from contracts.standins import model_of
 from services.ingest.domain.mapping import Invalid, Mapped, Origin, Unmapped
 from services.ingest.domain.provider import Delivery, Options, Provider
 from services.ingest.domain.schemes import SchemeName
@@ -73,7 +72,7 @@ def read(delivery: Delivery, origin: Origin, options: RowsOptions) -> Mapped:
         if isinstance(one, LeftOut):
             continue
         try:
-            found.append(model_of(read_cloudevent(dict(one.event), origin)))
+            found.append(read_cloudevent(dict(one.event), origin))
         except Invalid as bad:
             raise Unmapped(f"row_{one.rows[0].line}:{bad.errors[0].field}") from None
     return Mapped(found) if found else Mapped(ignored="no_rows")
