@@ -117,6 +117,11 @@ def form_of(model: type[M]) -> type[M]:
     return cast("type[M]", _UNCHECKED[model])
 
 
+def checked_form_of(model: type[M]) -> type[M]:
+    """Return the struct as which a `model` is read. `made` takes values of it as they are: who makes them vouches."""
+    return cast("type[M]", _STRUCTS[model])
+
+
 def _like(model: type[Model], name: str) -> property:
     """Return the property of a model, for its stand-in; a cached one is asked anew each time."""
     found: Any = vars(model)[name]

@@ -15,8 +15,8 @@ __all__ = ["Directory", "company_domain", "normalise_address", "normalise_domain
 
 _LONGEST_NAME = 200
 _LONGEST_ID = 1024
-_party = standins.form_of(Party)
-_identity = standins.form_of(Identity)
+_party = standins.checked_form_of(Party)
+_identity = standins.checked_form_of(Identity)
 _CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff\u200b-\u200f\u202a-\u202e\u2066-\u2069]+")
 
 

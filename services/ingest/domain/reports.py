@@ -24,9 +24,9 @@ E = TypeVar("E", bound=Event)
 _LONGEST_ID = 1024
 _MOST = 1 << 63
 _PLAIN = (datetime, date, Decimal)
-_key = standins.form_of(InteractionKey)
-_reference = standins.form_of(Reference)
-_revision = standins.form_of(Revision)
+_key = standins.checked_form_of(InteractionKey)
+_reference = standins.checked_form_of(Reference)
+_revision = standins.checked_form_of(Revision)
 
 
 def reported(model: type[E], fields: Mapping[str, Any]) -> E:
