@@ -6,12 +6,13 @@ heard all the same; sending again is safe, because ids are derived from what was
 
 Callers only queue and wait. One task hands what has gathered to the producer, a batch for each partition, and one timer
 ends what waits too long: a task switch, a timer and a future of the producer for each record would cost more than the
-record itself.
+record itself. While a request is on its way to a broker, what comes for that broker gathers, because the producer sends
+one request at a time to each: so the next one carries all partitions at once, and the busier we are, the larger it is.
 """
 
 import asyncio
 import contextlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
@@ -20,6 +21,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
 from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.structs import TopicPartition
 
 from services.ingest.failpoints import IngestFailpoint
 from services.ingest.settings import IngestSettings
@@ -55,6 +57,7 @@ class _Waiting:
     __slots__ = ("answer", "deadline", "left", "records")
 
     def __init__(self, records: Sequence[Outgoing], answer: asyncio.Future[None], deadline: float) -> None:
+        # Only until they are in their lanes: what is acknowledged must not stay in memory.
         self.records = records
         self.answer = answer
         self.deadline = deadline
@@ -75,9 +78,10 @@ class _Waiting:
 class _Lane:
     """What waits for one partition. One batch of a lane is on its way at most: what comes meanwhile forms the next."""
 
-    __slots__ = ("busy", "gathered")
+    __slots__ = ("busy", "gathered", "place")
 
-    def __init__(self, gathered: deque[tuple[_Waiting, Outgoing]]) -> None:
+    def __init__(self, place: TopicPartition, gathered: deque[tuple[_Waiting, Outgoing]]) -> None:
+        self.place = place
         self.busy = False
         self.gathered = gathered
 
@@ -106,8 +110,12 @@ class Publisher:
         self._producer: AIOKafkaProducer | None = None
         self._void = asyncio.Event()
         self._gathered = asyncio.Event()
+        # Since when something waits that is on its way to no broker.
+        self._since: float | None = None
         self._queue: deque[_Waiting] = deque()
         self._lanes: dict[int, _Lane] = {}
+        # Batches on their way, by the broker that leads their partition.
+        self._flying: Counter[int | None] = Counter()
         # In the order of their deadlines, because all wait equally long.
         self._unanswered: deque[_Waiting] = deque()
         self._waiting = 0
@@ -154,7 +162,10 @@ class Publisher:
             raise Unavailable
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[None] = loop.create_future()
-        waiting = _Waiting(records, answer, loop.time() + self._settings.accept_seconds)
+        now = loop.time()
+        if self._since is None:
+            self._since = now
+        waiting = _Waiting(records, answer, now + self._settings.accept_seconds)
         self._waiting += count
         self._waiting_bytes += size
         self._queue.append(waiting)
@@ -178,19 +189,30 @@ class Publisher:
     async def _hand_over(self) -> None:
         """Give the producer what callers have queued. It may block while the broker is away; deadlines do not."""
         linger = self._settings.linger_ms / 1000
+        now = asyncio.get_running_loop().time
         while True:
             await self._gathered.wait()
-            if linger:
-                await asyncio.sleep(linger)
+            # What came while a request was on its way has mostly lingered long enough.
+            if self._since is not None and (rest := self._since + linger - now()) > 0:
+                await asyncio.sleep(rest)
             self._gathered.clear()
             try:
                 await self._deal()
             except Exception as error:  # noqa: BLE001 - whatever it was, its callers hear it and the next are served
                 while self._queue:
                     self._queue.popleft().fail(error)
-            for partition, lane in list(self._lanes.items()):
-                if lane.gathered and not lane.busy:
-                    await self._dispatch(partition, lane)
+            producer = self._producer
+            if producer is not None:
+                await self._send(producer)
+            if not any(lane.gathered for lane in self._lanes.values()):
+                self._since = None
+
+    async def _send(self, producer: AIOKafkaProducer) -> None:
+        """Send one batch of each lane that has gathered something, to all brokers that have nothing to do."""
+        leader_of = producer.client.cluster.leader_for_partition
+        ready = [(leader_of(lane.place), lane) for lane in self._lanes.values() if lane.gathered and not lane.busy]
+        for leader, lane in [(leader, lane) for leader, lane in ready if not self._flying[leader]]:
+            await self._dispatch(producer, leader, lane)
 
     async def _deal(self) -> None:
         """Put the records of queued callers into the lanes of their partitions."""
@@ -204,31 +226,38 @@ class Publisher:
             for partition, record in zip(partitions_of([one.key for one in records], count), records, strict=True):
                 lane = self._lanes.get(partition)
                 if lane is None:
-                    lane = self._lanes[partition] = _Lane(deque())
+                    lane = self._lanes[partition] = _Lane(TopicPartition(self._topic, partition), deque())
                 lane.gathered.append((caller, record))
+            caller.records = ()
 
-    async def _dispatch(self, partition: int, lane: _Lane) -> None:
+    async def _dispatch(self, producer: AIOKafkaProducer, leader: int | None, lane: _Lane) -> None:
         """Send one batch with what a lane has gathered."""
-        producer = self._producer
-        if producer is None:
-            return
         batch = producer.create_batch()
         callers = lane.take(batch)
         if not callers:
             return
         try:
             reach(IngestFailpoint.PRODUCING)
-            future = await producer.send_batch(batch, self._topic, partition=partition)
+            future = await producer.send_batch(batch, self._topic, partition=lane.place.partition)
         except Exception as error:  # noqa: BLE001 - whatever it was, its callers hear it and the next are served
             for caller in callers:
                 caller.fail(error)
             return
         lane.busy = True
-        future.add_done_callback(partial(self._landed, lane, callers))
+        self._flying[leader] += 1
+        future.add_done_callback(partial(self._landed, self._flying, leader, lane, callers))
 
-    def _landed(self, lane: _Lane, callers: Sequence[_Waiting], future: asyncio.Future[object]) -> None:
+    def _landed(
+        self,
+        flying: Counter[int | None],
+        leader: int | None,
+        lane: _Lane,
+        callers: Sequence[_Waiting],
+        future: asyncio.Future[object],
+    ) -> None:
         lane.busy = False
-        if lane.gathered:
+        flying[leader] -= 1
+        if not flying[leader]:
             self._gathered.set()
         error = KafkaTimeoutError() if future.cancelled() else future.exception()
         if error is None:
@@ -241,6 +270,8 @@ class Publisher:
                 caller.acknowledged()
             else:
                 caller.fail(error)
+        while self._unanswered and self._unanswered[0].answer.done():
+            self._unanswered.popleft()
 
     async def _sweep(self) -> None:
         """Answer callers whose time is up, and forget what they had queued."""
@@ -296,7 +327,8 @@ class Publisher:
             await producer.stop()
             raise
         # Batches of an earlier session may never land: their lanes would wait for them for ever.
-        self._lanes = {partition: _Lane(lane.gathered) for partition, lane in self._lanes.items()}
+        self._lanes = {partition: _Lane(lane.place, lane.gathered) for partition, lane in self._lanes.items()}
+        self._flying = Counter()
         self._producer = producer
         self._gathered.set()
 
