@@ -26,7 +26,7 @@ from services.ingest.doors.sources import Probe, Standings
 from services.ingest.doors.trimming import LARGEST_BODY, MOST_HELD
 from services.ingest.doors.webhooks import Webhooks
 from services.ingest.reception import Reception
-from services.ingest.verify.replays import OnceOnly
+from services.ingest.verify.replays import Once
 from services.runtime import openapi, problems
 from services.runtime.auth import TokenVerifier
 from services.runtime.limits import Limits, Streamed
@@ -55,7 +55,7 @@ def build_api(
     amazon: Amazon,
     public_url: str | None = None,
     watched: tuple[Standings, Probe] | None = None,
-    once: OnceOnly | None = None,
+    once: Once | None = None,
 ) -> ASGIApp:
     """Return the public ASGI app, without its limits. Without a `verifier` the doors for operators stay shut."""
 

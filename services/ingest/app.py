@@ -33,7 +33,7 @@ from services.ingest.sources.quick import quick_lines
 from services.ingest.sources.registry import mail_mappings, webhook_mappings
 from services.ingest.statistics import Statistics
 from services.ingest.switching import Pieces, Switch, Wanted
-from services.ingest.verify.replays import OnceOnly
+from services.ingest.tokens import SharedTokens
 from services.runtime import dead_letter_api
 from services.runtime.auth import TokenVerifier
 from services.runtime.clock import Clock, build_clock
@@ -64,7 +64,7 @@ class _Lasting:
     consumers: Pieces[BatchConsumer[Event]]
     verifier: TokenVerifier | None
     letters: APIRouter | None
-    once: OnceOnly
+    once: SharedTokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +197,7 @@ async def build(settings: IngestSettings) -> Service:
         consumers,
         verifier,
         letters,
-        OnceOnly(),
+        SharedTokens(pool),
     )
     arrangement = _Arrangement.of(lasting, first)
     doors, pollers = Switch(arrangement.doors()), Pieces[Poller]()

@@ -11,7 +11,7 @@ import asyncpg
 import holidays
 import structlog
 
-from services.ingest import store, store_mailbox
+from services.ingest import store, store_mailbox, store_tokens
 from services.ingest.domain.options import PolledOptions
 from services.ingest.domain.rhythm import WINDOW_WEEKS, NotYet, Rhythm, Weeks, learn
 from services.ingest.domain.source import Source
@@ -157,6 +157,7 @@ class SourceReport:
                     self._measure(await self.standings(self.clock.now()))
                     async with acquire(self.pool) as connection:
                         await store.forget_old_hours(connection, WINDOW_WEEKS)
+                        await store_tokens.forget(connection)
                 else:
                     await self.flush()
             except _DATABASE_FAULTS as error:

@@ -35,7 +35,7 @@ from services.ingest.doors.trimming import Trimmer, trimmer_of
 from services.ingest.publisher import TooLarge, Unavailable
 from services.ingest.reception import Reception
 from services.ingest.verify import SCHEMES, CertificateNeeded, Request, Unverified, verify
-from services.ingest.verify.replays import OnceOnly
+from services.ingest.verify.replays import Once, OnceOnly
 from services.ingest.verify.tokens import without_signature
 
 _ANSWER_SECONDS = 1.9
@@ -60,7 +60,7 @@ class Webhooks:
         amazon: Amazon,
         public_url: str | None,
         *,
-        once: OnceOnly | None = None,
+        once: Once | None = None,
     ) -> None:
         """`once`: what remembers tokens that must come once, beyond this door."""
         self._reception = reception
@@ -68,7 +68,7 @@ class Webhooks:
         self._mappings = mappings
         self._amazon = amazon
         self._public_url = None if public_url is None else public_url.rstrip("/")
-        self._once = OnceOnly() if once is None else once
+        self._once: Once = OnceOnly() if once is None else once
         self._reading = asyncio.Semaphore(_READING_AT_ONCE)
 
     def trimmer(self, name: str, headers: Mapping[str, str]) -> Trimmer | None:
@@ -160,7 +160,7 @@ class Webhooks:
                 raise unavailable() from None
             token = verify(provider.scheme, source.keys, request, certificates=self._amazon.certificates)
         if token is not None and read is not None:
-            self._once.check(source.name, token, _content(read), time.time())
+            await self._once.check(source.name, token, _content(read), time.time())
 
     async def _take(
         self, source: Source, provider: Provider[Any], delivery: Delivery, traceparent: str | None

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import time
 from urllib.parse import urlencode
 
 import orjson
+import pytest
 
+from deploy.local.processes import free_port
 from services.ingest.domain.schemes import SchemeName
-from services.ingest.verify import Request, seal
+from services.ingest.tokens import SharedTokens
+from services.ingest.verify import Request, Unverified, seal
 from services.ingest.verify.proof import Stamp
 from services.ingest.verify.tokens import mailgun_fields
+from services.runtime.postgres import create_pool
 from tests.integration.ingest.conftest import SECRETS, StartIngest
 
 SOURCES = """
@@ -73,6 +78,37 @@ async def test_forms_that_are_not_understood_are_kept_and_read_again(start_inges
         assert again.json()["type"].endswith(":unmapped")
     media_kept = sorted(headers.get("tenure_header_content-type", b"").decode() for headers in kept.values())
     assert media_kept == ["", FORM, FORM, MULTIPART]
+
+
+async def test_what_came_with_a_token_to_one_door_is_known_to_the_other(start_ingest: StartIngest) -> None:
+    first = await start_ingest(SOURCES, public_url=PUBLIC)
+    doors = [first, await start_ingest(SOURCES, public_url=PUBLIC, database_url=first.settings.database_url)]
+
+    async def send(door: int, body: bytes) -> int:
+        answer = await doors[door].http.post("/v1/webhooks/routed", content=body, headers={"content-type": FORM})
+        return answer.status_code
+
+    genuine = urlencode({"nobody": "wrote", **_again("d")}).encode()
+    forged = urlencode({"somebody": "else wrote", **_again("d")}).encode()
+    assert await send(0, genuine) == 200
+    assert [await send(door, forged) for door in (1, 0)] == [401, 401]
+    # The provider had no answer, and sends the same again: whichever door it reaches.
+    assert [await send(door, genuine) for door in (1, 0)] == [200, 200]
+    # Of two that come at the same time one is the first.
+    both = [urlencode({"who": who, **_again("e")}).encode() for who in ("a", "b")]
+    assert sorted(await asyncio.gather(send(0, both[0]), send(1, both[1]))) == [200, 401]
+
+
+async def test_without_the_database_a_door_still_knows_what_came_to_itself() -> None:
+    pool = await create_pool(f"postgresql://nobody@127.0.0.1:{free_port()}/nowhere")
+    tokens = SharedTokens(pool)
+    try:
+        for _ in range(2):
+            await tokens.check("routed", "token", "one", time.time())
+        with pytest.raises(Unverified):
+            await tokens.check("routed", "token", "two", time.time())
+    finally:
+        await pool.close()
 
 
 def _again(letter: str) -> dict[str, str]:

@@ -176,23 +176,23 @@ def test_mailgun_puts_its_proof_into_a_form_as_well() -> None:
     assert token == fields["token"]
 
 
-def test_a_token_that_is_used_once_does_not_come_again_with_something_else() -> None:
+async def test_a_token_that_is_used_once_does_not_come_again_with_something_else() -> None:
     seen = OnceOnly(most=3)
-    seen.check("mail", "token", "one", NOW)
-    seen.check("mail", "token", "one", NOW + 10)  # the provider had no answer, and sends it again
-    seen.check("other", "token", "another source", NOW)
+    await seen.check("mail", "token", "one", NOW)
+    await seen.check("mail", "token", "one", NOW + 10)  # the provider had no answer, and sends it again
+    await seen.check("other", "token", "another source", NOW)
     with pytest.raises(Unverified):
-        seen.check("mail", "token", "two", NOW + 20)
+        await seen.check("mail", "token", "two", NOW + 20)
     for number in range(100):
-        seen.check("mail", str(number), "filling", NOW + 30)
+        await seen.check("mail", str(number), "filling", NOW + 30)
     assert len(seen) <= 4
 
 
-def test_what_was_seen_is_forgotten_when_its_timestamp_lets_nothing_pass_any_more() -> None:
+async def test_what_was_seen_is_forgotten_when_its_timestamp_lets_nothing_pass_any_more() -> None:
     seen = OnceOnly()
     for number in range(50):
-        seen.check("mail", str(number), "one", NOW)
-    seen.check("mail", "later", "one", NOW + 2 * TOLERANCE_SECONDS + 2)
+        await seen.check("mail", str(number), "one", NOW)
+    await seen.check("mail", "later", "one", NOW + 2 * TOLERANCE_SECONDS + 2)
     assert len(seen) == 1
 
 
