@@ -1,6 +1,6 @@
 """Pure steps between what the tables hold and what they shall hold."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -72,11 +72,13 @@ def regroup(
     members: Sequence[tuple[str, Member]],
     conversation_of_reference: Mapping[str, str],
     new_id: Mapping[str, str],
+    fresh: Callable[[], str],
 ) -> Regrouping:
     """Put the touched interactions into their conversations.
 
     `members` is everything stored in any conversation that is concerned, `conversation_of_reference` where the touched
-    ones' references are, `new_id` a conversation id to be used for a group that has none, by interaction.
+    ones' references are, `new_id` what each touched one without a conversation proposed for it. `fresh` gives an id
+    that nobody has, for a part that falls off.
     """
     conversation_of, summaries = _alone(touched, members, conversation_of_reference, new_id)
     if len(conversation_of) == len(touched) and not members:
@@ -101,7 +103,8 @@ def regroup(
             for name in member.references
             if name in conversation_of_reference
         }
-        label = _free(candidates - taken, group, touched, new_id)
+        proposed = {new_id[member.id] for member in group if member.id in new_id}
+        label = min(candidates - taken or proposed - taken, default=None) or fresh()
         taken.add(label)
         summary = summarise(group)
         for member in group:
@@ -140,12 +143,12 @@ def _alone(
     conversation_of: dict[str, str] = {}
     summaries: dict[str, Summary] = {}
     for id_, member in touched.items():
-        conversation = new_id[id_]
+        conversation = new_id.get(id_)
         for name in member.references:
             if name in shared or conversation_of_reference.get(name) != conversation:
                 break
         else:
-            if member.references and id_ not in stored:
+            if conversation is not None and member.references and id_ not in stored:
                 conversation_of[id_] = conversation
                 summaries[id_] = summarise([member])
     return conversation_of, summaries
@@ -153,16 +156,6 @@ def _alone(
 
 def _first(group: Sequence[Member]) -> str:
     return group[0].id if len(group) == 1 else min(member.id for member in group)
-
-
-def _free(
-    candidates: set[str], group: Sequence[Member], touched: Mapping[str, Member], new_id: Mapping[str, str]
-) -> str:
-    """Return an id that is free; else a new one, or, for a part that fell off, the id of its first member."""
-    if candidates:
-        return min(candidates)
-    in_hand = [member.id for member in group if member.id in touched]
-    return new_id[min(in_hand)] if in_hand else _first(group)
 
 
 class Saying(Struct, frozen=True, gc=False):

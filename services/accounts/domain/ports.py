@@ -26,6 +26,19 @@ class StoredInteraction(Struct, frozen=True, gc=False):
     keys: tuple[str, ...]
     claimed: tuple[str, ...]
     hand: Hand
+    occurred_at: datetime | None = None
+    """None of a place."""
+    ticket: bool = False
+    """Whether it was a ticket that stands."""
+    support_request: bool = False
+
+    @property
+    def member(self) -> Member:
+        """What it meant to its conversation."""
+        assert self.occurred_at is not None  # noqa: S101 - only what is known is in a conversation
+        return Member(
+            self.id, self.occurred_at, self.references, self.ticket, self.support_request, accounts=self.claimed
+        )
 
 
 class StoredReport(Struct, frozen=True, gc=False):
@@ -135,6 +148,10 @@ class Tables(Protocol):
 
     async def load_members(self, ids: Sequence[str]) -> list[tuple[str, Member]]:
         """Return (conversation, member) of everything in the conversations `ids`."""
+        ...
+
+    async def load_outlines(self, ids: Sequence[str], without: Sequence[str]) -> dict[str, list[Member]]:
+        """Return, by conversation, its first and last member, and its tickets and calls for help, apart from some."""
         ...
 
     async def move_references(self, moved: Mapping[str, str]) -> None:

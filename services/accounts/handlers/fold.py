@@ -16,12 +16,11 @@ from msgspec import Struct
 from contracts.activity import Attribution
 from contracts.envelope import Envelope
 from contracts.events import BY_TYPE, Event
-from contracts.ids import new_id
 from contracts.interactions import Interaction, assemble
 from contracts.standins import encode, is_stand_in, model_of, stand_in
 from contracts.standins import read as read_report
 from services.accounts.domain.conversations import Summary
-from services.accounts.domain.decide import Regrouping, Report, Saying, collapse, news, regroup, sayings
+from services.accounts.domain.decide import Regrouping, Report, Saying, collapse, news, sayings
 from services.accounts.domain.identities import Keyed, with_keys
 from services.accounts.domain.matching import ROOTS, Directory
 from services.accounts.domain.ports import (
@@ -34,6 +33,7 @@ from services.accounts.domain.ports import (
     Tables,
 )
 from services.accounts.domain.reading import NOBODY_DECIDED, Reading, Rules, parent_of, read, with_versions
+from services.accounts.handlers.conversing import converse
 from services.runtime.overlap import in_turns, meanwhile
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -111,7 +111,7 @@ class Fold:
         known = await self._load(tables, work)
         async with meanwhile(tables.save_reports([_ledger_row(report) for report in work.new_reports], work.fresh)):
             readings = await self._read(work, known)
-        grouping = await self._converse(tables, work, readings)
+        grouping = await converse(tables, work.stored, readings)
         stored = [id_ for id_ in readings if _known(work, id_)]
         last = await tables.load_attributions(stored) if stored else {}
         async with meanwhile(self._save(tables, work, readings, grouping)):
@@ -197,23 +197,6 @@ class Fold:
                 summary = grouping.summaries.get(id_) or Summary(id_)
                 said += sayings(reading, summary, last.get(id_, _NOTHING), again=again)
         return said
-
-    async def _converse(self, tables: Tables, work: _Work, readings: Mapping[str, Reading]) -> Regrouping:
-        """Put interactions that refer to something, or did, into their conversations."""
-        touched = {id_: reading for id_, reading in readings.items() if reading.references or _conversation(work, id_)}
-        if not touched:
-            return Regrouping({}, {}, {}, {})
-        own = {id_: _conversation(work, id_) or new_id() for id_ in touched}
-        proposed = {name: own[id_] for id_, reading in touched.items() for name in reading.references}
-        of_reference = await tables.claim_references(proposed) if proposed else {}
-        # What was made just now has no members and is known to nobody: only conversations of others need their lock.
-        made = {conversation for id_, conversation in own.items() if conversation != _conversation(work, id_)}
-        concerned = sorted({*of_reference.values(), *own.values()} - made)
-        members = []
-        if concerned:
-            await tables.lock_conversations(concerned)
-            members = await tables.load_members(concerned)
-        return regroup({id_: reading.member for id_, reading in touched.items()}, members, of_reference, own)
 
     async def _save(
         self,
@@ -301,11 +284,6 @@ def _known(work: _Work, id_: str) -> bool:
 def _by_hand(work: _Work, id_: str) -> tuple[str, ...]:
     row = work.stored.get(id_)
     return row.hand.accounts or () if row is not None else ()
-
-
-def _conversation(work: _Work, id_: str) -> str | None:
-    row = work.stored.get(id_)
-    return row.conversation_id if row is not None else None
 
 
 def _parents(fresh: Mapping[str, Mapping[str, Report]]) -> set[str]:

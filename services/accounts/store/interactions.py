@@ -55,8 +55,8 @@ class InteractionTables:
         # Sorted, so that two transactions that lock some of the same rows wait for each other in one order only.
         rows = await self._connection.fetch(
             "select id, state is not null as known, conversation_id, refs, identities, claimed, hand_accounts,"
-            " hand_class, hand_reply_expected from interaction where id = any($1::uuid[]) order by id for"
-            " update",
+            " hand_class, hand_reply_expected, occurred_at, coalesce(kind = 'ticket' and present, false) as ticket,"
+            " support_request from interaction where id = any($1::uuid[]) order by id for update",
             arrays.ids(ids),
         )
         return {row["id"]: _stored(row) for row in rows}
@@ -125,16 +125,20 @@ class InteractionTables:
 
     async def lock_conversations(self, ids: Sequence[str]) -> None:
         """Lock conversations (sorted), creating those that do not exist."""
+        # Whoever adds to a conversation waits here for whoever is adding to it.
+        locked = "select id from conversation where id = any($1::uuid[]) order by id for update"
+        rows = await self._connection.fetch(locked, arrays.ids(ids))
+        if len(rows) == len(ids):
+            return
+        there = {row["id"] for row in rows}
+        missing = arrays.ids([id_ for id_ in ids if id_ not in there])
         # The row is made by the second who adds to a conversation; whoever makes it at the same time waits.
         await self._connection.execute(
             "insert into conversation (id) select id from unnest($1::uuid[]) as new (id) order by id on"
             " conflict (id) do nothing",
-            arrays.ids(ids),
+            missing,
         )
-        # Whoever adds to a conversation waits here for whoever is adding to it.
-        await self._connection.execute(
-            "select id from conversation where id = any($1::uuid[]) order by id for update", arrays.ids(ids)
-        )
+        await self._connection.execute(locked, missing)
 
     async def load_members(self, ids: Sequence[str]) -> list[tuple[str, Member]]:
         """Return (conversation, member) of everything in the conversations `ids`."""
@@ -148,6 +152,17 @@ class InteractionTables:
             (conversation, Member(id_, occurred_at, tuple(refs), ticket, request, tuple(claimed)))
             for conversation, id_, occurred_at, refs, ticket, request, claimed in rows
         ]
+
+    async def load_outlines(self, ids: Sequence[str], without: Sequence[str]) -> dict[str, list[Member]]:
+        """Return, by conversation, its first and last member, and its tickets and calls for help, apart from some."""
+        # However many members there are: two ends of an index, and an index of those few that matter to the others.
+        rows = await self._connection.fetch(_OUTLINES, arrays.ids(ids), arrays.ids(without))
+        outlines: dict[str, dict[str, Member]] = {}
+        for conversation, id_, occurred_at, refs, ticket, request, claimed in rows:
+            outlines.setdefault(conversation, {})[id_] = Member(
+                id_, occurred_at, tuple(refs), ticket, request, tuple(claimed)
+            )
+        return {conversation: list(members.values()) for conversation, members in outlines.items()}
 
     async def move_references(self, moved: Mapping[str, str]) -> None:
         """Set the conversation of references."""
@@ -271,6 +286,16 @@ async def draw_versions(connection: asyncpg.Connection, counts: Mapping[str, int
     return {row["id"]: Versions(row["version"], row["state_version"]) for row in rows}
 
 
+_MEMBER = (
+    "select id, occurred_at, refs, kind = 'ticket' and present as ticket, support_request, claimed from interaction"
+    " where conversation_id = chosen.id and id not in (select id from unnest($2::uuid[]) as touched (id))"
+)
+_OUTLINES = (
+    "select chosen.id, member.id, occurred_at, refs, ticket, support_request, claimed from unnest($1::uuid[]) as chosen"  # noqa: S608 - names of our own; values are parameters
+    f" (id), lateral (({_MEMBER} order by conversation_id, occurred_at, id limit 1) union all ({_MEMBER} order by"
+    f" conversation_id desc, occurred_at desc, id desc limit 1) union all ({_MEMBER} and (kind = 'ticket' and present"
+    " or support_request))) as member"
+)
 _INTERACTIONS = (
     "(select id, kind, occurred_at, present, parent_id, conversation_id, coalesce(refs::text[], '{}') as refs,"
     " coalesce(identities::text[], '{}') as identities, coalesce(users::uuid[], '{}') as users,"
@@ -315,4 +340,7 @@ def _stored(row: asyncpg.Record) -> StoredInteraction:
         keys=tuple(row["identities"]),
         claimed=tuple(row["claimed"]),
         hand=Hand(None if hand is None else tuple(hand), row["hand_class"], row["hand_reply_expected"]),
+        occurred_at=row["occurred_at"],
+        ticket=row["ticket"],
+        support_request=row["support_request"],
     )

@@ -73,6 +73,9 @@ class MemoryTables:
             keys=reading.keys,
             claimed=reading.accounts,
             hand=hand,
+            occurred_at=reading.interaction.occurred_at,
+            ticket=reading.member.ticket,
+            support_request=reading.support_request,
         )
 
     async def load_reports(self, ids: Sequence[str]) -> list[StoredReport]:
@@ -117,6 +120,21 @@ class MemoryTables:
             if row is not None and self.conversations.get(id_) in set(ids)
         ]
         return [(self.conversations[id_], row.reading.member) for id_, row in rows]
+
+    async def load_outlines(self, ids: Sequence[str], without: Sequence[str]) -> dict[str, list[Member]]:
+        """Sorts the members."""
+        outlines: dict[str, list[Member]] = {}
+        for conversation, member in await self.load_members(ids):
+            if member.id not in set(without):
+                outlines.setdefault(conversation, []).append(member)
+        for members in outlines.values():
+            members.sort(key=lambda member: (member.occurred_at, member.id))
+            members[:] = [
+                member
+                for place, member in enumerate(members)
+                if place in {0, len(members) - 1} or member.ticket or member.support_request
+            ]
+        return outlines
 
     async def move_references(self, moved: Mapping[str, str]) -> None:
         """Sets them."""
