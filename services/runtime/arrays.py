@@ -208,9 +208,12 @@ def _eights(element: int, values: Sequence[int | None]) -> Packed:
     eights = array("q", cast("Sequence[int]", values))
     if sys.byteorder == "little":
         eights.byteswap()
-    # In hexadecimal there can be something between them.
-    content = bytes.fromhex("00000008" + eights.tobytes().hex(",", 8).replace(",", "00000008")) if eights else b""
-    return _whole(element, len(values), content)
+    # In fours there can be something between them: the length before each.
+    content = bytearray(_LENGTHS[8] + bytes(8)) * len(values)
+    if values:
+        laid, halves = memoryview(content).cast("I"), memoryview(eights).cast("B").cast("I")
+        laid[1::3], laid[2::3] = halves[::2], halves[1::2]
+    return _whole(element, len(values), bytes(content))
 
 
 def _sized(content: bytes) -> bytes:

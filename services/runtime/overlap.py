@@ -50,6 +50,15 @@ class Ahead:
         # It begins when the loop runs; until its first wait it is on its way.
         await asyncio.sleep(0)
 
+    async def ask(self, statement: Coroutine[Any, Any, T]) -> T:
+        """Wait until the one before has ended, then for `statement`, and return what it returns."""
+        try:
+            await self._finish()
+        except BaseException:
+            statement.close()
+            raise
+        return await statement
+
     async def _finish(self) -> None:
         running, self._running = self._running, None
         if running is not None:

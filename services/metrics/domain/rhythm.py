@@ -5,15 +5,17 @@ order, or loses its last, splits a gap or joins two; its neighbours tell which. 
 days, and all numbers are those of a computation from scratch (`of_days`).
 """
 
-from bisect import bisect_right
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
-from itertools import accumulate, pairwise
-from typing import NamedTuple, overload
+from decimal import Decimal
+from functools import lru_cache
+from itertools import pairwise
+from typing import NamedTuple
 
 from services.metrics.domain.facts import ORDER, Fact
-from services.metrics.domain.numbers import percentile
+from services.metrics.domain.numbers import ratio
 from services.metrics.domain.state import Rhythm
 
 Neighbours = Mapping[date, tuple[date | None, date | None]]
@@ -54,6 +56,62 @@ def appended(change: OrderChange, last_day: date | None) -> Neighbours | None:
         return None
     around = [last_day, *days, None]
     return {day: (around[place], around[place + 2]) for place, day in enumerate(days)}
+
+
+def grown(rhythm: Rhythm, change: OrderChange, last_day: date | None, as_of: date) -> Rhythm | None:
+    """Return the rhythm after orders that are all new, on at most one new day, which all others precede or follow.
+
+    That is how nearly all of them come. None: they came otherwise, see `moved`. `last_day`: of the last order.
+    """
+    if len(change.days) > 1:
+        return None
+    last = None if rhythm.last_at is None or rhythm.last_id is None else (rhythm.last_at, rhythm.last_id)
+    for old, new in change.facts:
+        if old is not None:
+            return None
+        if _stands(new, as_of) and new.began_at is not None:
+            placed = new.began_at, new.interaction_id
+            last = placed if last is None or placed > last else last
+    if last is None:
+        return rhythm
+    first, gaps, p90, spans = rhythm.first_day, rhythm.gaps, rhythm.p90_gap_days, rhythm.spans
+    for day, got in change.days.items():
+        if not got:
+            return None
+        if first is None or last_day is None:
+            first = day
+            continue
+        if first <= day <= last_day:
+            return None
+        gap = (day - last_day if day > last_day else first - day).days
+        first, gaps, spans = min(first, day), gaps + 1, _counted_in(spans, gap)
+        p90 = _p90(spans, gaps)
+    return Rhythm(rhythm.orders + change.added, *last, gaps, p90, first, spans)
+
+
+def _counted_in(spans: Sequence[tuple[int, int]], gap: int) -> tuple[tuple[int, int], ...]:
+    place = bisect_left(spans, (gap, 0))
+    if place < len(spans) and spans[place][0] == gap:
+        return *spans[:place], (gap, spans[place][1] + 1), *spans[place + 1 :]
+    return *spans[:place], (gap, 1), *spans[place:]
+
+
+def _p90(spans: Iterable[tuple[int, int]], number: int) -> Decimal | None:
+    """Return the 90th percentile of so many gaps, as `numbers.percentile` says it of all of them; None of none."""
+    whole, rest = divmod(9 * (number - 1), 10)
+    low, passed = None, 0
+    for gap, count in spans:
+        passed += count
+        if low is None and passed > whole:
+            low = gap
+        if low is not None and passed > whole + (rest > 0):
+            return _between(low, gap, rest)
+    return None
+
+
+@lru_cache(maxsize=4096)
+def _between(low: int, high: int, tenths: int) -> Decimal:
+    return ratio(10 * low + tenths * (high - low), 10)
 
 
 def is_counted(rhythm: Rhythm) -> bool:
@@ -128,27 +186,5 @@ def _following(days: Mapping[date, bool], around: Neighbours) -> dict[date, date
 
 def _rhythm(orders: int, last: tuple[datetime, str], spans: Counter[int], first: date) -> Rhythm:
     counted = tuple(sorted(spans.items()))
-    gaps = _Ascending(counted)
-    return Rhythm(orders, *last, len(gaps), percentile(gaps, 9) if gaps else None, first, counted)
-
-
-class _Ascending(Sequence[int]):
-    """Values with their counts, as the ascending sequence that they stand for."""
-
-    def __init__(self, counted: Sequence[tuple[int, int]]) -> None:
-        self._values = [value for value, _ in counted]
-        self._ends = list(accumulate(count for _, count in counted))
-
-    def __len__(self) -> int:
-        return self._ends[-1] if self._ends else 0
-
-    @overload
-    def __getitem__(self, place: int) -> int: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> Sequence[int]: ...
-
-    def __getitem__(self, place: int | slice) -> int | Sequence[int]:
-        if isinstance(place, slice):
-            return [self[each] for each in range(*place.indices(len(self)))]
-        return self._values[bisect_right(self._ends, place)]
+    number = spans.total()
+    return Rhythm(orders, *last, number, _p90(counted, number), first, counted)

@@ -17,6 +17,7 @@ from services.metrics.domain.facts import RoleSpans, read, role_spans
 from services.metrics.handlers.restate import Outlet, Restatement
 from services.metrics.handlers.tables import Tables
 from services.runtime.consumer import Received, Record
+from services.runtime.overlap import meanwhile
 
 TYPES: dict[str, type[Model]] = {model.TYPE: model for model in (Attribution, Account, User, Team)}
 
@@ -45,10 +46,11 @@ class Handlers:
         touched = {account for account, _ in newest.attributions} | set(newest.accounts)
         if touched:
             restatement = Restatement(connection, self._tables, self._days, self._currency, now, self._outlet)
-            await restatement.begin(touched)
+            async with meanwhile(restatement.begin(touched)):
+                facts = [read(state, self._days) for state in newest.attributions.values()]
             if newest.accounts:
                 dirty |= await self._accounts(connection, restatement, newest.accounts)
-            await restatement.meet([read(state, self._days) for state in newest.attributions.values()])
+            await restatement.meet(facts)
             recordedtime = min([received.envelope.recordedtime for received in batch])
             dirty |= await restatement.finish(recordedtime, newest.traces)
         await self._tables.rollups.mark(connection, dirty)

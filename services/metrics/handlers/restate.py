@@ -1,6 +1,5 @@
 """One transaction's work on accounts: lock, load, decide with the pure domain, save, publish what differs."""
 
-import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from enum import Enum
@@ -20,9 +19,9 @@ from services.metrics.domain.state import AccountState, opened_tickets, resoluti
 from services.metrics.domain.touches import latest
 from services.metrics.domain.windows import LENGTHS, ORDERS, Bucket, edges, summed
 from services.metrics.handlers import rhythms
-from services.metrics.handlers.tables import Tables
+from services.metrics.handlers.tables import Buckets, Tables
 from services.runtime.outbox import OutboxMessage, append
-from services.runtime.overlap import Ahead
+from services.runtime.overlap import Ahead, in_turns
 
 _EPOCH_SHIFT = 40
 _LONG_SLEEP = 30
@@ -196,11 +195,15 @@ class Restatement:
         if not self._changes:
             return set()
         await self._read_touches_again()
-        if facts := [fact for change in self._changes.values() for fact in change.facts.values()]:
-            await self._facts.save(self._connection, facts)
-        await self._save_buckets()
-        await self._read_again()
-        await self._tell(recordedtime, traces)
+        stored = await self._load_buckets()
+        epoch = await self._states.epoch(self._connection) if self._outlet is Outlet.PUBLISH else 0
+        async with Ahead() as ahead:
+            if facts := [fact for change in self._changes.values() for fact in change.facts.values()]:
+                await ahead.send(self._facts.save(self._connection, facts))
+            if buckets := await self._add_up(stored):
+                await ahead.send(self._states.save_buckets(self._connection, buckets))
+            await self._read_again(ahead)
+            await self._tell(ahead, epoch, recordedtime, traces)
         return {day for change in self._changes.values() for day in change.buckets}
 
     async def _read_touches_again(self) -> None:
@@ -222,25 +225,26 @@ class Restatement:
             change.state.touches = latest(touches.values(), change.state.sums.as_of)
             change.lost_touches.clear()
 
-    async def _save_buckets(self) -> None:
+    async def _load_buckets(self) -> Buckets:
         wanted = [(account, day) for account, change in self._changes.items() for day in change.buckets]
-        if not wanted:
-            return
-        stored = await self._states.load_buckets(self._connection, wanted)
-        saved = []
-        for account, change in self._changes.items():
-            change.include_sums()
-            for day, added in change.buckets.items():
-                if not added.empty:
-                    bucket = stored.get(account, {}).get(day) or Bucket()
-                    orders = bucket.counts[ORDERS]
-                    bucket.add(added)
-                    change.note_orders(day, orders, bucket.counts[ORDERS])
-                    saved.append((account, day, bucket))
-        if saved:
-            await self._states.save_buckets(self._connection, saved)
+        return await self._states.load_buckets(self._connection, wanted) if wanted else {}
 
-    async def _read_again(self) -> None:
+    async def _add_up(self, stored: Buckets) -> list[tuple[str, date, Bucket]]:
+        """Add what was collected to the sums and to the `stored` buckets; return those that differ."""
+        saved = []
+        async for changes in in_turns(list(self._changes.items()), _YIELD_EVERY):
+            for account, change in changes:
+                change.include_sums()
+                for day, added in change.buckets.items():
+                    if not added.empty:
+                        bucket = stored.get(account, {}).get(day) or Bucket()
+                        orders = bucket.counts[ORDERS]
+                        bucket.add(added)
+                        change.note_orders(day, orders, bucket.counts[ORDERS])
+                        saved.append((account, day, bucket))
+        return saved
+
+    async def _read_again(self, ahead: Ahead) -> None:
         """Read from the slim rows what cannot be subtracted; every query only for the accounts that need it."""
         changes = self._changes
         lost = [
@@ -250,24 +254,24 @@ class Restatement:
         ]
         for account, key, _ in lost:
             changes[account].state.touches.pop(key, None)
-        for account, key, touch in await self._facts.last_touches(self._connection, lost) if lost else ():
+        for account, key, touch in await ahead.ask(self._facts.last_touches(self._connection, lost)) if lost else ():
             changes[account].state.touches[key] = touch
         if items := {account: self._end(change) for account, change in changes.items() if change.items_again}:
-            for account, found in (await self._facts.open_items(self._connection, items)).items():
+            for account, found in (await ahead.ask(self._facts.open_items(self._connection, items))).items():
                 changes[account].state.items = found
         if tickets := {
             account: change.state.sums.as_of - _LONGEST for account, change in changes.items() if change.tickets_again
         }:
-            for account, of_account in (await self._facts.tickets(self._connection, tickets)).items():
+            for account, of_account in (await ahead.ask(self._facts.tickets(self._connection, tickets))).items():
                 state = changes[account].state
                 state.hours = resolution_hours(of_account, state.sums.as_of)
                 state.opened = opened_tickets(of_account, state.sums.as_of, EVIDENCE_LIMIT)
-        await rhythms.renew(self._connection, self._tables, changes, self._days)
-        await self._read_history_again()
+        await rhythms.renew(self._connection, self._tables, changes, self._days, ahead)
+        await self._read_history_again(ahead)
 
-    async def _read_history_again(self) -> None:
+    async def _read_history_again(self, ahead: Ahead) -> None:
         if since := [account for account, change in self._changes.items() if change.since_again]:
-            first = await self._facts.first_moments(self._connection, since)
+            first = await ahead.ask(self._facts.first_moments(self._connection, since))
             for account in since:
                 self._changes[account].state.since = self._days.day(first[account]) if account in first else None
         asked = {
@@ -276,7 +280,7 @@ class Restatement:
             if change.slid and change.state.future
         }
         if asked:
-            future = await self._facts.have_future(self._connection, asked)
+            future = await ahead.ask(self._facts.have_future(self._connection, asked))
             for account, (as_of, _) in asked.items():
                 change = self._changes[account]
                 change.state.future = account in future
@@ -286,23 +290,20 @@ class Restatement:
     def _end(self, change: AccountChange) -> datetime:
         return self._days.end(change.state.sums.as_of)
 
-    async def _tell(self, recordedtime: datetime, traces: Mapping[str, str | None]) -> None:
+    async def _tell(self, ahead: Ahead, epoch: int, recordedtime: datetime, traces: Mapping[str, str | None]) -> None:
         """Publish what differs and save the states: while the server writes some, those that come next are told."""
-        epoch = await self._states.epoch(self._connection) if self._outlet is Outlet.PUBLISH else 0
         changes = sorted(self._changes.items())
-        async with Ahead() as ahead:
-            for place in range(0, len(changes), _TOLD_AT_ONCE):
-                told = changes[place : place + _TOLD_AT_ONCE]
-                messages: list[OutboxMessage] = []
-                for number, (_, change) in enumerate(told):
+        for place in range(0, len(changes), _TOLD_AT_ONCE):
+            told = changes[place : place + _TOLD_AT_ONCE]
+            messages: list[OutboxMessage] = []
+            async for some in in_turns(told, _YIELD_EVERY):
+                for _, change in some:
                     change.wake(change.state.norm_due())
                     if self._outlet is Outlet.PUBLISH:
                         self._publish(change.state, epoch, recordedtime, traces, messages)
                     else:
                         change.state.digest = content(change.state)[1] if self._outlet is Outlet.NOTE else None
-                    if number % _YIELD_EVERY == 0:
-                        await asyncio.sleep(0)
-                await ahead.send(self._write(messages, [change.state for _, change in told]))
+            await ahead.send(self._write(messages, [change.state for _, change in told]))
 
     async def _write(self, messages: Sequence[OutboxMessage], states: Sequence[AccountState]) -> None:
         await append(self._connection, messages)

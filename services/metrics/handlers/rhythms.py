@@ -6,23 +6,32 @@ import asyncpg
 
 from services.metrics.domain.change import AccountChange
 from services.metrics.domain.days import CompanyDays
-from services.metrics.domain.rhythm import Neighbours, appended, is_counted, loses_last, moved
+from services.metrics.domain.rhythm import Neighbours, appended, grown, is_counted, loses_last, moved
 from services.metrics.handlers.tables import Tables
+from services.runtime.overlap import Ahead
 
 
 async def renew(
-    connection: asyncpg.Connection, tables: Tables, changes: Mapping[str, AccountChange], days: CompanyDays
+    connection: asyncpg.Connection,
+    tables: Tables,
+    changes: Mapping[str, AccountChange],
+    days: CompanyDays,
+    ahead: Ahead,
 ) -> None:
-    """Renew the rhythms of accounts whose orders changed; rows and buckets have been written."""
-    kept = {account: change for account, change in changes.items() if change.ordered and not _from_scratch(change)}
-    await _move(connection, tables, kept, days)
+    """Renew the rhythms of accounts whose orders changed; rows and buckets are written, or `ahead` is about to."""
+    ordered = {account: change for account, change in changes.items() if change.ordered}
+    kept = {account: change for account, change in ordered.items() if not _from_scratch(change)}
+    for account in list(kept):
+        if _grow(kept[account], days):
+            del kept[account], ordered[account]
+    await _move(connection, tables, kept, days, ahead)
     anew = {
         account: change.state.sums.as_of
         for account, change in changes.items()
-        if change.rhythm_again or (change.ordered and account not in kept)
+        if change.rhythm_again or (account in ordered and account not in kept)
     }
     if anew:
-        for account, rhythm in (await tables.facts.rhythms(connection, anew)).items():
+        for account, rhythm in (await ahead.ask(tables.facts.rhythms(connection, anew))).items():
             changes[account].state.rhythm = rhythm
 
 
@@ -30,8 +39,25 @@ def _from_scratch(change: AccountChange) -> bool:
     return change.rhythm_again or not is_counted(change.state.rhythm)
 
 
+def _grow(change: AccountChange, days: CompanyDays) -> bool:
+    """Renew a rhythm at once where nothing has to be asked; say whether that was so."""
+    state = change.state
+    last_at = state.rhythm.last_at
+    rhythm = grown(
+        state.rhythm, change.order_change(), None if last_at is None else days.day(last_at), state.sums.as_of
+    )
+    if rhythm is None:
+        return False
+    state.rhythm = rhythm
+    return True
+
+
 async def _move(
-    connection: asyncpg.Connection, tables: Tables, changes: Mapping[str, AccountChange], days: CompanyDays
+    connection: asyncpg.Connection,
+    tables: Tables,
+    changes: Mapping[str, AccountChange],
+    days: CompanyDays,
+    ahead: Ahead,
 ) -> None:
     around: dict[str, Neighbours] = {}
     asked = []
@@ -43,13 +69,13 @@ async def _move(
         else:
             around[account] = known
     if asked:
-        around |= await tables.states.order_days_around(connection, asked)
+        around |= await ahead.ask(tables.states.order_days_around(connection, asked))
     lost = {
         account: change.state.sums.as_of
         for account, change in changes.items()
         if loses_last(change.state.rhythm, change.order_change(), change.state.sums.as_of)
     }
-    last = await tables.facts.last_orders(connection, lost) if lost else {}
+    last = await ahead.ask(tables.facts.last_orders(connection, lost)) if lost else {}
     for account, change in changes.items():
         state = change.state
         state.rhythm = moved(

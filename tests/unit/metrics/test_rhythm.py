@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.metrics.domain.facts import ORDER, Fact
+from services.metrics.domain.numbers import percentile
 from services.metrics.domain.rhythm import (
     Neighbours,
     OrderChange,
     appended,
+    grown,
     is_counted,
     loses_last,
     moved,
@@ -87,9 +89,11 @@ def test_orders_that_come_move_and_go_leave_the_rhythm_of_all_that_stand(steps: 
         asked = _around(after, flipped)
         told = appended(change, before[-1] if before else None)
         assert told is None or told == asked
+        quick = grown(rhythm, change, before[-1] if before else None, _AS_OF)
         last = _last(facts) if loses_last(rhythm, change, _AS_OF) and _standing(facts) else None
         rhythm = moved(rhythm, change, asked if told is None else told, last, _AS_OF)
         assert rhythm == _scratch(facts)
+        assert quick in (None, rhythm)
         assert is_counted(rhythm)
 
 
@@ -100,6 +104,24 @@ def test_the_gaps_of_a_rhythm_are_counted_as_they_lie_between_its_days(days: set
     gaps = Counter((later - earlier).days for earlier, later in pairwise(ordered))
     assert dict(rhythm.spans) == gaps
     assert rhythm.gaps == len(days) - 1
+    assert rhythm.p90_gap_days == percentile(sorted(gaps.elements()), 9)
+
+
+@given(st.permutations(range(8)), st.lists(st.integers(0, 40), min_size=8, max_size=8))
+def test_orders_that_come_one_after_the_other_grow_the_rhythm_wherever_their_days_lie(
+    places: list[int], days: list[int]
+) -> None:
+    facts: dict[int, Fact] = {}
+    rhythm = Rhythm()
+    for number in places:
+        before = _days(facts)
+        new = facts[number] = _fact(number, days[number])
+        first = new.day is not None and new.day not in before
+        change = OrderChange(1, {new.day: True} if new.day is not None and first else {}, [(None, new)])
+        quick = grown(rhythm, change, before[-1] if before else None, _AS_OF)
+        rhythm = _scratch(facts)
+        between = first and bool(before) and new.day is not None and before[0] < new.day < before[-1]
+        assert quick == (None if between else rhythm)
 
 
 def test_a_rhythm_whose_gaps_an_earlier_version_did_not_count_is_not_taken_for_counted() -> None:
