@@ -40,6 +40,7 @@ from services.runtime.postgres import create_pool
 from services.runtime.rebuild import Rebuild
 from services.runtime.republish import Republisher
 from services.runtime.service import Service, run
+from services.runtime.session_locks import SESSIONS_OF_SILENCE
 from services.runtime.telemetry import Telemetry
 
 NAME = "notifier"
@@ -55,23 +56,25 @@ async def build(settings: NotifierSettings) -> Service:
     look, deliver = asyncio.Event(), asyncio.Event()
     # Set once it is known whether mail must be held because we were away.
     begin = asyncio.Event()
+    handlers = Handlers(
+        accounts=accounts,
+        people=people,
+        rules=rules,
+        alerts=alerts,
+        watch=watch,
+        zone=zone,
+        limit=settings.catch_up_after,
+    )
     consumer = BatchConsumer(
         service=NAME,
         topics=(ACCOUNTS, ACTIVITY, KPIS),
-        handler=Handlers(
-            accounts=accounts,
-            people=people,
-            rules=rules,
-            alerts=alerts,
-            watch=watch,
-            zone=zone,
-            limit=settings.catch_up_after,
-        ),
+        handler=handlers,
         pool=pool,
         settings=settings,
         clock=clock,
         telemetry=telemetry,
-        after_commit=look.set,
+        # Most batches make nothing due, and a pass that finds nothing costs as much as a small batch.
+        after_commit=lambda: look.set() if handlers.pressing() else None,
     )
 
     async def lag_of_accounts() -> int:
@@ -86,6 +89,7 @@ async def build(settings: NotifierSettings) -> Service:
         said=Said(settings),
         recalling=recalling,
         limit=settings.catch_up_after,
+        silence=SESSIONS_OF_SILENCE * settings.session_seconds,
         begin=begin,
         telemetry=telemetry,
     )

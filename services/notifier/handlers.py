@@ -55,7 +55,9 @@ class Keeping:
         # Asked for their type, not for their class: they may be stand-ins.
         attributions = [cast("Attribution", one.event) for one in batch if one.envelope.type == Attribution.TYPE]
         users = [one.event for one in batch if isinstance(one.event, User)]
-        await self._people.save_teams(connection, [one.event for one in batch if isinstance(one.event, Team)])
+        teams = [one.event for one in batch if isinstance(one.event, Team)]
+        if teams:
+            await self._people.save_teams(connection, teams)
         changed_users = await self._people.save_users(connection, users) if users else set()
         concerned = await self._people.accounts_of(connection, changed_users) if changed_users else set()
         states = [one for one in batch if one.envelope.type in _STATES]
@@ -67,6 +69,7 @@ class Keeping:
         newer = _new_accounts(watched, changed)
         if changed:
             await self._accounts.save(connection, list(changed.values()))
+        if newer:
             await self._people.save_people(connection, newer)
         one_shot = signalled | {account.account_id for account in newer}
         return Kept({**watched, **changed}, one_shot)
@@ -94,6 +97,15 @@ class Handlers:
         self._watch = watch
         self._zone = zone
         self._limit = limit
+        self._pressing = False
+
+    def pressing(self) -> bool:
+        """Say, once, whether since it was last asked something was written down that is to be looked at by now.
+
+        Asked after a commit; of a batch that was tried again it may say so although nothing is.
+        """
+        pressing, self._pressing = self._pressing, False
+        return pressing
 
     def decode(self, record: Record) -> Received[Known]:
         """Read one record; raise `Unreadable` when that is impossible."""
@@ -106,6 +118,7 @@ class Handlers:
         if recorded and now - min(recorded) > self._limit:
             # Said before anything else is locked, and committed with the first state that may be out of date.
             await self._watch.absent(connection, min(recorded), "records that waited are being caught up")
+            self._pressing = True
         kept = await self._keeping.keep(connection, batch)
         await self._look_again(connection, kept.watched, now, kept.one_shot)
 
@@ -127,6 +140,7 @@ class Handlers:
                 at_once = (key, rule) in causes
                 looks.append(Due(key, rule, AT_ONCE if at_once else _due(view, versions[rule], now)))
         await self._rules.save_due(connection, looks)
+        self._pressing |= any(one.due_at is not None and one.due_at <= now for one in looks)
 
 
 def decode_record(record: Record) -> Received[Known]:

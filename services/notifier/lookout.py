@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -14,6 +15,7 @@ from services.notifier.domain.absence import Watch, complete, signals_flow, sile
 from services.notifier.domain.horizon import Horizons
 from services.notifier.domain.ports import GatheringTables, RecallTables, Sayings, Upstream, WatchTables
 from services.runtime.postgres import acquire, transaction
+from services.runtime.session_locks import held
 from services.runtime.telemetry import Telemetry
 
 _UNANSWERED_SECONDS = 3.0
@@ -21,6 +23,7 @@ _UNANSWERED_SECONDS = 3.0
 _IDLE_SECONDS = 10.0
 """Between two passes of ours (real time): longer means that we stood still."""
 _ASK_SECONDS = 10.0
+_RELEASING = 127413262  # hashtext('tenure watch'), as versions before asked for it
 _log = structlog.get_logger(__name__)
 
 
@@ -49,9 +52,11 @@ class Lookout:
         said: Sayings,
         recalling: RecallTables,
         limit: timedelta,
+        silence: float,
         begin: asyncio.Event,
         telemetry: Telemetry,
     ) -> None:
+        """`silence`: seconds after which a replica of which nothing is heard no longer keeps others from releasing."""
         self._pool = pool
         self._watch = watch
         self._gathering = gathering
@@ -59,6 +64,7 @@ class Lookout:
         self._said = said
         self._recalling = recalling
         self._limit = limit
+        self._silence = silence
         self._begin = begin
         self._metrics = telemetry.metrics
         self._seen_at: float | None = None
@@ -84,11 +90,20 @@ class Lookout:
         self._metrics.catching_up.set(0 if watch.absent_since is None else 1)
         return Sight(watch, horizons, whole, signals_flow(horizons, now, self._limit))
 
-    async def claim(self, connection: asyncpg.Connection) -> Watch | None:
-        """Let one replica at a time release, while `connection` lasts; return what there is, None: another does."""
-        if not await self._watch.claim(connection):
-            return None
-        return await self._watch.load(connection)
+    async def is_away(self, connection: asyncpg.Connection) -> bool:
+        """Say whether something is being caught up, as far as the transaction of `connection` sees."""
+        return (await self._watch.load(connection)).absent_since is not None
+
+    @asynccontextmanager
+    async def claim(self) -> AsyncIterator[Watch | None]:
+        """Let one replica at a time release, during the block; give it what there is, None: another does."""
+        async with held(self._pool, _RELEASING, silence=self._silence) as ours:
+            if not ours:
+                yield None
+                return
+            async with acquire(self._pool) as connection:
+                watch = await self._watch.load(connection)
+            yield watch
 
     async def release(self, watch: Watch, now: datetime) -> None:
         """End the absence: all due rules were looked at. What was held goes out, one message for each person."""

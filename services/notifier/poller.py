@@ -102,6 +102,9 @@ class Poller:
         # A simulated clock stands still between steps, a real one never does.
         slack = _REAL_SLACK if isinstance(self._clock, RealClock) else timedelta()
         passed = self._passed is not None and self._passed >= now - slack
+        if not passed:
+            # Who asks waits for it.
+            self._wake.set()
         details: dict[str, Any] = {
             "status": self.status,
             "last_pass": format_instant(self._passed) if self._passed else None,
@@ -152,7 +155,7 @@ class Poller:
         )
         if watch.absent_since is None:
             vouched = await self._look_at_sources(sight.horizons, now)
-            await self._look_at(_Pass(now, asked_at, sight.horizons, _ALL, vouched=vouched))
+            await self._look_at(_Pass(now, asked_at, sight.horizons, _ALL, vouched=vouched, present=True))
         elif sight.complete:
             await self._catch_up(sight, now, asked_at)
         elif sight.signals_flow:
@@ -176,8 +179,7 @@ class Poller:
 
     async def _catch_up(self, sight: Sight, now: datetime, asked_at: datetime) -> None:
         """Everything is here: judge all that is due, hold what people are told until then, and let go what is left."""
-        async with acquire(self._pool) as guard:
-            watch = await self._lookout.claim(guard)
+        async with self._lookout.claim() as watch:
             if watch is None or watch.absent_since is None:
                 return
             # What was held is asked about at once: otherwise it would come after the message that gathers everything.
@@ -208,7 +210,7 @@ class Poller:
     async def _chunk(self, this: "_Pass") -> int:
         async with transaction(self._pool) as connection:
             watched = await self._accounts.lock_due(connection, this.now, this.asked_at, _CHUNK, this.rules)
-            if not watched:
+            if not watched or (this.present and await self._lookout.is_away(connection)):
                 return 0
             due = await self._rules.due_rules(connection, list(watched), this.now, this.asked_at, this.rules)
             versions = await self._rules.current(connection)
@@ -288,6 +290,8 @@ class _Pass:
     """Mails wait until the pass is over."""
     vouched: frozenset[str] = frozenset()
     """Sources of which a person says that their quiet is right."""
+    present: bool = False
+    """Nothing was being caught up when it began; what has been found to be late since then waits for the next pass."""
 
 
 @dataclass(frozen=True, slots=True)

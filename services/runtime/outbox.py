@@ -24,6 +24,7 @@ from services.runtime.faults import Rejected, Unfinished
 from services.runtime.headers import Headers, dump_headers
 from services.runtime.postgres import PEER_SETTINGS, notice_silence
 from services.runtime.publishing import Fenced, Outgoing, TransactionalPublisher
+from services.runtime.session_locks import SESSIONS_OF_SILENCE
 from services.runtime.settings import RuntimeSettings
 from services.runtime.telemetry import Telemetry
 
@@ -36,8 +37,6 @@ _CHANNEL = "tenure_outbox"
 _LEASE_KEY = 0x54454E555245
 _POLL_SECONDS = 1.0
 _SLOW_SECONDS = 3.0
-_SESSIONS_OF_SILENCE = 3
-"""A round that the broker keeps for longer than so many sessions loses the lease; what it sent is said again."""
 _ROUND_BYTES = 16 * 1024 * 1024
 _log = structlog.get_logger(__name__)
 
@@ -230,7 +229,8 @@ class Relay:
                 **PEER_SETTINGS,
                 # The lease goes with the session, and whoever holds it asks every second. One that is not heard of any
                 # more, although something on the way still answers for it, must not keep the others from publishing.
-                "idle_session_timeout": str(int(_SESSIONS_OF_SILENCE * self._settings.session_seconds * 1000)),
+                # A round that the broker keeps for longer loses the lease too; what it sent is said again.
+                "idle_session_timeout": str(int(SESSIONS_OF_SILENCE * self._settings.session_seconds * 1000)),
             },
             timeout=10,
             # A server that vanished without a word must not hold the relay for ever: another one has the lease by then.

@@ -45,6 +45,8 @@ async def create_pool(
     `command_seconds` bounds the wait for one answer: a connection that has gone silent raises `TimeoutError` and is
     thrown away (where the network says that it is dead, after 25 s already). Jobs with longer statements need more.
     `search_path` names the schemas where tables are looked for, where these are not the usual ones.
+    A connection that is given back is taken to be as it was: whoever takes one sets nothing beyond a transaction,
+    listens to nothing and holds no lock (`session_locks.held` cleans up after itself).
     With `min_size` 0 it connects only when a connection is asked for: a service starts while its database is away.
     """
     server_settings = {
@@ -64,6 +66,7 @@ async def create_pool(
         min_size=min_size,
         max_size=max_size,
         init=register_codecs,
+        reset=_as_it_is,
         server_settings=server_settings,
         command_timeout=command_seconds,
         timeout=_CONNECT_SECONDS,
@@ -94,6 +97,11 @@ async def register_codecs(connection: asyncpg.Connection) -> None:
     for name in ("json", "jsonb"):
         await connection.set_type_codec(name, schema="pg_catalog", encoder=_dump, decoder=orjson.loads, format="text")
     arrays.register(connection)
+
+
+async def _as_it_is(connection: asyncpg.Connection) -> None:
+    # In the place of asyncpg's four statements each time, against what nobody here leaves behind in a session.
+    del connection
 
 
 @asynccontextmanager

@@ -30,6 +30,7 @@ from services.runtime.postgres import acquire, transaction
 from services.runtime.processing import BatchProcessor
 from services.runtime.records import BatchHandler
 from services.runtime.rereading import Rereader
+from services.runtime.session_locks import SESSIONS_OF_SILENCE, held
 from services.runtime.settings import RuntimeSettings
 from services.runtime.telemetry import Telemetry
 from services.runtime.watermarks import Watermarks
@@ -227,13 +228,13 @@ class Rebuild:
     async def _look(self) -> None:
         async with acquire(self._pool) as connection:
             run = await _latest(connection)
-            if run is None or run.phase != "filling":
-                return
-            if not await _take_lease(connection):
+        if run is None or run.phase != "filling":
+            return
+        async with held(self._pool, _LEASE, silence=SESSIONS_OF_SILENCE * self._settings.session_seconds) as ours:
+            if ours:
+                await self._work(run)
+            else:
                 self.status = "waiting: another replica works on it"
-                return
-            # The pool gives locks of a session back together with the connection.
-            await self._work(run)
 
     async def _work(self, run: Run) -> None:
         if await self._current(run) is None:
@@ -371,11 +372,6 @@ async def _end(
 async def _forget_offsets(connection: asyncpg.Connection, group: str) -> None:
     # A row for each partition.
     await connection.execute("delete from kafka_offset where consumer_group = $1", group)
-
-
-async def _take_lease(connection: asyncpg.Connection) -> bool:
-    # A session's lock: it goes with the process.
-    return bool(await connection.fetchval("select pg_try_advisory_lock($1)", _LEASE))
 
 
 async def _await_lease(connection: asyncpg.Connection) -> None:

@@ -322,10 +322,6 @@ class WatchTables(Protocol):
         """Forget the absence that began at `since`; False where another has been found meanwhile."""
         ...
 
-    async def claim(self, connection: Any) -> bool:
-        """Have the right to release what was held, as long as the connection lasts."""
-        ...
-
 
 class GatheringTables(Protocol):
     """Mails that are held while something is caught up."""

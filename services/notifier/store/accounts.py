@@ -20,12 +20,21 @@ _DELIVERED_LATELY = timedelta(days=90)
 async def lock(connection: asyncpg.Connection, account_ids: Iterable[str]) -> dict[str, Watched]:
     """Lock the rows of accounts, in the order of their ids, making those that are missing; return them."""
     wanted = sorted(set(account_ids))
-    # A row must be there to be locked.
-    await connection.execute(
-        "insert into watched_account (account_id) select unnest($1::uuid[]) on conflict do nothing", wanted
-    )
+    if not wanted:
+        return {}
+    rows = await _locked(connection, wanted)
+    if len(rows) < len(wanted):
+        # A row must be there to be locked.
+        await connection.execute(
+            "insert into watched_account (account_id) select unnest($1::uuid[]) on conflict do nothing", wanted
+        )
+        rows = await _locked(connection, wanted)
+    return {row["account_id"]: _watched(row) for row in rows}
+
+
+async def _locked(connection: asyncpg.Connection, wanted: Sequence[str]) -> list[asyncpg.Record]:
     # The lock that everything about an account is done under.
-    rows = await connection.fetch(
+    return await connection.fetch(
         """
             select account_id, account::text as account, account_version, kpis::text as kpis, kpis_version,
                 next_version, traceparent
@@ -36,7 +45,6 @@ async def lock(connection: asyncpg.Connection, account_ids: Iterable[str]) -> di
         """,
         wanted,
     )
-    return {row["account_id"]: _watched(row) for row in rows}
 
 
 async def lock_due(

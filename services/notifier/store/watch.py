@@ -64,10 +64,3 @@ async def ended(connection: asyncpg.Connection, at: datetime, since: datetime) -
         since,
     )
     return found is not None
-
-
-async def claim(connection: asyncpg.Connection) -> bool:
-    """Have the right to release what was held, as long as the connection is not given back; False: another has it."""
-    # Advisory locks are per database; the relay's lease uses another key.
-    found: bool = await connection.fetchval("select pg_try_advisory_lock(hashtext('tenure watch'))")
-    return found
