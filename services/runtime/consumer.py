@@ -196,7 +196,7 @@ class BatchConsumer(Generic[T]):
     async def _run(self) -> None:
         while not self._stopping.is_set():
             subscription = Subscription(
-                group=self._group, topics=list(self._names), settings=self._settings, keeper=self, consume=self._consume
+                group=self._group, names=self._names, settings=self._settings, keeper=self, consume=self._consume
             )
             try:
                 if not await _unless(self._stopping, self._reach_both()):
@@ -239,12 +239,11 @@ class BatchConsumer(Generic[T]):
     async def _consume(self, batch: Batch) -> None:
         """Process one fetched batch. Raises after a fault, whereupon FastStream seeks back and fetches it again."""
         names = self._names
-        records = [Record(names[r.topic], r.partition, r.offset, r.key, r.value, r.headers) for r in batch]
         ends = {(names[tp.topic], tp.partition): end for tp, end in self._ends.items()}
         # Stays so when it is cancelled.
         self._unsettled = True
         try:
-            outcome = await self._processor.process(records, ends, self._saved)
+            outcome = await self._processor.process(batch, ends, self._saved)
         except Ours as ours:
             self._give_back()
             self._stop_for(str(ours))

@@ -11,24 +11,27 @@ What FastStream and aiokafka leave open is closed here, in `StoredOffsetConsumer
 
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol, cast
 
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import ConsumerStoppedError, KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 from faststream.kafka.message import KafkaAckableMessage
 
+from services.runtime.buffer import Buffer
 from services.runtime.failpoints import RuntimeFailpoint, reach
+from services.runtime.records import Record
 from services.runtime.settings import RuntimeSettings
 from services.runtime.tolerant import install as tolerate_header_bytes
 
-Batch = tuple[ConsumerRecord, ...]
+Batch = tuple[Record, ...]
 # FastStream sleeps so long after an empty fetch; the fetch itself has waited, so this only yields.
 _PAUSE_MS = 5
-_FETCH_WAIT_MS = 1000
+_FETCH_SECONDS = 1.0
+_NOWHERE = TopicPartition("", -1)
 _PARTITION_FETCH_BYTES = 4 * 1024 * 1024
 _LEAST_FETCH_BYTES = 1024 * 1024
 # Fetched ahead of the batch that is being processed, for all partitions together.
@@ -68,15 +71,22 @@ class Keeper(Protocol):
 class StoredOffsetConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # published without types
     """An aiokafka consumer whose `getmany` loses nothing and begins where the keeper says."""
 
-    def __init__(self, *topics: str, keeper: Keeper, **options: Any) -> None:
+    def __init__(self, *topics: str, keeper: Keeper, names: Mapping[str, str], **options: Any) -> None:
+        """`names`: logical topics by physical ones."""
         super().__init__(*topics, **options)
         self._keeper = keeper
+        self._names = names
         self._told_at = 0.0
         self._untold: dict[TopicPartition, Any] = {}
 
+    async def start(self) -> None:
+        """Join the group; returns once partitions are assigned."""
+        await super().start()
+        self._buffer = Buffer(self._fetcher, self._names)
+
     async def getmany(
         self, *_partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
-    ) -> dict[TopicPartition, list[ConsumerRecord]]:
+    ) -> dict[TopicPartition, list[Record]]:
         """Return the next records of placed partitions, at most `max_records`; `timeout_ms` is ours to choose."""
         del timeout_ms
         await self._tell_in_time()
@@ -84,7 +94,7 @@ class StoredOffsetConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # published
             return {}
         before, assignment = self.positions(), self._current_assignment()
         try:
-            fetched = await self._evenly(max_records or 1)
+            fetched = await self._next(max_records or 1)
         except ConsumerStoppedError:
             raise
         except (OffsetOutOfRangeError, NoOffsetForPartitionError):
@@ -113,26 +123,18 @@ class StoredOffsetConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # published
         )
         return usable
 
-    async def _evenly(self, most: int) -> dict[TopicPartition, list[ConsumerRecord]]:
-        """Return the next records, from each partition about equally many.
-
-        aiokafka empties one partition after the other. Of a backlog a batch would then hold a few partitions as far as
-        they go, and what happened at the same time elsewhere would come long afterwards: right in the end, but out of
-        order, and much would be read again.
-        """
-        found: dict[TopicPartition, list[ConsumerRecord]] = {}
-        waiting = list(self._fetcher._records)  # noqa: SLF001 - what has been fetched: nothing else tells
-        while len(waiting) > 1 and most >= len(waiting):
-            share, more = most // len(waiting), []
-            for partition in waiting:
-                some = (await super().getmany(partition, timeout_ms=0, max_records=share)).get(partition, [])
-                found.setdefault(partition, []).extend(some)
-                most -= len(some)
-                if len(some) == share:
-                    more.append(partition)
-            waiting = more
-        found = {partition: records for partition, records in found.items() if records}
-        return found or await super().getmany(timeout_ms=_FETCH_WAIT_MS, max_records=most)
+    async def _next(self, most: int) -> dict[TopicPartition, list[Record]]:
+        """Return what is there or comes within a second."""
+        self._buffer.wake()
+        until = time.monotonic() + _FETCH_SECONDS
+        while True:
+            # Gives nothing, but raises what ends all reading, and waits while partitions are being assigned.
+            await super().getmany(_NOWHERE)
+            found = self._buffer.take(most)
+            left = until - time.monotonic()
+            if found or left <= 0:
+                return found
+            await self._buffer.wait(left)
 
     def share_buffer(self, partitions: int) -> None:
         """Divide what may be fetched ahead among so many partitions."""
@@ -205,17 +207,18 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # published w
 
 
 class Subscription:
-    """A FastStream batch subscriber to physical `topics` in consumer group `group`."""
+    """A FastStream batch subscriber to topics in consumer group `group`."""
 
     def __init__(
         self,
         *,
         group: str,
-        topics: Sequence[str],
+        names: Mapping[str, str],
         settings: RuntimeSettings,
         keeper: Keeper,
         consume: Callable[[Batch], Awaitable[None]],
     ) -> None:
+        """`names`: logical topics by physical ones."""
         # Without its logger FastStream keeps quiet; what matters is logged by the loop, once.
         self._broker = KafkaBroker(
             settings.kafka_bootstrap.split(","),
@@ -230,8 +233,9 @@ class Subscription:
             retry_backoff_ms=250,
         )
         self._keeper = keeper
+        self._names = names
         self._subscriber = self._broker.subscriber(
-            *topics,
+            *names,
             batch=True,
             group_id=group,
             max_records=settings.batch_size,
@@ -262,7 +266,7 @@ class Subscription:
         # FastStream has no setting for the consumer's class; `connect` has put the options into this builder.
         config = self._broker.config.broker_config
         options = cast("partial[AIOKafkaConsumer]", config.builder).keywords
-        config.builder = partial(StoredOffsetConsumer, keeper=self._keeper, **options)
+        config.builder = partial(StoredOffsetConsumer, keeper=self._keeper, names=self._names, **options)
         await self._broker.start()
 
     async def stop(self) -> None:
@@ -281,20 +285,23 @@ class Subscription:
         )
 
 
-def _too_much(fetched: dict[TopicPartition, list[ConsumerRecord]]) -> dict[TopicPartition, list[ConsumerRecord]]:
+def _too_much(fetched: dict[TopicPartition, list[Record]]) -> dict[TopicPartition, list[Record]]:
     """Return the last records of partitions which make the batch too large."""
-    sizes = {tp: [len(r.value or b"") + len(r.key or b"") for r in records] for tp, records in fetched.items()}
-    if sum(map(sum, sizes.values())) <= BATCH_BYTES:
+    if sum(sum(map(_size, records)) for records in fetched.values()) <= BATCH_BYTES:
         return {}
     share, excess = BATCH_BYTES // len(fetched), {}
     for tp, records in fetched.items():
         total = 0
-        for index, size in enumerate(sizes[tp]):
-            total += size
+        for index, record in enumerate(records):
+            total += _size(record)
             if total > share and index > 0:
                 excess[tp] = records[index:]
                 break
     return excess
+
+
+def _size(record: Record) -> int:
+    return len(record.value or b"") + len(record.key or b"")
 
 
 async def _raw(message: KafkaAckableMessage) -> Batch:

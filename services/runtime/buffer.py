@@ -1,0 +1,97 @@
+"""What aiokafka has fetched and nobody has taken yet: taken evenly, and fetched ahead only where it pays.
+
+aiokafka empties one partition after the other. Of a backlog a batch would then hold a few partitions as far as they
+go, and what happened at the same time elsewhere would come long afterwards: right in the end, but out of order, and
+much would be read again.
+
+It also asks for more as soon as something is taken. Of a backlog that is right: the broker works while we do. Of live
+traffic it brings what comes within a millisecond, and asks for nothing more before that is taken: what happens during
+a batch would wait for the batch after the next. So during a small batch nothing is asked for.
+"""
+
+# ruff: noqa: SLF001 - aiokafka offers neither
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from aiokafka import TopicPartition
+from aiokafka.consumer.fetcher import Fetcher, FetchResult
+
+from services.runtime.records import Record
+
+_SMALL = 4
+"""Up to this part of the greatest batch."""
+
+
+class Buffer:
+    """The records that `fetcher` has. `names`: logical topics by physical ones."""
+
+    def __init__(self, fetcher: Fetcher, names: Mapping[str, str]) -> None:
+        self._fetcher = fetcher
+        self._names = names
+        self._resting = False
+        self._actions: Callable[..., tuple[Any, ...]] = fetcher._get_actions_per_node
+        fetcher._get_actions_per_node = self._unless_resting
+
+    def wake(self) -> None:
+        """Have it fetch again, after a batch."""
+        if self._resting:
+            self._resting = False
+            self._fetcher._notify(self._fetcher._wait_consume_future)
+
+    async def wait(self, seconds: float) -> None:
+        """Return when something has come, or after `seconds`; raises what authorisation or the group have refused."""
+        waiter = self._fetcher._create_fetch_waiter()
+        done, _ = await asyncio.wait([waiter], timeout=seconds)
+        if done:
+            waiter.result()
+        else:
+            waiter.cancel()
+
+    def take(self, most: int) -> dict[TopicPartition, list[Record]]:
+        """Return the next records, at most `most`, from each partition about equally many.
+
+        Raises what a fetch ended with, once nothing that came before it is left. Does not yield to the event loop.
+        """
+        found: dict[TopicPartition, list[Record]] = {}
+        left, waiting = most, list(self._fetcher._records)
+        while waiting and left:
+            share, more = max(left // len(waiting), 1), []
+            for partition in waiting[:left]:
+                some = self._some(partition, min(share, left), found)
+                left -= len(some)
+                if some:
+                    found.setdefault(partition, []).extend(some)
+                    more.append(partition)
+            waiting = [partition for partition in more if partition in self._fetcher._records]
+        self._resting = bool(found) and not self._fetcher._records and (most - left) * _SMALL <= most
+        return found
+
+    def _some(self, partition: TopicPartition, most: int, found: Mapping[Any, Any]) -> list[Record]:
+        fetcher = self._fetcher
+        result = fetcher._records.get(partition)
+        if not isinstance(result, FetchResult):
+            if result is not None and not found:
+                self._forget(partition)
+                result.check_raise()
+            return []
+        if result._partition_records is not None:
+            result._partition_records._consumer_record = self._record
+        some: list[Record] = result.getall(most)
+        if not result.has_more():
+            self._forget(partition)
+        return some
+
+    def _forget(self, partition: TopicPartition) -> None:
+        del self._fetcher._records[partition]
+        self._fetcher._notify(self._fetcher._wait_consume_future)
+
+    def _record(self, partition: TopicPartition, one: Any) -> Record:
+        """In the place of aiokafka's own, with eleven fields."""
+        topic, number = partition
+        return Record(self._names[topic], number, one.offset, one.key, one.value, tuple(one.headers))
+
+    def _unless_resting(self, assignment: Any) -> tuple[Any, ...]:
+        requests, *others = self._actions(assignment)
+        return ([] if self._resting else requests, *others)
