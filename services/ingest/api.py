@@ -65,6 +65,8 @@ def build_api(
     def events_to(behind: Reception) -> Take:
         return Events(behind, sources, mappings.cloudevent).take
 
+    events = Events(reception, sources, mappings.cloudevent, mappings.lines)
+
     def mail_to(behind: Reception) -> Post:
         return MailDoor(behind, sources, mappings.mails).post
 
@@ -72,7 +74,7 @@ def build_api(
     webhooks = Webhooks(reception, sources, mappings.webhooks, amazon, public_url, once=once)
     hot = {
         "/v1/webhooks/": Door(tried.hot(webhooks.take, webhooks_to), webhooks.trimmer),
-        "/v1/events": Door(tried.hot(events_to(reception), events_to)),
+        "/v1/events": Door(tried.hot(events.take, events_to)),
     }
     mail = tried.plain(mail_to(reception), mail_to)
     readers = Readers(mappings.lines, mappings.cloudevent, mappings.mails, mappings.calendar)

@@ -51,24 +51,24 @@ class Outgoing(NamedTuple):
     headers: Sequence[tuple[str, bytes]]
 
 
-class _Waiting:
-    """One caller's records. `answer` is set when all are acknowledged, or with the first error."""
+class Waiting:
+    """One caller. `answer` is set when all its records are acknowledged, or with the first error."""
 
-    __slots__ = ("answer", "deadline", "left", "records")
+    __slots__ = ("answer", "count", "deadline", "left", "records", "size")
 
-    def __init__(self, records: Sequence[Outgoing], answer: asyncio.Future[None], deadline: float) -> None:
+    def __init__(self) -> None:
+        self.answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         # Only until they are in their lanes: what is acknowledged must not stay in memory.
-        self.records = records
-        self.answer = answer
-        self.deadline = deadline
-        self.left = len(records)
+        self.records: Sequence[Outgoing] = ()
+        self.deadline = 0.0
+        self.count = self.left = self.size = 0
 
     def fail(self, error: BaseException) -> None:
         """Tell the caller, unless it has its answer or has gone."""
         if not self.answer.done():
             self.answer.set_exception(error)
 
-    def acknowledged(self) -> None:
+    def landed(self) -> None:
         """One record more is with the broker."""
         self.left -= 1
         if self.left == 0 and not self.answer.done():
@@ -80,14 +80,14 @@ class _Lane:
 
     __slots__ = ("busy", "gathered", "place")
 
-    def __init__(self, place: TopicPartition, gathered: deque[tuple[_Waiting, Outgoing]]) -> None:
+    def __init__(self, place: TopicPartition, gathered: deque[tuple[Waiting, Outgoing]]) -> None:
         self.place = place
         self.busy = False
         self.gathered = gathered
 
-    def take(self, batch: BatchBuilder) -> list[_Waiting]:
+    def take(self, batch: BatchBuilder) -> list[Waiting]:
         """Fill `batch` with what is still waited for; return the callers, one for each record."""
-        callers: list[_Waiting] = []
+        callers: list[Waiting] = []
         gathered = self.gathered
         while gathered:
             caller, record = gathered[0]
@@ -112,12 +112,12 @@ class Publisher:
         self._gathered = asyncio.Event()
         # Since when something waits that is on its way to no broker.
         self._since: float | None = None
-        self._queue: deque[_Waiting] = deque()
+        self._queue: deque[Waiting] = deque()
         self._lanes: dict[int, _Lane] = {}
         # Batches on their way, by the broker that leads their partition.
         self._flying: Counter[int | None] = Counter()
         # In the order of their deadlines, because all wait equally long.
-        self._unanswered: deque[_Waiting] = deque()
+        self._unanswered: deque[Waiting] = deque()
         self._waiting = 0
         self._waiting_bytes = 0
         self._tasks: list[asyncio.Task[None]] = []
@@ -146,33 +146,41 @@ class Publisher:
 
     async def publish(self, records: Sequence[Outgoing]) -> None:
         """Return once the broker has acknowledged every record; raise `Unavailable` or `TooLarge`."""
+        if records:
+            waiting = Waiting()
+            self.submit(waiting, records)
+            await self.acknowledged(waiting)
+
+    def submit(self, waiting: Waiting, records: Sequence[Outgoing]) -> None:
+        """Queue a caller's records, at least one; raise `Unavailable` or `TooLarge`. Then await `acknowledged`."""
         size = 0
         for record in records:
             if len(record.value) > self._settings.record_limit:
                 raise TooLarge
             size += len(record.value)
         count = len(records)
-        if count == 0:
-            return
         if (
             self._producer is None
             or self._waiting + count > self._settings.publish_limit
             or self._waiting_bytes + size > self._settings.publish_bytes
         ):
             raise Unavailable
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[None] = loop.create_future()
-        now = loop.time()
+        now = asyncio.get_running_loop().time()
         if self._since is None:
             self._since = now
-        waiting = _Waiting(records, answer, now + self._settings.accept_seconds)
+        waiting.records, waiting.deadline = records, now + self._settings.accept_seconds
+        waiting.count = waiting.left = count
+        waiting.size = size
         self._waiting += count
         self._waiting_bytes += size
         self._queue.append(waiting)
         self._unanswered.append(waiting)
         self._gathered.set()
+
+    async def acknowledged(self, waiting: Waiting) -> None:
+        """Return once every record that was submitted is acknowledged; raise `Unavailable` or `TooLarge`."""
         try:
-            await answer
+            await waiting.answer
         except (TimeoutError, KafkaTimeoutError):
             raise Unavailable from None
         except MessageSizeTooLargeError:
@@ -183,8 +191,8 @@ class Publisher:
             self._void.set()
             raise Unavailable from None
         finally:
-            self._waiting -= count
-            self._waiting_bytes -= size
+            self._waiting -= waiting.count
+            self._waiting_bytes -= waiting.size
 
     async def _hand_over(self) -> None:
         """Give the producer what callers have queued. It may block while the broker is away; deadlines do not."""
@@ -220,15 +228,15 @@ class Publisher:
         if producer is None:
             raise KafkaTimeoutError
         count = len(await producer.partitions_for(self._topic))
-        while self._queue:
-            caller = self._queue.popleft()
-            records = caller.records
-            for partition, record in zip(partitions_of([one.key for one in records], count), records, strict=True):
-                lane = self._lanes.get(partition)
-                if lane is None:
-                    lane = self._lanes[partition] = _Lane(TopicPartition(self._topic, partition), deque())
-                lane.gathered.append((caller, record))
+        dealt = [(caller, record) for caller in self._queue for record in caller.records]
+        for caller in self._queue:
             caller.records = ()
+        self._queue.clear()
+        for partition, one in zip(partitions_of([record.key for _, record in dealt], count), dealt, strict=True):
+            lane = self._lanes.get(partition)
+            if lane is None:
+                lane = self._lanes[partition] = _Lane(TopicPartition(self._topic, partition), deque())
+            lane.gathered.append(one)
 
     async def _dispatch(self, producer: AIOKafkaProducer, leader: int | None, lane: _Lane) -> None:
         """Send one batch with what a lane has gathered."""
@@ -252,7 +260,7 @@ class Publisher:
         flying: Counter[int | None],
         leader: int | None,
         lane: _Lane,
-        callers: Sequence[_Waiting],
+        callers: Sequence[Waiting],
         future: asyncio.Future[object],
     ) -> None:
         lane.busy = False
@@ -267,7 +275,7 @@ class Publisher:
                 error = injected
         for caller in callers:
             if error is None:
-                caller.acknowledged()
+                caller.landed()
             else:
                 caller.fail(error)
         while self._unanswered and self._unanswered[0].answer.done():

@@ -30,23 +30,20 @@ class Accepted(NamedTuple):
     interaction: str
 
 
-class _Heads:
-    """Writes the headers of one delivery's records; what they have in common is written once.
+class Heads:
+    """Writes records with the headers of deliveries from one source; what they have in common is written once.
 
-    They are those of `contracts.codec.event_envelope`.
+    The headers are those of `contracts.codec.event_envelope`.
     """
 
-    def __init__(self, source: str, at: datetime, traceparent: str | None) -> None:
-        self._common: list[tuple[str, bytes]] = [
-            ("ce_recordedtime", format_instant(at).encode()),
-            ("content-type", CONTENT_TYPE.encode()),
-        ]
-        if traceparent:
-            self._common.append(("ce_traceparent", traceparent.encode()))
+    def __init__(self, source: str, at: datetime) -> None:
+        """`at` becomes the records' `recordedtime`."""
+        self._common = (("ce_recordedtime", format_instant(at).encode()), ("content-type", CONTENT_TYPE.encode()))
         self._source = ("ce_source", f"/sources/{source}".encode())
         self._types: dict[str, tuple[str, bytes]] = {}
 
-    def __call__(self, one: Written) -> Outgoing:
+    def __call__(self, one: Written, traceparent: str | None, publisher: str | None = None) -> Outgoing:
+        """Return the record of a report; `publisher` is what the sender of a CloudEvent calls itself."""
         key = one.interaction.encode()
         named = self._types.get(one.type)
         if named is None:
@@ -60,6 +57,10 @@ class _Heads:
             ("ce_time", one.time),
             *self._common,
         ]
+        if traceparent:
+            headers.append(("ce_traceparent", traceparent.encode()))
+        if publisher is not None:
+            headers.append(("ce_publisher", publisher.encode("utf-8", "replace")))
         return Outgoing(key, one.value, headers)
 
 
@@ -128,19 +129,22 @@ class Reception:
         publishers: Sequence[str] = (),
     ) -> None:
         """Do the same with reports of `source` that are written already."""
-        head = _Heads(source, at, traceparent)
-        outgoing = [head(one) for one in records]
+        head = Heads(source, at)
         if publishers:
-            outgoing = [
-                Outgoing(one.key, one.value, [*one.headers, ("ce_publisher", publisher.encode("utf-8", "replace"))])
-                for one, publisher in zip(outgoing, publishers, strict=True)
-            ]
+            named = zip(records, publishers, strict=True)
+            outgoing = [head(one, traceparent, publisher) for one, publisher in named]
+        else:
+            outgoing = [head(one, traceparent) for one in records]
         await self.publisher.publish(outgoing)
-        again = self.statistics.remember([one.event for one in records])
-        self.telemetry.metrics.accepted(source, "accepted", len(records))
+        self.count(source, [one.event for one in records], at)
+
+    def count(self, source: str, events: Sequence[str], at: datetime) -> None:
+        """Count what was acknowledged, by the ids of its events; it was received `at`."""
+        again = self.statistics.remember(events)
+        self.telemetry.metrics.accepted(source, "accepted", len(events))
         if again:
             self.telemetry.metrics.redeliveries.labels(source).inc(again)
-        self.statistics.delivered(source, at, accepted=len(records), redelivered=again)
+        self.statistics.delivered(source, at, accepted=len(events), redelivered=again)
 
     async def keep_raw(
         self,

@@ -202,22 +202,32 @@ class Telemetry:
             self._tracer = self._provider.get_tracer("tenure")
 
     @contextmanager
-    def span(self, name: str, *, parent: str | None = None, **attributes: str | int) -> Iterator[Trace]:
-        """Run a span, a child of the traceparent `parent` or the start of a new trace; an error marks it as failed."""
-        if self._provider is None:
-            yield Trace(parent, trace.INVALID_SPAN)
+    def span(
+        self, name: str, *, parent: str | None = None, seen: bool = False, **attributes: str | int
+    ) -> Iterator[Trace]:
+        """Run a span, a child of the traceparent `parent` or the start of a new trace; an error marks it as failed.
+
+        `seen`: `unseen` has said already that there must be one.
+        """
+        if not seen and (unseen := self.unseen(parent)) is not None:
+            yield unseen
             return
         above = _context(parent)
-        sampled = above.trace_flags.sampled if above else random.random() < self._ratio  # noqa: S311 - no secret
-        if not sampled:
-            # Nearly all: a span that nobody will see costs as much as checking a signature. Its trace goes on all the
-            # same, because dead letters name it.
-            trace_id = above.trace_id if above else random.getrandbits(128)
-            yield Trace(f"00-{trace_id:032x}-{random.getrandbits(64):016x}-00", trace.INVALID_SPAN)
-            return
         context = trace.set_span_in_context(NonRecordingSpan(above)) if above else chosen()
         with self._tracer.start_as_current_span(name, context=context, attributes=attributes) as span:
             yield Trace(_traceparent(span.get_span_context()), span)
+
+    def unseen(self, parent: str | None) -> Trace | None:
+        """Return the trace of what nobody will see a span of, or None where one must be run."""
+        if self._provider is None:
+            return Trace(parent, trace.INVALID_SPAN)
+        above = _context(parent)
+        if above.trace_flags.sampled if above else random.random() < self._ratio:  # noqa: S311 - no secret
+            return None
+        # Nearly all: a span that nobody will see costs as much as checking a signature. Its trace goes on all the
+        # same, because dead letters name it.
+        trace_id = above.trace_id if above else random.getrandbits(128)
+        return Trace(f"00-{trace_id:032x}-{random.getrandbits(64):016x}-00", trace.INVALID_SPAN)
 
     @contextmanager
     def batch(self, name: str, records: Sequence[R]) -> Iterator[Sequence[R]]:

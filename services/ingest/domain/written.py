@@ -14,6 +14,8 @@ class Written(NamedTuple):
     type: str
     time: bytes
     value: bytes
+    publisher: str = ""
+    """What the sender of a CloudEvent calls itself, where that is known."""
 
 
 ReadLine = Callable[[bytes], Written | None]

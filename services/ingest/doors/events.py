@@ -8,7 +8,9 @@ from contracts.events import Event
 from services.ingest.domain.mapping import Invalid, ReadCloudEvent
 from services.ingest.domain.schemes import SchemeName
 from services.ingest.domain.source import Source
+from services.ingest.domain.written import OpenLines
 from services.ingest.doors.hot import Answer, Knock
+from services.ingest.doors.plain import PlainEvents, Visit
 from services.ingest.doors.requests import check_media, parse, refusal, unsigned
 from services.ingest.publisher import TooLarge, Unavailable
 from services.ingest.reception import Reception
@@ -25,12 +27,20 @@ LARGEST_BATCH = 500
 class Events:
     """The door."""
 
-    def __init__(self, reception: Reception, sources: Mapping[str, Source], read: ReadCloudEvent) -> None:
+    def __init__(
+        self,
+        reception: Reception,
+        sources: Mapping[str, Source],
+        read: ReadCloudEvent,
+        lines: OpenLines | None = None,
+    ) -> None:
+        """`lines`: reads what is plainly written in one go; None: everything goes the same way, step by step."""
         self._reception = reception
         self._read = read
         self._sources = {
             name: source for name, source in sources.items() if source.configuration.provider == "cloudevents"
         }
+        self._plain = None if lines is None else PlainEvents(reception, self._sources, lines)
 
     async def take(self, rest: str, knock: Knock) -> Answer:
         """Take one event or a batch."""
@@ -38,9 +48,15 @@ class Events:
             raise Problem(404, "Not Found", "Events go to /v1/events.", "not-found")
         headers, body = knock.headers, knock.body
         media = check_media(headers, _MEDIA)
+        seen = False
+        if self._plain is not None and media == STRUCTURED:
+            visit = Visit(knock)
+            if (answer := await self._plain.take(visit)) is not None:
+                return answer
+            seen = visit.seen
         source = self._authenticate(headers, body)
         with self._reception.telemetry.span(
-            "ingest events", parent=headers.get("traceparent"), source=source.name
+            "ingest events", parent=headers.get("traceparent"), seen=seen, source=source.name
         ) as trace:
             try:
                 parsed = parse(body)

@@ -112,7 +112,7 @@ class QuickReader:
                 b"}" if tail == b"{}" else b"," + tail[1:],
             )
         )
-        return Written(event, interaction, name, time[1:-1], value)
+        return Written(event, interaction, name, time[1:-1], value, item["source"])
 
     def _revision(self, order: int, canonical: bytes) -> bytes:
         mark = blake2b(canonical, digest_size=16).hexdigest()

@@ -30,12 +30,13 @@ QUICK = QuickReader(ORIGIN, SYSTEMS)
 def slow(line: bytes) -> Written | None:
     """What the other reader makes of a line; None for what it refuses."""
     try:
-        event = read_cloudevent(strict_json.loads(line), ORIGIN, SYSTEMS)
+        item = strict_json.loads(line)
+        event = read_cloudevent(item, ORIGIN, SYSTEMS)
     except (Invalid, strict_json.BadJson):
         return None
     value = standins.encode(event) if standins.is_stand_in(event) else encode(event)
     headers = dict(event_envelope(event, ORIGIN.received_at).headers())
-    return Written(event.id, event.interaction.id, event.TYPE, headers["ce_time"], value)
+    return Written(event.id, event.interaction.id, event.TYPE, headers["ce_time"], value, item["source"])
 
 
 def agrees(line: bytes) -> bool:
