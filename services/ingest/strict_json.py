@@ -57,26 +57,34 @@ def loads(body: bytes, *, storable: bool = True) -> Any:
 
 _ODD = object()
 _ALIKE = bytes.maketrans(b"0123456789+-.eE\t\n\r", b"000000000000000   ")
-_LONG = b"0" * 16
+_LONG = b"0" * 19
 """So many characters of a number: shorter ones fit into 64 bits, whatever they say."""
-_NAME_ENDS = b'":'
+_BEFORE_NUMBERS = (b":", b",", b"[", b" ")
 
 
 def _read_plain(body: bytes) -> Any:
     """Parse what is plain JSON; return `_ODD` for what might not be.
 
-    Plain is: no escaped code point, no long number, no blank before a colon, and as many names in `body` as in what
-    was understood, written anew: so none stood twice. (An escaped quotation mark before a colon counts in both.)
+    Plain is: no escaped code point, no long number, and as many colons in `body` as in what was understood, written
+    anew: so no name stood twice. (Texts hold the same colons in both.)
     """
-    alike = body.translate(_ALIKE)
-    if _LONG in alike or b" :" in alike or (b"\\" in body and b"\\u" in body):
+    if _holds_long_number(body) or (b"\\" in body and b"\\u" in body):
         return _ODD
     try:
         parsed = orjson.loads(body)
-        names = orjson.dumps(parsed).count(_NAME_ENDS)
+        # A single byte is looked for many times as fast as two are.
+        names = orjson.dumps(parsed).count(b":")
     except (orjson.JSONDecodeError, orjson.JSONEncodeError):
         return _ODD
-    return parsed if names == body.count(_NAME_ENDS) else _ODD
+    return parsed if names == body.count(b":") else _ODD
+
+
+def _holds_long_number(body: bytes) -> bool:
+    """Say whether a number might be long; a long one between quotation marks is none."""
+    alike = body.translate(_ALIKE)
+    if _LONG not in alike:
+        return False
+    return alike.startswith(_LONG) or any(before + _LONG in alike for before in _BEFORE_NUMBERS)
 
 
 def _distinct(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
