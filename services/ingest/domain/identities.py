@@ -6,6 +6,7 @@ of free mail providers say nothing about a company, so they are never stated.
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from contracts import standins
 from contracts.identities import company_domain, normalise_address, normalise_domain, normalise_phone
@@ -15,6 +16,7 @@ __all__ = ["Directory", "company_domain", "normalise_address", "normalise_domain
 
 _LONGEST_NAME = 200
 _LONGEST_ID = 1024
+_MOST_KNOWN = 16_384
 _party = standins.checked_form_of(Party)
 _identity = standins.checked_form_of(Identity)
 _CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff\u200b-\u200f\u202a-\u202e\u2066-\u2069]+")
@@ -47,7 +49,10 @@ class Directory:
         self.own_addresses = frozenset(map(without_tag, own_addresses))
         """Mailboxes of ours under domains that are not, such as a free mail provider's; normalised."""
         self.default_region = default_region
+        self._below_ours = tuple(f".{own}" for own in self.own_domains)
         self._elsewhere: dict[str, Directory] = {}
+        # Whose an address is is asked with every delivery, about few people again and again. In memory only.
+        self._known = lru_cache(maxsize=_MOST_KNOWN)(self._of_raw_address)
 
     def in_region(self, region: str | None) -> "Directory":
         """Return the directory of a site in `region` (ISO 3166), where national numbers are that country's."""
@@ -69,7 +74,7 @@ class Directory:
         domain = address.rpartition("@")[2]
         if self.own_addresses and without_tag(address) in self.own_addresses:
             return True
-        return any(domain == own or domain.endswith("." + own) for own in self.own_domains)
+        return domain in self.own_domains or domain.endswith(self._below_ours)
 
     def company_of(self, address: str) -> str | None:
         """Return the company domain of a normalised address, or None where it names no customer."""
@@ -82,6 +87,11 @@ class Directory:
         if domain is not None:
             identities.append(_identity(kind="domain", value=domain))
         return identities
+
+    def _of_raw_address(self, raw: str) -> tuple[list[Identity], bool] | None:
+        """Return what an address as written states, and whether it is ours; None: it is none."""
+        normal = normalise_address(raw)
+        return None if normal is None else (self.of_address(normal), self.is_own(normal))
 
     def party(
         self,
@@ -101,10 +111,12 @@ class Directory:
         where the source says it. What comes out is a stand-in that `Party` would take, if it can be stored at all.
         """
         identities: list[Identity] = []
-        normal = normalise_address(address) if address else None
-        if normal is not None:
-            identities += self.of_address(normal)
-            ours = ours or self.is_own(normal)
+        if address:
+            # What is that long is hardly an address, and not remembered.
+            named = self._known(address) if len(address) <= _LONGEST_ID else self._of_raw_address(address)
+            if named is not None:
+                identities += named[0]
+                ours = ours or named[1]
         number = self.phone(phone, region) if phone else None
         if number is not None:
             identities.append(_identity(kind="phone", value=number))

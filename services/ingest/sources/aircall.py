@@ -11,13 +11,13 @@ from datetime import datetime
 from typing import Any
 
 from contracts.events import CallLegEnded
-from contracts.ids import digest
 from contracts.values import Party
 from services.ingest.domain.identities import one_line
 from services.ingest.domain.mapping import (
     Mapped,
     Origin,
     Unmapped,
+    digest_of,
     id_at,
     micros,
     moment_of,
@@ -112,7 +112,7 @@ def _common(call: Mapping[str, Any], body: bytes, origin: Origin, *, leg: str, o
     if direction is None:
         raise Unmapped("unknown_direction")
     return {
-        **leg_report(origin, native, leg=leg, report=digest(body), order=order, body=body),
+        **leg_report(origin, native, leg=leg, report=digest_of(body), order=order, body=body),
         "occurred_at": moment_of(call.get("started_at"), "data.started_at"),
         "parties": _people(call, direction, origin),
         "direction": direction,

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from contracts.events import InteractionRestored, InteractionWithdrawn
-from contracts.ids import digest
 from contracts.values import Party
 from services.ingest.domain.mapping import (
     Mapped,
     Origin,
     Unmapped,
+    digest_of,
     id_at,
     micros,
     moment_of,
@@ -57,7 +57,7 @@ def read(delivery: Delivery, origin: Origin, options: DelightedOptions) -> Mappe
     at = moment_of(answer.get("created_at"), "event_data.created_at")
     changed = moment_of(answer.get("updated_at") or answer["created_at"], "event_data.updated_at")
     native, body = id_at(answer, "id"), delivery.body
-    report = optional_id(payload, "event_id") or digest(body)
+    report = optional_id(payload, "event_id") or digest_of(body)
     comment = optional_text(answer, "comment")
     said = (comment is not None) + sum(bool(answer.get(field)) for field in ("additional_answers", "tags", "notes"))
     order = micros(changed) + said

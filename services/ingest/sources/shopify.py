@@ -22,13 +22,13 @@ from contracts.events import (
     OrderPlaced,
     OrderRefunded,
 )
-from contracts.ids import digest
 from contracts.values import Authority, InteractionKey, Kind, Party
 from services.ingest.domain.identities import one_line
 from services.ingest.domain.mapping import (
     Mapped,
     Origin,
     Unmapped,
+    digest_of,
     id_at,
     micros,
     moment_of,
@@ -119,7 +119,7 @@ class _Delivery:
         """What every report about this delivery's own interaction states."""
         return {
             "interaction": self.key(kind),
-            "report": digest(self.body),
+            "report": digest_of(self.body),
             "revision": self.origin.revision(order, self.body, authority),
             "source": self.origin.source,
         }

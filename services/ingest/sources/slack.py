@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from contracts.events import ChatMessageSent, InteractionWithdrawn
-from contracts.ids import digest
 from contracts.values import Kind
 from services.ingest.domain.handshakes import slack_verification
 from services.ingest.domain.mapping import (
     Mapped,
     Origin,
     Unmapped,
+    digest_of,
     id_at,
     micros,
     object_at,
@@ -118,7 +118,7 @@ class _Told:
         native = f"{id_at(self.event, 'channel')}/{ts}"
         return {
             "interaction": key_of(Kind.CHAT, self.origin.system, native),
-            "report": event_id or digest(body),
+            "report": event_id or digest_of(body),
             "revision": self.origin.revision(micros(changed), body),
             "source": self.origin.source,
         }

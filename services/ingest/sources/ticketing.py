@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from html import unescape
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -23,10 +24,9 @@ from contracts.events import (
     TicketResolved,
     TicketUpdated,
 )
-from contracts.ids import digest
 from contracts.values import Authority, Automatic, Direction, InteractionKey, Kind, Party, Reference
 from services.ingest.domain.identities import one_line
-from services.ingest.domain.mapping import LONGEST_TEXT, Mapped, Origin, Unmapped, storable_text
+from services.ingest.domain.mapping import LONGEST_TEXT, Mapped, Origin, Unmapped, digest_of, storable_text
 from services.ingest.domain.provider import Options
 from services.ingest.domain.reports import key_of, reference_to, reported
 from services.ingest.sources.mail_message import text_of_html
@@ -59,9 +59,16 @@ _EMPTY_LINES = re.compile(r"\n{3,}")
 
 def word(value: object) -> str:
     """Return a desk's own word, or the number of one, in the one way in which words are compared; "" for neither."""
-    if isinstance(value, bool) or not isinstance(value, str | int):
+    kind = type(value)
+    if kind is not str and kind is not int:
         return ""
-    return " ".join(str(value)[:_LONGEST_WORD].lower().split())
+    return _compared(str(value)[:_LONGEST_WORD])
+
+
+@lru_cache(maxsize=4096)
+def _compared(text: str) -> str:
+    # Desks have few words, and are asked for each of them again and again.
+    return " ".join(text.lower().split())
 
 
 def _by_word(table: object) -> object:
@@ -106,7 +113,7 @@ def entry(kind: str, at: datetime | None) -> tuple[dict[str, Any], ...]:
 
 def to_second(moment: datetime) -> datetime:
     """Return the second in which `moment` lies."""
-    return moment.replace(microsecond=0)
+    return moment.replace(microsecond=0) if moment.microsecond else moment
 
 
 def from_milliseconds(value: object, field: str) -> datetime:
@@ -316,7 +323,7 @@ class TicketReport:
     def _fields(self, key: InteractionKey, at: datetime, authority: int | None = None) -> dict[str, Any]:
         return {
             "interaction": key,
-            "report": self.native or digest(self.body),
+            "report": self.native or digest_of(self.body),
             "revision": self.origin.revision(self.order, self.body, authority),
             "source": self.origin.source,
             "occurred_at": to_second(at),

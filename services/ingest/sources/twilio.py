@@ -12,10 +12,9 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field
 
 from contracts.events import CallLegEnded
-from contracts.ids import digest
 from contracts.values import Party
 from services.ingest.domain.identities import Directory
-from services.ingest.domain.mapping import Mapped, Origin, Unmapped
+from services.ingest.domain.mapping import Mapped, Origin, Unmapped, digest_of
 from services.ingest.domain.provider import FORM, Delivery, Provider
 from services.ingest.domain.reports import reported
 from services.ingest.domain.schemes import SchemeName
@@ -123,7 +122,7 @@ def _ended(leg: _Leg, body: bytes, origin: Origin) -> CallLegEnded:
     lasted = _number(form.get("CallDuration")) or 0
     sequence = _number(form.get("SequenceNumber"))
     answered = leg.answered_by_person
-    report = digest(body) if sequence is None else f"{leg.sid}:{sequence}:{form['CallStatus']}"
+    report = digest_of(body) if sequence is None else f"{leg.sid}:{sequence}:{form['CallStatus']}"
     return reported(
         CallLegEnded,
         {

@@ -7,13 +7,13 @@ in sources.toml. Who answered is an answer (an e-mail, a phone number) or came a
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from contracts.ids import digest
 from contracts.values import Party
 from services.ingest.domain.identities import one_line
 from services.ingest.domain.mapping import (
     Mapped,
     Origin,
     Unmapped,
+    digest_of,
     id_at,
     micros,
     moment_of,
@@ -70,7 +70,7 @@ def read(delivery: Delivery, origin: Origin, options: TypeformOptions) -> Mapped
                 origin,
                 f"{token}:{survey}",
                 delivery.body,
-                optional_id(payload, "event_id") or digest(delivery.body),
+                optional_id(payload, "event_id") or digest_of(delivery.body),
                 micros(at),
                 at,
                 survey,

@@ -21,7 +21,6 @@ from contracts.events import (
     OrderPlaced,
     OrderRefunded,
 )
-from contracts.ids import digest
 from contracts.values import Authority, Kind, Party
 from services.ingest.domain.handshakes import woocommerce_ping
 from services.ingest.domain.identities import one_line
@@ -29,6 +28,7 @@ from services.ingest.domain.mapping import (
     Mapped,
     Origin,
     Unmapped,
+    digest_of,
     id_at,
     micros,
     moment_of,
@@ -80,7 +80,7 @@ def _deleted(payload: Mapping[str, Any], body: bytes, origin: Origin) -> Mapped:
     """The body is the id alone: a deletion without an order of its own, which only a restoration undoes."""
     event = {
         "interaction": key_of(Kind.ORDER, origin.system, id_at(payload, "id")),
-        "report": digest(body),
+        "report": digest_of(body),
         "revision": origin.revision(0, body, Authority.DELETION),
         "source": origin.source,
         "occurred_at": origin.received_at,
@@ -113,7 +113,7 @@ class _Order(NamedTuple):
         """What every report out of this delivery states."""
         return {
             "interaction": key_of(kind, self.origin.system, native),
-            "report": digest(self.body),
+            "report": digest_of(self.body),
             "revision": self.origin.revision(order, self.body, authority),
             "source": self.origin.source,
         }

@@ -20,13 +20,13 @@ from contracts.events import (
     TicketResolved,
     TicketUpdated,
 )
-from contracts.ids import digest
 from contracts.values import Authority, InteractionKey, Kind, Party
 from services.ingest.domain.identities import one_line
 from services.ingest.domain.mapping import (
     Mapped,
     Origin,
     Unmapped,
+    digest_of,
     id_at,
     micros,
     moment_of,
@@ -111,7 +111,7 @@ def _map_event(name: str, payload: Mapping[str, Any], body: bytes, origin: Origi
     exact = moment_of(payload.get("time"), "time")
     report: dict[str, Any] = {
         "interaction": _ticket(detail, origin),
-        "report": optional_id(payload, "id") or digest(body),
+        "report": optional_id(payload, "id") or digest_of(body),
         "revision": origin.revision(micros(exact), body),
         "source": origin.source,
         "occurred_at": exact.replace(microsecond=0),
@@ -211,7 +211,7 @@ def _map_trigger(payload: Mapping[str, Any], body: bytes, origin: Origin) -> Map
         return Mapped(ignored="no_rating")
     report = {
         "interaction": _ticket(ticket, origin),
-        "report": digest(body),
+        "report": digest_of(body),
         "revision": origin.revision(micros(updated), body),
         "source": origin.source,
         "occurred_at": updated,
