@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from services.cli import rereading
 from services.cli.faults import CommandFault
 from services.cli.options import grouped
 from services.cli.remote import AsJson, Remote, TokenFile, Url
@@ -73,6 +74,7 @@ def register(app: typer.Typer) -> None:
     letters.command(name="show")(grouped(show_letter))
     letters.command(name="replay")(grouped(replay_letters))
     letters.command(name="drop")(grouped(drop_letters))
+    rereading.register(letters)
     app.add_typer(letters, name="dead-letters")
 
 

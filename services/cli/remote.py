@@ -94,13 +94,20 @@ class Uploads:
     remote: Remote
     client: httpx2.Client
 
-    def send(self, path: str, content: bytes, media: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
+    def send(
+        self,
+        path: str,
+        content: bytes,
+        media: str,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
         """Return the JSON answer; raise `CommandFault` as `Remote.call` does, and when it takes nothing for minutes."""
         for _ in range(_ATTEMPTS):
             # Asked for each time: a token of our own issuer lives for minutes, and a file may be renewed meanwhile.
-            headers = {"content-type": media, **self.remote._headers()}  # noqa: SLF001 - the two are one client
+            all_headers = {**(headers or {}), "content-type": media, **self.remote._headers()}  # noqa: SLF001 - the two are one client
             try:
-                answer = self.client.post(path, content=content, params=dict(query or {}), headers=headers)
+                answer = self.client.post(path, content=content, params=dict(query or {}), headers=all_headers)
             except httpx2.HTTPError as away:
                 raise self.remote._away(away) from None  # noqa: SLF001 - see above
             if answer.status_code != HTTPStatus.SERVICE_UNAVAILABLE:

@@ -21,7 +21,7 @@ from services.ingest.doors.hot import Door, HotDoors, Take
 from services.ingest.doors.imports import Imports, ReadCalendar, Readers
 from services.ingest.doors.mail import MailDoor
 from services.ingest.doors.rehearsal import Post, Rehearsals
-from services.ingest.doors.replay import Replay
+from services.ingest.doors.replay import LARGEST_KEPT, Replay
 from services.ingest.doors.sources import Probe, Standings
 from services.ingest.doors.trimming import LARGEST_BODY, MOST_HELD
 from services.ingest.doors.webhooks import Webhooks
@@ -99,7 +99,7 @@ def build_api(
 
 def limited(app: ASGIApp) -> Limits:
     """Return the app with the limits of the public port around it."""
-    return Limits(app, streamed=_streamed)
+    return Limits(app, routes={"/v1/replay/": LARGEST_KEPT}, streamed=_streamed)
 
 
 def _streamed(path: str) -> Streamed | None:

@@ -127,6 +127,11 @@ class Publisher:
         """Whether there is a session with the broker; it may have gone away since."""
         return self._producer is not None
 
+    @property
+    def record_limit(self) -> int:
+        """Bytes that the value of one record may have."""
+        return self._settings.record_limit
+
     async def start(self) -> None:
         """Begin to connect, in the background."""
         self._tasks = [

@@ -20,6 +20,8 @@ from services.ingest.statistics import Statistics
 from services.runtime.clock import Clock
 from services.runtime.telemetry import Telemetry
 
+PART = "tenure_part"
+"""The header of a record that is a part of what was kept raw: which of how many, such as `2/3`. They share the key."""
 _LONGEST_KEPT_HEADER = 256
 
 
@@ -156,25 +158,33 @@ class Reception:
         traceparent: str | None,
         kept: Sequence[tuple[str, str]] = (),
     ) -> None:
-        """Pass on what is authentic but not understood.
+        """Pass on what is authentic but not understood, whole: what is too large for a record in several.
 
         `why` is a stable code; `kept` are headers that a replay needs.
         """
-        name = digest(body)
-        envelope = Envelope(
-            id=derive_id("unmapped", source, name),
-            source=f"/sources/{source}",
-            type=UNMAPPED_TYPE,
-            subject=name,
-            time=at,
-            recordedtime=at,
-            traceparent=traceparent,
-        )
-        headers = [*envelope.headers(), ("tenure_unmapped", why[:_LONGEST_KEPT_HEADER].encode("utf-8", "replace"))]
-        headers += [
+        name, size = digest(body), self.publisher.record_limit
+        parts = [body[start : start + size] for start in range(0, len(body), size)] or [b""]
+        also = [("tenure_unmapped", why[:_LONGEST_KEPT_HEADER].encode("utf-8", "replace"))]
+        also += [
             (f"tenure_header_{key}", value[:_LONGEST_KEPT_HEADER].encode("utf-8", "replace")) for key, value in kept
         ]
-        await self.publisher.publish([Outgoing(name.encode(), body, headers)])
+        records = []
+        for number, part in enumerate(parts, start=1):
+            place = f"{number}/{len(parts)}"
+            envelope = Envelope(
+                id=derive_id("unmapped", source, name, *([place] if len(parts) > 1 else [])),
+                source=f"/sources/{source}",
+                type=UNMAPPED_TYPE,
+                subject=name,
+                time=at,
+                recordedtime=at,
+                traceparent=traceparent,
+            )
+            headers = [*envelope.headers(), *also]
+            if len(parts) > 1:
+                headers.append((PART, place.encode()))
+            records.append(Outgoing(name.encode(), part, headers))
+        await self.publisher.publish(records)
         self.telemetry.metrics.accepted(source, "unmapped")
         self.statistics.delivered(source, at, unmapped=1)
 

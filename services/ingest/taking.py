@@ -40,10 +40,14 @@ class MailTaker:
         with reception.telemetry.span("ingest mailbox", source=name) as trace:
             try:
                 why, mapped = await asyncio.to_thread(self._map, raw, origin)
-                if mapped is not None:
-                    if mapped.ignored is None:
+                if mapped is not None and mapped.ignored is None:
+                    try:
                         await reception.accept(name, mapped.events, at, trace.traceparent)
-                    else:
+                    except TooLarge:
+                        # Understood, and more than an event may hold, such as thousands of recipients.
+                        why, mapped = "too_large", None
+                if mapped is not None:
+                    if mapped.ignored is not None:
                         reception.ignored(name, at, mapped.ignored)
                     notices = [replace(notice, authority=self.authority) for notice in mapped.notices]
                     await reception.plan(name, notices)

@@ -5,6 +5,7 @@ Read while it comes in: of fifty megabytes of attachments nothing is ever held.
 
 import asyncio
 from collections.abc import Mapping
+from datetime import datetime
 
 from pydantic import ValidationError
 from starlette.requests import ClientDisconnect, Request
@@ -77,18 +78,23 @@ class MailDoor:
             mapped = await asyncio.to_thread(self._mappings[source.name], mail, origin)
         except (Unmapped, ValidationError) as unmapped:
             why = unmapped.reason if isinstance(unmapped, Unmapped) else "not_valid"
-            if source.mail is not None and not source.mail.content:
-                # What must not be kept must not lie on a topic as raw bytes either.
-                self._reception.refused(source.name, why)
-                raise without_content(why) from None
-            await self._reception.keep_raw(
-                source.name, mail.letter, why, at=origin.received_at, traceparent=traceparent
-            )
-            return answer({"accepted": 0, "unmapped": why})
+            return await self._keep(source, mail, why, origin.received_at, traceparent)
         if mapped.ignored is not None:
             await self._reception.plan(source.name, mapped.notices)
             self._reception.ignored(source.name, origin.received_at, mapped.ignored)
             return answer({"accepted": 0, "ignored": mapped.ignored})
-        await self._reception.accept(source.name, mapped.events, origin.received_at, traceparent)
+        try:
+            await self._reception.accept(source.name, mapped.events, origin.received_at, traceparent)
+        except TooLarge:
+            # Understood, and more than an event may hold, such as thousands of recipients.
+            return await self._keep(source, mail, "too_large", origin.received_at, traceparent)
         await self._reception.plan(source.name, mapped.notices)
         return answer({"accepted": len(mapped.events)}, 202)
+
+    async def _keep(self, source: Source, mail: ReadMail, why: str, at: datetime, traceparent: str | None) -> Response:
+        if source.mail is not None and not source.mail.content:
+            # What must not be kept must not lie on a topic as raw bytes either.
+            self._reception.refused(source.name, why)
+            raise without_content(why)
+        await self._reception.keep_raw(source.name, mail.letter, why, at=at, traceparent=traceparent)
+        return answer({"accepted": 0, "unmapped": why})

@@ -17,10 +17,14 @@ from services.ingest.domain.source import Source
 from services.ingest.doors import bodies
 from services.ingest.doors.bearer import operator
 from services.ingest.doors.requests import answer, bad_form, media_of, parse, read_body, refusal, unknown_source
+from services.ingest.doors.trimming import MOST_HELD
 from services.ingest.publisher import TooLarge, Unavailable
 from services.ingest.reception import Reception
 from services.runtime.auth import TokenVerifier
 from services.runtime.problems import Problem
+
+LARGEST_KEPT = MOST_HELD + 1024 * 1024
+"""Bytes of what may come again: as much as is held of a body that is cut down as it comes, and was kept in parts."""
 
 
 class Replay:
@@ -68,9 +72,10 @@ class Replay:
             # A form comes with the Content-Type that it was kept with; everything else is JSON.
             media = media_of(headers.get("content-type", ""))
             if media not in webhook.provider.media - JSON:
-                return webhook.read(Delivery(parse(body), body, headers), origin)
+                return await asyncio.to_thread(webhook.read, Delivery(parse(body), body, headers), origin)
             read = bodies.read(media, headers["content-type"], body)
-            return webhook.read(Delivery(read.payload, body, headers, files=read.files), origin)
+            delivery = Delivery(read.payload, body, headers, files=read.files)
+            return await asyncio.to_thread(webhook.read, delivery, origin)
         except bodies.UnreadableForm:
             raise bad_form() from None
         except (Unmapped, ValidationError) as unmapped:

@@ -175,7 +175,11 @@ class Webhooks:
             if mapped.ignored is not None:
                 self._reception.ignored(source.name, at, mapped.ignored)
                 return Answer({"accepted": 0, "ignored": mapped.ignored})
-            await self._reception.accept(source.name, mapped.events, at, traceparent)
+            try:
+                await self._reception.accept(source.name, mapped.events, at, traceparent)
+            except TooLarge:
+                # Understood, and more than an event may hold: it is not the provider's fault, and is not lost.
+                return await self._keep(source, provider, delivery, "too_large", at=at, traceparent=traceparent)
         except (Unavailable, TooLarge) as error:
             self._reception.undelivered(source.name, error)
             raise refusal(error) from None

@@ -80,6 +80,35 @@ async def test_forms_that_are_not_understood_are_kept_and_read_again(start_inges
     assert media_kept == ["", FORM, FORM, MULTIPART]
 
 
+async def test_what_is_larger_than_a_record_is_kept_in_parts_that_are_read_again_as_one(
+    start_ingest: StartIngest,
+) -> None:
+    ingest = await start_ingest(SOURCES, public_url=PUBLIC)
+    proof = mailgun_fields(SECRETS["desk-old.secret"], Stamp(int(time.time()), "f" * 50))
+    large = {f"field-{number}": str(number) * 400_000 for number in range(5)}
+    body = orjson.dumps({"signature": proof, "event-data": [], **large})
+    small = orjson.dumps({"type": "zen:event-type:ticket.solved", "detail": "x" * 1_000_000})
+    taken = await ingest.http.post("/v1/webhooks/routed", content=body, headers={"content-type": "application/json"})
+    assert (taken.status_code, "unmapped" in taken.json()) == (200, True), taken.text
+    taken = await ingest.post("/v1/webhooks/desk", small, SchemeName.ZENDESK, "desk.secret")
+    assert (taken.status_code, "unmapped" in taken.json()) == (200, True), taken.text
+
+    records = await ingest.published(3 + 2)
+
+    wholes: dict[bytes, list[tuple[str, bytes]]] = {}
+    for record in records:
+        wholes.setdefault(record.key, []).append((dict(record.headers)["tenure_part"].decode(), record.value))
+    assert all(len(value) <= 900_000 for parts in wholes.values() for _, value in parts)
+    assert sorted([place for place, _ in parts] for parts in wholes.values()) == [["1/2", "2/2"], ["1/3", "2/3", "3/3"]]
+    joined = {b"".join(value for _, value in parts) for parts in wholes.values()}
+    assert small in joined
+    (whole,) = joined - {small}
+    assert {name: value for name, value in orjson.loads(whole).items() if name in large} == large
+    for source, content in (("routed", whole), ("desk", small)):
+        again = await ingest.http.post(f"/v1/replay/{source}", content=content, headers=ingest.bearer("operator"))
+        assert (again.status_code, again.json()["type"].endswith(":unmapped")) == (422, True), again.text
+
+
 async def test_what_came_with_a_token_to_one_door_is_known_to_the_other(start_ingest: StartIngest) -> None:
     first = await start_ingest(SOURCES, public_url=PUBLIC)
     doors = [first, await start_ingest(SOURCES, public_url=PUBLIC, database_url=first.settings.database_url)]
