@@ -63,7 +63,8 @@ class Keeping:
         states = [one for one in batch if one.envelope.type in _STATES]
         signalling = {one.account_id for one in attributions if one.kind == "contact"}
         spoken_of = {cast("Account | AccountKpis", one.event).account_id for one in states}
-        watched = await self._accounts.lock(connection, concerned | signalling | spoken_of)
+        coming = _greatest([one.event for one in batch if one.envelope.type == AccountKpis.TYPE])
+        watched = await self._accounts.lock(connection, concerned | signalling | spoken_of, coming)
         signalled = await self._accounts.save_activity(connection, attributions)
         changed = _newer(watched, states)
         newer = _new_accounts(watched, changed)
@@ -152,6 +153,14 @@ def decode_record(record: Record) -> Received[Known]:
 def _due(view: AccountView, version: RuleVersion, now: datetime) -> datetime | None:
     verdict = judge(view, version, now)
     return AT_ONCE if verdict.findings else verdict.due
+
+
+def _greatest(states: Sequence[Known]) -> dict[str, int]:
+    """Return by account the version of the KPIs that will be kept, unless a greater one is."""
+    versions: dict[str, int] = {}
+    for one in cast("Sequence[AccountKpis]", states):
+        versions[one.account_id] = max(one.version, versions.get(one.account_id, -1))
+    return versions
 
 
 def _newer(watched: Mapping[str, Watched], states: Sequence[Received[Known]]) -> dict[str, Watched]:

@@ -35,8 +35,10 @@ class Row(Protocol):
 class AccountTables(Protocol):
     """Watched accounts and activity."""
 
-    async def lock(self, connection: Any, account_ids: Iterable[str]) -> dict[str, Watched]:
-        """Lock accounts in order, making missing rows."""
+    async def lock(
+        self, connection: Any, account_ids: Iterable[str], coming: Mapping[str, int] = ...
+    ) -> dict[str, Watched]:
+        """Lock accounts in order, making missing rows; KPIs below the version that is `coming` are left out."""
         ...
 
     async def lock_due(

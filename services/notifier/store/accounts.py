@@ -1,7 +1,8 @@
 """What accounts, metrics and sources last said: watched accounts, briefs, signals, source deliveries."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 import asyncpg
 from pydantic import ValidationError
@@ -17,33 +18,45 @@ from services.notifier.store.people import teams, users_around
 _DELIVERED_LATELY = timedelta(days=90)
 
 
-async def lock(connection: asyncpg.Connection, account_ids: Iterable[str]) -> dict[str, Watched]:
-    """Lock the rows of accounts, in the order of their ids, making those that are missing; return them."""
+async def lock(
+    connection: asyncpg.Connection, account_ids: Iterable[str], coming: Mapping[str, int] = MappingProxyType({})
+) -> dict[str, Watched]:
+    """Lock accounts in order, making missing rows.
+
+    `coming`: versions of KPIs that the caller is about to put in the place of lower ones, whose text is left out.
+    """
     wanted = sorted(set(account_ids))
     if not wanted:
         return {}
-    rows = await _locked(connection, wanted)
+    rows = await _locked(connection, wanted, coming)
     if len(rows) < len(wanted):
         # A row must be there to be locked.
         await connection.execute(
             "insert into watched_account (account_id) select unnest($1::uuid[]) on conflict do nothing", wanted
         )
-        rows = await _locked(connection, wanted)
+        rows = await _locked(connection, wanted, coming)
     return {row["account_id"]: _watched(row) for row in rows}
 
 
-async def _locked(connection: asyncpg.Connection, wanted: Sequence[str]) -> list[asyncpg.Record]:
-    # The lock that everything about an account is done under.
+async def _locked(
+    connection: asyncpg.Connection, wanted: Sequence[str], coming: Mapping[str, int]
+) -> list[asyncpg.Record]:
+    # The lock that everything about an account is done under. A state has kilobytes: to unpack and send one that is
+    # replaced costs as much as to keep the next.
     return await connection.fetch(
         """
-            select account_id, account::text as account, account_version, kpis::text as kpis, kpis_version,
-                next_version, traceparent
-            from watched_account
-            where account_id = any($1::uuid[])
-            order by account_id
-            for update
+            select w.account_id, w.account::text as account, w.account_version,
+                case when w.kpis_version < coming.version then null else w.kpis::text end as kpis, w.kpis_version,
+                w.next_version, w.traceparent
+            from watched_account w
+            left join unnest($2::uuid[], $3::bigint[]) as coming (account_id, version) using (account_id)
+            where w.account_id = any($1::uuid[])
+            order by w.account_id
+            for update of w
         """,
         wanted,
+        list(coming),
+        list(coming.values()),
     )
 
 
@@ -80,11 +93,13 @@ async def lock_due(
 
 async def save(connection: asyncpg.Connection, watched: Iterable[Watched]) -> None:
     """Write accounts that are locked."""
-    # One statement; JSON goes as text because it is text already.
+    # One statement; JSON goes as text because it is text already, and what is there already is not read again.
     await connection.execute(
         """
             update watched_account w
-            set account = s.account::jsonb, account_version = s.account_version, kpis = s.kpis::jsonb,
+            set account = case when w.account_version = s.account_version then w.account else s.account::jsonb end,
+                account_version = s.account_version,
+                kpis = case when w.kpis_version = s.kpis_version then w.kpis else s.kpis::jsonb end,
                 kpis_version = s.kpis_version, traceparent = s.traceparent
             from unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::text[]) as s
                 (account_id, account, account_version, kpis, kpis_version, traceparent)
