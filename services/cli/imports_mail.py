@@ -13,7 +13,7 @@ import orjson
 
 from services.cli.imports_units import LONGEST_LINE, AsItIs, Item, Unit
 from services.ingest.domain.mail_mime import MimeReader
-from services.ingest.domain.mbox import split_mbox
+from services.ingest.domain.mbox import AnyMail, read_mail, split_mbox
 from services.ingest.sources.rows.reading import Rejected, Row
 
 _LARGEST_MAIL = LONGEST_LINE * 3 // 4 - 100
@@ -30,23 +30,22 @@ class Mails(AsItIs):
 
     def units(self) -> Iterator[Unit]:
         """Yield a line for each mail. One that is large goes without its attachments, which nobody reads."""
-        for number, raw in enumerate(self._letters(), start=1):
-            mail = raw if len(raw) <= _LARGEST_MAIL else _without_attachments(raw)
+        for number, read in enumerate(self._letters(), start=1):
+            mail = read if isinstance(read, bytes) and len(read) <= _LARGEST_MAIL else _without_attachments(read)
             if len(mail) > _LARGEST_MAIL:
                 reason = f"is longer than {_LARGEST_MAIL} bytes without its attachments"
-                yield Rejected(number, "mail", reason, "leave it out, or cut its text", _named(number, raw))
+                yield Rejected(number, "mail", reason, "leave it out, or cut its text", _named(number, mail))
             else:
                 yield _Letter(orjson.dumps({"mail": base64.b64encode(mail).decode("ascii")}), number)
 
-    def _letters(self) -> Iterator[bytes]:
-        if self.file.is_dir():
-            for path in letters_in(self.file):
-                yield path.read_bytes()
-        elif self.file.suffix.lower() == ".eml":
-            yield self.file.read_bytes()
+    def _letters(self) -> Iterator[AnyMail]:
+        if self.file.is_dir() or self.file.suffix.lower() == ".eml":
+            for path in letters_in(self.file) if self.file.is_dir() else [self.file]:
+                with path.open("rb") as opened:
+                    yield read_mail(opened)
         else:
             with self.file.open("rb") as opened:
-                yield from (letter.raw for letter in split_mbox(opened))
+                yield from (letter.mail for letter in split_mbox(opened))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +82,12 @@ def letters_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*.eml") if path.is_file())
 
 
-def _without_attachments(raw: bytes) -> bytes:
-    reader = MimeReader()
-    reader.feed(raw)
-    return reader.close().kept
+def _without_attachments(mail: AnyMail) -> bytes:
+    if isinstance(mail, bytes):
+        reader = MimeReader()
+        reader.feed(mail)
+        mail = reader.close()
+    return mail.kept
 
 
 def _named(number: int, raw: bytes) -> Sequence[Row]:

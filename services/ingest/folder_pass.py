@@ -12,7 +12,7 @@ import asyncpg
 from contracts.values import Authority
 from services.ingest import store, store_files, store_mailbox
 from services.ingest.domain.mapping import MapMail
-from services.ingest.domain.mbox import LARGEST_LETTER, split_mbox
+from services.ingest.domain.mbox import AnyMail, read_mail, split_mbox
 from services.ingest.domain.options import FolderOptions
 from services.ingest.domain.source import Source
 from services.ingest.polling import Broken
@@ -92,15 +92,15 @@ class FolderReader:
                     await self._read_mbox(file, known.get(file.name), (done, total), go_on)
                 else:
                     go_on()
-                    if await self._take(await asyncio.to_thread(_head_of, file.path), file):
+                    if await self._take(await asyncio.to_thread(_read, file.path), file):
                         read[file.name] = FileState(file.size, complete=True)
                 done += file.size
             await self._save(read, (done, total))
         async with acquire(self._pool) as connection:
             await store.save_pass(connection, self.name, horizon, "ok")
 
-    async def _take(self, raw: bytes, file: _File) -> bool:
-        return await self._taker.take(raw, "a file of the folder", file.folder) is not None
+    async def _take(self, mail: AnyMail, file: _File) -> bool:
+        return await self._taker.take(mail, "a file of the folder", file.folder) is not None
 
     async def _read_mbox(
         self, file: _File, known: FileState | None, progress: tuple[int, int], go_on: Callable[[], None]
@@ -113,7 +113,7 @@ class FolderReader:
             number, end = 0, start
             while (letter := await asyncio.to_thread(next, letters, None)) is not None:
                 go_on()
-                await self._take(letter.raw, file)
+                await self._take(letter.mail, file)
                 number, end = number + 1, letter.end
                 if number % _CHUNK == 0:
                     await self._save({file.name: FileState(end, complete=False)}, (done + end, total))
@@ -180,6 +180,6 @@ def _single(path: Path, root: Path) -> Iterator[_File]:
             yield _File(path, name, path.stem, mbox=True, size=size)
 
 
-def _head_of(path: Path) -> bytes:
+def _read(path: Path) -> AnyMail:
     with path.open("rb") as stream:
-        return stream.read(LARGEST_LETTER)
+        return read_mail(stream)

@@ -23,7 +23,6 @@ _LARGEST_KEPT = 2 * 1024 * 1024
 _LARGEST_HEADERS = 1024 * 1024
 """Bytes of the mail's own headers: ten thousand recipients fit."""
 _LARGEST_PART_HEADERS = 64 * 1024
-_LARGEST_LETTER = 900_000
 _MOST_PARTS = 500
 _DEEPEST = 20
 _SLICE = 64 * 1024
@@ -117,11 +116,6 @@ class ReadMail:
     """Bytes that came."""
     digest: str
     """Of the bytes that came, as `contracts.ids.digest`."""
-
-    @property
-    def letter(self) -> bytes:
-        """What may be passed on where the mail is not understood: no more than a record holds."""
-        return self.kept[:_LARGEST_LETTER]
 
 
 class MimeReader:

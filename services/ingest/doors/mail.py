@@ -96,5 +96,5 @@ class MailDoor:
             # What must not be kept must not lie on a topic as raw bytes either.
             self._reception.refused(source.name, why)
             raise without_content(why)
-        await self._reception.keep_raw(source.name, mail.letter, why, at=at, traceparent=traceparent)
+        await self._reception.keep_raw(source.name, mail.kept, why, at=at, traceparent=traceparent)
         return answer({"accepted": 0, "unmapped": why})
