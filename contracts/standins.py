@@ -34,7 +34,8 @@ from contracts.envelope import Envelope
 from contracts.events import BY_TYPE, Event
 from contracts.events.base import ENVELOPE_FIELDS
 from contracts.interactions import Interaction
-from contracts.kpis import AccountKpis, OrderRhythm
+from contracts.kpis import AccountKpis, KpiValue, OrderRhythm
+from contracts.piecewise import Piecewise
 from contracts.values import EARLIEST, LATEST, Entry, InteractionKey, Kind, Model, Revision
 
 M = TypeVar("M", bound=Model)
@@ -423,6 +424,7 @@ def _bounds(note: Any) -> dict[str, Any]:
 
 
 _READ: tuple[type[Model], ...] = (*BY_TYPE.values(), Interaction, Attribution, AccountKpis)
-_DECODERS: dict[type[Model], msgspec.json.Decoder[Any]] = {
-    model: msgspec.json.Decoder(_struct_of(model)) for model in _READ
+_DECODERS: dict[type[Model], msgspec.json.Decoder[Any] | Piecewise] = {
+    model: msgspec.json.Decoder(_struct_of(model)) for model in _READ if model is not AccountKpis
 }
+_DECODERS[AccountKpis] = Piecewise(_struct_of(AccountKpis), "values", _struct_of(KpiValue))

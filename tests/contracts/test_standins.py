@@ -19,7 +19,7 @@ from contracts.codec import ALL_TYPES, encode
 from contracts.documents import EXAMPLES, stored
 from contracts.events import BY_TYPE, Event
 from contracts.interactions import assemble, distinct
-from contracts.kpis import AccountKpis
+from contracts.kpis import AccountKpis, Evidence, KpiValue
 from contracts.values import Model
 from tests.contracts.test_assemble import histories
 
@@ -227,3 +227,21 @@ def test_what_a_model_demands_over_several_fields_its_stand_in_demands_too(
     else:
         with pytest.raises(msgspec.ValidationError):
             msgspec.convert(stated, standins.stated_form(model))
+
+
+@pytest.mark.parametrize("query", ["/v1?x=},{", "},{", '"},{"kpi":"orders"', "}]", "[{"])
+def test_what_looks_like_the_end_of_a_piece_ends_none(query: str) -> None:
+    state = example(AccountKpis.TYPE)
+    assert isinstance(state, AccountKpis)
+    value = KpiValue(kpi="orders", window=7, value=Decimal(1), evidence=Evidence(count=1, query=query))
+    whole = state.model_copy(update={"values": (value, *state.values, value)})
+    agree(AccountKpis.TYPE, as_written(whole))
+    assert standins.read(AccountKpis, as_written(whole)) is not None
+
+
+@pytest.mark.parametrize("wrong", [b'[{"kpi":"orders"}]', b"[{}]", b"[1]", b"[{},{}]", b"{}", b"null", b"[[{}]]"])
+def test_pieces_that_are_wrong_are_left_to_the_model(wrong: bytes) -> None:
+    whole = as_written(example(AccountKpis.TYPE))
+    begin, end = whole.index(b'"values":') + 9, whole.index(b',"last_touches"')
+    assert standins.read(AccountKpis, whole[:begin] + wrong + whole[end:]) is None
+    agree(AccountKpis.TYPE, whole[:begin] + wrong + whole[end:])
