@@ -51,7 +51,7 @@ async def lock(connection: asyncpg.Connection, group: str, partitions: Iterable[
     A missing row is created at 0. Whoever processes a partition holds its row: a process that still believes it owns it
     waits here, and then sees that its records have been done.
 
-    From here on the transaction's statements find their rows by index, each by a plan that is made once.
+    From here on the transaction's statements find their rows by index.
     """
     wanted = sorted(partitions)
     topics, numbers = [topic for topic, _ in wanted], [number for _, number in wanted]
@@ -73,12 +73,11 @@ async def lock(connection: asyncpg.Connection, group: str, partitions: Iterable[
 async def _lock_existing(
     connection: asyncpg.Connection, group: str, topics: list[str], numbers: list[int]
 ) -> dict[Partition, int]:
-    # In one order everywhere, so that two replicas never wait for each other. The two settings: what a batch asks for
-    # it knows by key. Of a plan for any parameters PostgreSQL has to guess how many rows there will be, and would read
-    # whole tables for one; and while plans for these very parameters look cheaper, it makes one for each statement.
+    # In one order everywhere, so that two replicas never wait for each other. The setting: what a batch asks for it
+    # knows by key, but where PostgreSQL has to guess how many rows there will be, it would read whole tables for one.
     rows = await connection.fetch(
         "select kafka_offset.topic, kafka_offset.partition_id, kafka_offset.next_offset,"
-        " set_config('enable_seqscan', 'off', true), set_config('plan_cache_mode', 'force_generic_plan', true)"
+        " set_config('enable_seqscan', 'off', true)"
         " from kafka_offset join unnest($2::text[], $3::int[]) as wanted (topic, partition_id)"
         " on kafka_offset.topic = wanted.topic and kafka_offset.partition_id = wanted.partition_id"
         " where kafka_offset.consumer_group = $1"
