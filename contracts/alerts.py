@@ -76,6 +76,8 @@ class AlertEvent(Model):
     resolution: Literal["by_person", "cause_gone"] | None = None
     source: Name | None = None
     """The configured source that it is about; None: it is about an account."""
+    lead_steps: int | None = None
+    """How many steps to the lead were taken since it was last opened; None: written before this was said."""
 
 
 class AlertOpened(AlertEvent):

@@ -129,6 +129,7 @@ def event_of(step: Step) -> AlertEvent:
         snoozed_until=alert.snoozed_until,
         resolution=alert.resolution,
         source=alert.source,
+        lead_steps=alert.lead_steps,
     )
 
 

@@ -48,10 +48,6 @@ def _alert(kind: StepKind, event: AlertEvent, before: Alert | None) -> Alert:
         before is None or kind in {"opened", "reopened"} or (kind == "escalated" and before.state == "acknowledged")
     )
     open_since = event.changed_at if begins or before is None else before.open_since
-    lead_steps = 0 if begins or before is None else before.lead_steps
-    if kind == "escalated" and before is not None and before.severity == event.severity:
-        # Nothing had grown worse: the lead was told.
-        lead_steps += 1
     return Alert(
         alert_id=event.alert_id,
         account_id=event.account_id,
@@ -71,10 +67,20 @@ def _alert(kind: StepKind, event: AlertEvent, before: Alert | None) -> Alert:
         changed_by=event.changed_by,
         snoozed_until=event.snoozed_until,
         resolution=event.resolution,
-        lead_steps=lead_steps,
+        lead_steps=_lead_steps(kind, event, None if begins else before)
+        if event.lead_steps is None
+        else event.lead_steps,
         cause_present=event.resolution != "cause_gone",
         source=event.source,
     )
+
+
+def _lead_steps(kind: StepKind, event: AlertEvent, before: Alert | None) -> int:
+    """Return what an event of an earlier version leaves to be guessed; `before`: None where it begins anew."""
+    if before is None:
+        return 0
+    # Where nothing had grown worse the lead was told.
+    return before.lead_steps + (kind == "escalated" and before.severity == event.severity)
 
 
 def uncertain(recalled: Iterable[Recalled]) -> list[Step]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from contracts.alerts import AlertEvent
@@ -54,6 +54,7 @@ def lived(deeds: Sequence[str]) -> tuple[Alert | None, list[tuple[StepKind, Aler
 
 
 @settings(deadline=None)
+@example(["look", "look", "look", "worse"], 0)  # the lead is told by the step with which it grows worse
 @given(st.lists(st.sampled_from(DEEDS), max_size=14), st.integers(0, 99))
 def test_an_alert_is_recalled_as_it_was(deeds: list[str], seed: int) -> None:
     alert, published = lived(deeds)
@@ -79,3 +80,11 @@ def test_only_what_was_said_shortly_before_the_end_may_not_have_arrived() -> Non
     over = [(kind, event.model_copy(update={"alert_id": "c"})) for kind, event in over]
     assert [step.alert.alert_id for step in uncertain(recall([*early, *late, *over]))] == ["b"]
     assert uncertain([]) == []
+
+
+def test_steps_to_the_lead_of_an_earlier_version_are_guessed_from_what_did_not_grow_worse() -> None:
+    alert, published = lived(["look", "look", "look", "look", "look", "look"])
+    assert alert is not None
+    assert alert.lead_steps == 2
+    earlier = [(kind, event.model_copy(update={"lead_steps": None})) for kind, event in published]
+    assert recall(earlier) == recall(published)
