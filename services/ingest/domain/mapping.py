@@ -162,7 +162,7 @@ def optional_id(payload: Mapping[str, Any], field: str) -> str | None:
 def optional_text(payload: Mapping[str, Any], field: str) -> str | None:
     """Return the text under `field`, or None."""
     value = payload.get(field)
-    return value if isinstance(value, str) and value.strip() else None
+    return value if type(value) is str and value and not value.isspace() else None
 
 
 def storable_text(text: str | None) -> str | None:

@@ -11,6 +11,8 @@ from services.ingest.domain.mapping import Unmapped, micros
 _FIRST = 1 << 62
 _TYPE = re.compile(r"[a-z0-9_]{1,40}(?:\.[a-z0-9_]{1,40}){1,4}")
 _GREATEST = 10**18
+# Within these bounds beyond doubt; whatever else may be is looked at by its parts.
+_PLAIN = re.compile(r"-?[0-9]{1,17}(?:\.[0-9]{1,12})?", re.ASCII)
 _MOST_PLACES = 12
 
 
@@ -44,6 +46,10 @@ def decimal_of(value: Any, field: str) -> Decimal:
     if isinstance(value, float):
         # Shops of floats write 12.5 and mean it: the shortest text that reads back as the same number.
         value = repr(value)
+    if type(value) is str and _PLAIN.fullmatch(value):
+        return Decimal(value)
+    if type(value) is Decimal and _PLAIN.fullmatch(str(value)):
+        return value
     if isinstance(value, str | Decimal) or (isinstance(value, int) and not isinstance(value, bool)):
         try:
             number = Decimal(value)

@@ -103,6 +103,7 @@ _GONE = {"deleted": "deleted", "spam": "spam"}
 _PROGRESS = ("new", "open", "pending", "on_hold", "resolved", "closed")
 _CHANGE = re.compile(r"(\w+):\{from:([^,{}]*),to:([^{}]*)\}")
 _FACT = re.compile(r"(\w+):([^{},]+)")
+_OF_TICKET = "ticket_"
 _LONGEST_TRIGGER = 2000
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(\.\d{1,9})? ?(Z|UTC|[+-]\d\d:?\d\d)")
 _AUTHOR = re.compile(r"([^<>]{1,200}?) : (.*)", re.DOTALL)
@@ -144,14 +145,21 @@ class _Fields:
 
     def __init__(self, given: Mapping[str, Any]) -> None:
         # A field of the ticket wins over one of the same name that is not called so.
-        plain = {name: value for name, value in given.items() if not name.startswith("ticket_")}
-        self.named = plain | {
-            name.removeprefix("ticket_"): value for name, value in given.items() if name.startswith("ticket_")
-        }
+        self.named: dict[str, Any] = {}
+        of_ticket: dict[str, Any] = {}
+        for name, value in given.items():
+            if name.startswith(_OF_TICKET):
+                of_ticket[name[len(_OF_TICKET) :]] = value
+            else:
+                self.named[name] = value
+        self.named |= of_ticket
 
     def text(self, *names: str) -> str | None:
         """Return the first of these that holds text."""
-        return next((text for name in names if (text := optional_text(self.named, name))), None)
+        for name in names:
+            if (text := optional_text(self.named, name)) is not None:
+                return text
+        return None
 
 
 def _what_happened(fields: _Fields) -> tuple[Mapping[str, tuple[str, str]], str]:

@@ -91,8 +91,12 @@ class DeskOptions(Options):
 
 
 def _first(tables: Iterable[Mapping[str, W]], spellings: Sequence[object]) -> W | None:
-    words = [word(spelling) for spelling in spellings]
-    return next((table[each] for table in tables for each in words if each in table), None)
+    words = [word(spelling) for spelling in spellings if spelling is not None]
+    for table in tables:
+        for each in words if table else ():
+            if each in table:
+                return table[each]
+    return None
 
 
 def change_of_status(before: Status | None, now: Status | None) -> type[Event]:
@@ -146,8 +150,9 @@ def _words_of_simple_html(html: str) -> str | None:
     lines = _TAG.sub(_line_or_nothing, html)
     if "<" in lines:
         return None
-    words = "\n".join([" ".join(line.split()) for line in unescape(lines).splitlines()])
-    return _EMPTY_LINES.sub("\n\n", words).strip()
+    plain = unescape(lines) if "&" in lines else lines
+    words = "\n".join([" ".join(line.split()) for line in plain.splitlines()])
+    return (_EMPTY_LINES.sub("\n\n", words) if "\n\n\n" in words else words).strip()
 
 
 def _line_or_nothing(tag: re.Match[str]) -> str:
@@ -197,11 +202,12 @@ def objects_in(value: object) -> list[Mapping[str, Any]]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
-def object_or_empty(payload: object, *path: str) -> Mapping[str, Any]:
-    """Return the object at the end of `path`, or an empty one."""
-    for field in path:
-        payload = payload.get(field) if isinstance(payload, dict) else None
-    return payload if isinstance(payload, dict) else {}
+def object_or_empty(payload: object, field: str, *path: str) -> Mapping[str, Any]:
+    """Return the object at the end of the path, or an empty one."""
+    found = payload.get(field) if isinstance(payload, dict) else None
+    for each in path:
+        found = found.get(each) if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def rating_of(value: object, most: int = 5) -> int | None:
@@ -220,7 +226,7 @@ def unwanted(name: str) -> Mapped:
 
 def present(*people: Party | None) -> tuple[Party, ...]:
     """Return those who are somebody."""
-    return tuple(somebody for somebody in people if somebody is not None)
+    return tuple([somebody for somebody in people if somebody is not None])
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +267,7 @@ class TicketReport:
         `opened` goes along with every report, so one about the opening that was missed or is late costs nothing.
         """
         own = {"kind": model.ENTRY, "at": to_second(at)}
-        more = [*(() if model.ENTRY == "opened" else entry("opened", opened)), *entries]
+        more: list[Mapping[str, Any]] = [*(() if model.ENTRY == "opened" else entry("opened", opened)), *entries]
         return reported(
             model,
             {

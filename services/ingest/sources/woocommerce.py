@@ -177,8 +177,9 @@ class _Order(NamedTuple):
     def refunds(self) -> list[Event]:
         """Return every refund that the order lists. The list says how much, with tax and shipping, and not when."""
         found: list[Event] = []
-        left = sum_of(self.lines(), "amount")
-        for refund in sorted(objects(self.payload, "refunds"), key=lambda one: decimal_of(one.get("id"), "refunds.id")):
+        listed = objects(self.payload, "refunds")
+        left = sum_of(self.lines(), "amount") if listed else Decimal(0)
+        for refund in sorted(listed, key=lambda one: decimal_of(one.get("id"), "refunds.id")):
             net = min(self._net_of(decimal_of(refund.get("total"), "refunds.total")), left)
             if net <= 0:
                 continue

@@ -20,6 +20,7 @@ from services.ingest.sources.rows.values import BadCell, Writing, cell, exact, t
 
 _PARENTS = {Kind.REFUND: Kind.ORDER, Kind.DELIVERY: Kind.ORDER, Kind.COMMENT: Kind.TICKET}
 _OWN_WAY = frozenset({"time", "updated", "currency", "line"})
+_NEEDED_OF_LINES = tuple(name for name, field in OrderLine.model_fields.items() if field.is_required())
 _LONGEST_LINE = 1000
 _LONGEST_KEY = 1000
 
@@ -52,8 +53,12 @@ class Export:
 
 def events(rows: Iterable[Row | Rejected], mapping: RowMapping, export: Export) -> Iterator[Made | LeftOut | Rejected]:
     """Yield what the rows of a file say, in their order."""
-    writer = _Writer(mapping, export)
-    for group in groups(rows, mapping):
+    return written_events(rows, Writer(mapping, export))
+
+
+def written_events(rows: Iterable[Row | Rejected], writer: "Writer") -> Iterator[Made | LeftOut | Rejected]:
+    """Yield the same from a writer that was made before."""
+    for group in groups(rows, writer.mapping):
         if isinstance(group, Rejected):
             yield group
             continue
@@ -67,15 +72,21 @@ def events(rows: Iterable[Row | Rejected], mapping: RowMapping, export: Export) 
             yield Made(event, group)
 
 
-class _Writer:
-    """Writes the events of one file."""
+class Writer:
+    """Writes the events of rows of one mapping, of one file or of many requests."""
 
     def __init__(self, mapping: RowMapping, export: Export) -> None:
-        self._mapping = mapping
+        self.mapping = self._mapping = mapping
         self._export = export
         self._writing = mapping.writing
         self._phones = Directory(default_region=mapping.values.region)
-        self._has_lines = any(target.startswith("line.") for target in mapping.fields)
+        targets = [(target, target.partition("."), take) for target, take in mapping.fields.items()]
+        self._fields = [
+            (target, head, tail if dot else None, take)
+            for target, (head, dot, tail), take in targets
+            if head not in _OWN_WAY
+        ]
+        self._of_lines = [(tail, take) for _, (head, dot, tail), take in targets if head == "line" and dot]
 
     def event(self, rows: Sequence[Row]) -> dict[str, Any]:
         """Return the event of the rows of one interaction; raise `BadCell`."""
@@ -155,12 +166,11 @@ class _Writer:
         data: dict[str, Any] = {}
         parties: dict[str, dict[str, tuple[Take, str]]] = {}
         currency = self._currency(first)
-        for target, take in self._mapping.fields.items():
-            head, dot, tail = target.partition(".")
-            text = None if head in _OWN_WAY else take.text(first, self._mapping.constants)
+        for target, head, tail, take in self._fields:
+            text = take.text(first, self._mapping.constants)
             if text is None:
                 continue
-            if not dot:
+            if tail is None:
                 value = self._field(model, target, take, text, currency, first)
                 if value is not None:
                     data[target] = value
@@ -175,7 +185,7 @@ class _Writer:
         people = [self._party(role, known) for role, known in parties.items()]
         if any(people):
             data["parties"] = [party for party in people if party is not None]
-        if self._has_lines and "lines" in model.model_fields:
+        if self._of_lines and "lines" in model.model_fields:
             data["lines"] = [line for row in rows for line in self._lines(row.cells)]
         return data
 
@@ -251,10 +261,7 @@ class _Writer:
 
     def _line(self, row: Mapping[str, Any]) -> dict[str, Any] | None:
         line: dict[str, Any] = {}
-        for target, take in self._mapping.fields.items():
-            if not target.startswith("line."):
-                continue
-            name = target.removeprefix("line.")
+        for name, take in self._of_lines:
             text = take.text(row, self._mapping.constants)
             if text is None:
                 continue
@@ -262,8 +269,8 @@ class _Writer:
         # A row that states no line is one of the order alone: exports end with such rows, or have them for shipping.
         if not line:
             return None
-        for name, field in OrderLine.model_fields.items():
-            if field.is_required() and name not in line:
+        for name in _NEEDED_OF_LINES:
+            if name not in line:
                 known = self._mapping.fields.get(f"line.{name}")
                 place = f"line.{name}" if known is None else known.place
                 raise BadCell(place, "is empty", f"fill in the {name} of the line")
@@ -287,40 +294,40 @@ class _Writer:
         return asterisk.leg(row, self._mapping, self._export.system, self._phones)
 
 
-_Read = Callable[[_Writer, Take, str, Mapping[str, Any], str | None], Any]
+_Read = Callable[[Writer, Take, str, Mapping[str, Any], str | None], Any]
 
 
 def _written(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _money(writer: _Writer, take: Take, text: str, row: Mapping[str, Any], currency: str | None) -> Any:
+def _money(writer: Writer, take: Take, text: str, row: Mapping[str, Any], currency: str | None) -> Any:
     if currency is None:
         raise BadCell(take.place, "has no currency", "name its column under fields.currency, or say values.currency")
     return {"amount": str(writer.amount(take, text, row)), "currency": currency}
 
 
-def _day(writer: _Writer, take: Take, text: str, row: Mapping[str, Any], currency: str | None) -> Any:  # noqa: ARG001 - one signature for all
+def _day(writer: Writer, take: Take, text: str, row: Mapping[str, Any], currency: str | None) -> Any:  # noqa: ARG001 - one signature for all
     return writer.writing.day(take.place, text).isoformat()
 
 
-def _instant(writer: _Writer, take: Take, text: str, row: Mapping[str, Any], currency: str | None) -> Any:  # noqa: ARG001 - see above
+def _instant(writer: Writer, take: Take, text: str, row: Mapping[str, Any], currency: str | None) -> Any:  # noqa: ARG001 - see above
     return _written(writer.writing.moment(take.place, text))
 
 
-def _whole(writer: _Writer, take: Take, text: str, row: Mapping[str, Any], currency: str | None) -> Any:  # noqa: ARG001 - see above
+def _whole(writer: Writer, take: Take, text: str, row: Mapping[str, Any], currency: str | None) -> Any:  # noqa: ARG001 - see above
     return writer.writing.whole(take.place, text)
 
 
-def _truth(writer: _Writer, take: Take, text: str, row: Mapping[str, Any], currency: str | None) -> Any:  # noqa: ARG001 - see above
+def _truth(writer: Writer, take: Take, text: str, row: Mapping[str, Any], currency: str | None) -> Any:  # noqa: ARG001 - see above
     return truth(take.place, text)
 
 
-def _words(writer: _Writer, take: Take, text: str, row: Mapping[str, Any], currency: str | None) -> Any:  # noqa: ARG001 - see above
+def _words(writer: Writer, take: Take, text: str, row: Mapping[str, Any], currency: str | None) -> Any:  # noqa: ARG001 - see above
     return [part for part in (one_line(each) for each in text.replace("|", ",").split(",")) if part]
 
 
-def _plain(writer: _Writer, take: Take, text: str, row: Mapping[str, Any], currency: str | None) -> Any:  # noqa: ARG001 - see above
+def _plain(writer: Writer, take: Take, text: str, row: Mapping[str, Any], currency: str | None) -> Any:  # noqa: ARG001 - see above
     return one_line(text, _LONGEST_LINE)
 
 

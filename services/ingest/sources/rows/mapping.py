@@ -4,6 +4,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from importlib import resources
 from typing import Annotated, Any, Literal, get_args
 from zoneinfo import ZoneInfo
@@ -63,6 +64,10 @@ class Take(_Part):
             raise ValueError("say exactly one of column, text, value")
         return self
 
+    @cached_property
+    def _by_word(self) -> Mapping[str, str]:
+        return {word.casefold(): means for word, means in (self.words or {}).items()}
+
     @property
     def place(self) -> str:
         """What to name when the value is wrong."""
@@ -84,17 +89,22 @@ class Take(_Part):
             found = self.value
         if found is None or self.words is None:
             return self.default if found is None else found
-        meant = {word.casefold(): means for word, means in self.words.items()}.get(found.casefold(), self.default)
+        meant = self._by_word.get(found.casefold(), self.default)
         if meant is None:
             known = ", ".join(self.words)
             raise BadCell(self.place, f"means nothing here: {found[:40]}", f"write one of {known}, or add it to map")
         return meant or None
 
 
+@lru_cache(maxsize=1024)
+def _places(template: str) -> tuple[str, ...]:
+    return tuple(_PLACE.findall(template))
+
+
 def filled(template: str, row: Mapping[str, Any], constants: Mapping[str, str]) -> str | None:
     """Return the template with columns and constants put in; None when one of them is empty."""
     parts: dict[str, str] = {}
-    for name in _PLACE.findall(template):
+    for name in _places(template):
         found = cell(row, name) or constants.get(name)
         if found is None:
             return None

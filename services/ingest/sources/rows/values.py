@@ -13,6 +13,8 @@ _SHOWN = 40
 _LONGEST_NUMBER = 40
 _EXACT_PLACES = 6
 _EXACT_DIGITS = 18
+# Within every bound, and no zeros but the last ones can be needless.
+_PLAIN_NUMBER = re.compile(r"-?[0-9]{1,17}(?:\.[0-9]{1,6})?")
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _YES = frozenset({"yes", "true", "1", "y", "ja", "oui", "si", "sí", "sim"})
 _NO = frozenset({"no", "false", "0", "n", "nein", "non", "não"})
@@ -89,6 +91,8 @@ class Writing:
 
     def number(self, column: str, text: str) -> Decimal:
         """Return an exact decimal with at most 18 digits and 6 places."""
+        if self.decimal == "." and _PLAIN_NUMBER.fullmatch(text):
+            return Decimal(text.rstrip("0").rstrip(".") if "." in text else text)
         plain = text.replace(self.thousands, "") if self.thousands else text
         plain = plain.replace("\u00a0", "").replace("\u2212", "-").strip()
         if self.decimal != ".":

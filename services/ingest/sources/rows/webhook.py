@@ -15,7 +15,7 @@ from services.ingest.domain.mapping import Invalid, Mapped, Origin, Unmapped
 from services.ingest.domain.provider import Delivery, Options, Provider
 from services.ingest.domain.schemes import SchemeName
 from services.ingest.sources.cloudevents import read_cloudevent
-from services.ingest.sources.rows.events import Export, LeftOut, events
+from services.ingest.sources.rows.events import Export, LeftOut, Writer, written_events
 from services.ingest.sources.rows.mapping import BadMapping, RowMapping, shipped_mapping
 from services.ingest.sources.rows.reading import Rejected, Row
 
@@ -66,7 +66,7 @@ def read(delivery: Delivery, origin: Origin, options: RowsOptions) -> Mapped:
         raise Unmapped("not_storable") from None
     rows = [Row(number, one) for number, one in enumerate(objects, start=1)]
     found: list[Event] = []
-    for one in events(rows, _mapping(options), Export(origin.system, None, by_moment=True)):
+    for one in written_events(rows, _writer(options, origin.system)):
         if isinstance(one, Rejected):
             raise Unmapped(f"row_{one.line}:{one.field}")
         if isinstance(one, LeftOut):
@@ -79,6 +79,10 @@ def read(delivery: Delivery, origin: Origin, options: RowsOptions) -> Mapped:
 
 
 @lru_cache(maxsize=64)
+def _writer(options: RowsOptions, system: str) -> Writer:
+    return Writer(_mapping(options), Export(system, None, by_moment=True))
+
+
 def _mapping(options: RowsOptions) -> RowMapping:
     mapping = shipped_mapping(options.mapping)
     values = mapping.values.model_copy(update={"zone": options.zone, "region": options.region})
