@@ -106,11 +106,35 @@ async def _as_it_is(connection: asyncpg.Connection) -> None:
 
 @asynccontextmanager
 async def acquire(pool: asyncpg.Pool) -> AsyncIterator[asyncpg.Connection]:
-    """Take a connection out of the pool for the block."""
+    """Take a connection out of the pool for the block; one that is lost in it takes the idle ones along."""
     async with pool.acquire() as connection:
         # asyncpg's stubs tell the pool's proxy from the connection that it stands for; our functions do not.
-        with not_asked_again(cast("asyncpg.Connection", connection)) as one:
-            yield one
+        one = cast("asyncpg.Connection", connection)
+        try:
+            with not_asked_again(one):
+                yield one
+        finally:
+            if _is_lost(one):
+                _leave_idle(pool)
+
+
+def _is_lost(connection: asyncpg.Connection) -> bool:
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:
+        # It was cut, and the pool has taken it back.
+        return True
+
+
+def _leave_idle(pool: asyncpg.Pool) -> None:
+    """Cut the connections that nobody uses: what silenced one has probably silenced all that stood beside it.
+
+    Otherwise each of them would be asked in turn, and each would be waited for as long as the first.
+    """
+    # asyncpg can only expire them, which says good-bye to each and waits for an answer that never comes.
+    for holder in pool._holders:  # type: ignore[attr-defined]  # noqa: SLF001 - see above
+        if holder.is_idle() and holder.is_connected():
+            holder._con.terminate()  # noqa: SLF001 - see above
 
 
 @contextmanager
