@@ -23,7 +23,7 @@ def read(folder: Path, text: str, **secrets: str) -> list[str]:
 
 def test_the_example_can_be_used_as_it_is(tmp_path: Path) -> None:
     secret = "whsec_" + "A" * 32
-    files = dict.fromkeys(("erp.secret", "erp-before.secret", "mail.secret"), secret)
+    files = dict.fromkeys(("erp.secret", "erp-before.secret", "mail.secret", "answers.secret"), secret)
     webhooks = (
         "desk.secret",
         "helpdesk.token",
@@ -53,6 +53,7 @@ def test_the_example_can_be_used_as_it_is(tmp_path: Path) -> None:
         "mail-anna",
         *mailboxes,
         "max",
+        "answers",
         "calendar-max",
         "archive-max",
         "history",
