@@ -13,6 +13,7 @@ from services.ingest.domain.mapping import MapMail, ReadCloudEvent
 from services.ingest.domain.provider import BoundProvider
 from services.ingest.domain.source import Source
 from services.ingest.domain.written import OpenLines
+from services.ingest.doors import erasures
 from services.ingest.doors import sources as standing
 from services.ingest.doors.amazon import Amazon
 from services.ingest.doors.description import DESCRIPTION, doors
@@ -56,6 +57,7 @@ def build_api(
     public_url: str | None = None,
     watched: tuple[Standings, Probe] | None = None,
     once: Once | None = None,
+    erase: erasures.Erase | None = None,
 ) -> ASGIApp:
     """Return the public ASGI app, without its limits. Without a `verifier` the doors for operators stay shut."""
 
@@ -92,6 +94,8 @@ def build_api(
         app.include_router(dead_letters)
     if watched is not None and verifier is not None:
         app.include_router(standing.router(*watched, verifier))
+    if erase is not None and verifier is not None:
+        app.include_router(erasures.router(erase, verifier))
     problems.install(app)
     openapi.publish(app, DESCRIPTION, doors())
     return HotDoors(hot, app)

@@ -16,6 +16,7 @@ from services.ingest.configuration import Examined, examine_for
 from services.ingest.domain.identities import Directory
 from services.ingest.domain.source import Source, own_addresses
 from services.ingest.doors.amazon import Amazon, BoundedGet
+from services.ingest.erasing import Eraser
 from services.ingest.folder_pass import folder_readers
 from services.ingest.inbound import InboundHandler
 from services.ingest.mailbox import mailbox_readers
@@ -106,6 +107,7 @@ class _Arrangement:
             public_url=lasting.settings.public_url,
             watched=(lambda: lasting.report.standings(lasting.clock.now()), self._probes()),
             once=lasting.once,
+            erase=Eraser(lasting.pool).erase,
         )
 
     def pollers(self) -> Mapping[str, Wanted[Poller]]:

@@ -1,8 +1,9 @@
 """Meetings that are known ahead, in ingest's database."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Any
 
 import asyncpg
 import orjson
@@ -78,6 +79,29 @@ def _series(uid: str, row: asyncpg.Record) -> Series:
     return Series(uid, words, answers, row["since"])
 
 
+async def uids_after(connection: asyncpg.Connection, uid: str, most: int) -> Sequence[str]:
+    """Return the UIDs that are known, in order, behind `uid`."""
+    # along the primary key
+    rows = await connection.fetch("select uid from planned_series where uid > $1 order by uid limit $2", uid, most)
+    return [row["uid"] for row in rows]
+
+
+async def save_words(connection: asyncpg.Connection, series: Series) -> None:
+    """Store what was said last, where nothing else of the series changes; the row is locked."""
+    # by primary key
+    await connection.execute(
+        "update planned_series set words = $2, answers = $3 where uid = $1", series.uid, *_said(series)
+    )
+
+
+def _said(series: Series) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    words = {name: asdict(word) for name, word in series.words.items()}
+    answers = {
+        instance: {name: list(each) for name, each in given.items()} for instance, given in series.answers.items()
+    }
+    return words, answers
+
+
 async def save_series(
     connection: asyncpg.Connection, series: Series, planned_until: datetime | None, forget_at: datetime | None
 ) -> None:
@@ -90,8 +114,7 @@ async def save_series(
         where uid = $1
         """,
         series.uid,
-        {name: asdict(word) for name, word in series.words.items()},
-        {instance: {name: list(each) for name, each in given.items()} for instance, given in series.answers.items()},
+        *_said(series),
         series.since,
         planned_until,
         forget_at,

@@ -6,24 +6,21 @@ Only what we read is kept of a component, so that what must not be kept is never
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from zoneinfo import available_timezones
 
-from icalendar.parser import Contentline, Contentlines, unescape_backslash
+from icalendar.parser import unescape_backslash
 from icalendar.timezone.windows_to_olson import WINDOWS_TO_OLSON
 
 from contracts.ids import digest
-from services.ingest.domain.identities import normalise_address
 from services.ingest.domain.mapping import Unmapped
 from services.ingest.domain.meetings import SINGLE, UNINVITED, Answer, Method, Notice, order_of
 from services.ingest.domain.privacy import Looked
+from services.ingest.sources.icalendar_lines import TEXTS, Line, address_of, components, moment_of, read_lines, whole_of
 from services.ingest.sources.icalendar_series import FORM, moment_name
 
 LARGEST_CALENDAR = 1024 * 1024
 """Bytes. A larger calendar part of a mail is left alone."""
-_MOST_LINES = 200_000
-_MOST_COMPONENTS = 20_000
 _MOST_ATTENDEES = 2_000
 _LONGEST_TEXT = 4_000
 _LONGEST_UID = 900
@@ -49,7 +46,6 @@ _KEPT = frozenset(
         "CATEGORIES",
     }
 )
-_CONTENT = frozenset({"SUMMARY", "DESCRIPTION", "LOCATION", "CATEGORIES"})
 _REMOTE = re.compile(
     r"https?://|\bteams\b|\bzoom\b|\bwebex\b|google meet|\bmeet\.|gotomeeting|skype|jitsi|whereby|bluejeans|"
     r"\b(?:video|telefon|phone|conference|conf\.?) ?(?:call|konferenz|conference)\b|^\+?[\d ()/.-]{7,}",
@@ -79,18 +75,6 @@ _METHODS = {
     "REPLY": Method.ANSWER,
 }
 """What else there is proposes (COUNTER), asks (REFRESH) or declines a proposal: the plan stays as it was."""
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One property, unfolded."""
-
-    name: str
-    parameters: dict[str, str]
-    """By upper-case name; of lists the first value."""
-    value: str
-    written: str
-    """As it stands, unfolded."""
 
 
 def mail_notices(
@@ -131,13 +115,13 @@ def read_notices(
     `invited`: it came to somebody, so entries that invite nobody (a flight, a webinar to note down) are left out.
     Raises `Unmapped` for what is no calendar at all; a component that cannot be read is left out.
     """
-    lines = _lines(raw)
+    lines = read_lines(raw)
     method = next((line.value.strip().upper() for line in lines if line.name == "METHOD"), "")
     if method not in _METHODS:
         return []
     zones = _zones(lines)
     found = []
-    for event in _components(lines, "VEVENT"):
+    for event in components(lines, "VEVENT"):
         notice = _notice(event, _METHODS[method], zones, content=content, since=since)
         if notice is not None and not (invited and method != "CANCEL" and not _invites(event)):
             found.append(notice)
@@ -146,7 +130,7 @@ def read_notices(
 
 def looked_at(raw: bytes, folder: str | None) -> list[Looked]:
     """Return what privacy rules look at in each meeting of a calendar; raises `Unmapped` for what is none."""
-    return [_looked_at(event, folder) for event in _components(_lines(raw), "VEVENT")]
+    return [_looked_at(event, folder) for event in components(read_lines(raw), "VEVENT")]
 
 
 def _looked_at(event: Sequence[Line], folder: str | None) -> Looked:
@@ -154,7 +138,7 @@ def _looked_at(event: Sequence[Line], folder: str | None) -> Looked:
     for line in event:
         values.setdefault(line.name, line.value)
     classes = {"PRIVATE": "private", "CONFIDENTIAL": "company-confidential"}
-    people = (_address(line) for line in event if line.name in {"ORGANIZER", "ATTENDEE"})
+    people = (address_of(line) for line in event if line.name in {"ORGANIZER", "ATTENDEE"})
     return Looked(
         addresses=frozenset(address for address in people if address is not None),
         subject=unescape_backslash(values.get("SUMMARY", "")),
@@ -166,61 +150,6 @@ def _looked_at(event: Sequence[Line], folder: str | None) -> Looked:
 
 def _invites(event: Sequence[Line]) -> bool:
     return any(line.name == "ATTENDEE" for line in event)
-
-
-def _lines(raw: bytes) -> list[Line]:
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = raw.decode("latin-1")
-    if "BEGIN:VCALENDAR" not in text[:10_000].upper():
-        raise Unmapped("no_calendar")
-    try:
-        written = [line for line in _content_lines(text.replace("\x00", "")) if line]
-    except ValueError:
-        raise Unmapped("bad_calendar") from None
-    if len(written) > _MOST_LINES:
-        raise Unmapped("calendar_too_long")
-    return [line for line in map(_line, written) if line is not None]
-
-
-def _content_lines(text: str) -> Sequence[Contentline]:
-    lines: Sequence[Contentline] = Contentlines.from_ical(text)  # type: ignore[no-untyped-call]
-    return lines
-
-
-def _line(written: Contentline) -> Line | None:
-    try:
-        name, parameters, value = written.raw_parts()
-    except ValueError:
-        return None
-    first = {key.upper(): (each if isinstance(each, str) else next(iter(each), "")) for key, each in parameters.items()}
-    return Line(name.upper(), first, value, str(written))
-
-
-def _components(lines: Sequence[Line], name: str) -> Iterator[list[Line]]:
-    """Yield the properties of each component of this name, without those of components inside it."""
-    found: list[Line] | None = None
-    depth = 0
-    number = 0
-    for line in lines:
-        word = line.value.strip().upper()
-        if line.name == "BEGIN":
-            if found is None and word == name:
-                found, depth = [], 0
-            elif found is not None:
-                depth += 1
-        elif line.name == "END" and found is not None:
-            if depth == 0:
-                yield found
-                found = None
-                number += 1
-                if number >= _MOST_COMPONENTS:
-                    return
-            else:
-                depth -= 1
-        elif found is not None and depth == 0:
-            found.append(line)
 
 
 def _zones(lines: Sequence[Line]) -> dict[str, tuple[str, str]]:
@@ -292,7 +221,7 @@ def _notice(
     instance = _instance(named.get("RECURRENCE-ID"), zones)
     if instance is None:
         return None
-    order = order_of(_whole(named.get("SEQUENCE")), _utc(named.get("DTSTAMP") or named.get("LAST-MODIFIED")))
+    order = order_of(whole_of(named.get("SEQUENCE")), moment_of(named.get("DTSTAMP") or named.get("LAST-MODIFIED")))
     status = named["STATUS"].value.strip().upper() if "STATUS" in named else ""
     answers = tuple(_answers(event))
     if method is Method.CANCEL and status != "CANCELLED" and answers:
@@ -317,40 +246,16 @@ def _notice(
         zones=used,
         recurs=instance == SINGLE and ("RRULE" in named or "RDATE" in named),
         onwards=recurrence is not None and recurrence.parameters.get("RANGE", "").upper() == "THISANDFUTURE",
-        organiser=_address(named.get("ORGANIZER")),
+        organiser=address_of(named.get("ORGANIZER")),
         since=since,
     )
 
 
 def _answers(event: Iterable[Line]) -> Iterator[Answer]:
     for line in event:
-        address = _address(line) if line.name == "ATTENDEE" else None
+        address = address_of(line) if line.name == "ATTENDEE" else None
         if address is not None:
             yield Answer(address, line.parameters.get("PARTSTAT", "NEEDS-ACTION").lower())
-
-
-def _address(line: Line | None) -> str | None:
-    if line is None:
-        return None
-    value = line.value.strip()
-    written = value[7:] if value[:7].lower() == "mailto:" else line.parameters.get("EMAIL", value)
-    return normalise_address(written)
-
-
-def _whole(line: Line | None) -> int:
-    try:
-        return int(line.value) if line is not None else 0
-    except ValueError:
-        return 0
-
-
-def _utc(line: Line | None) -> datetime | None:
-    if line is None:
-        return None
-    try:
-        return datetime.strptime(line.value.strip()[:15], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
-    except ValueError:
-        return None
 
 
 def _instance(line: Line | None, zones: dict[str, tuple[str, str]]) -> str | None:
@@ -379,7 +284,7 @@ def _body(
     used: dict[str, None] = {}
     attendees = 0
     for line in event:
-        if line.name not in _KEPT or (line.name in _CONTENT and not content):
+        if line.name not in _KEPT or (line.name in TEXTS and not content):
             continue
         attendees += line.name == "ATTENDEE"
         if attendees > _MOST_ATTENDEES and line.name == "ATTENDEE":
@@ -387,7 +292,7 @@ def _body(
         written, zone = _rewritten(line, zones)
         if zone is not None:
             used.setdefault(zone)
-        kept.append(written[:_LONGEST_TEXT] if line.name in _CONTENT else written)
+        kept.append(written[:_LONGEST_TEXT] if line.name in TEXTS else written)
     kept += [f"{FORM}:{_form(event, named)}", "END:VEVENT"]
     return "\r\n".join(kept), tuple(used)
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import httpx2
 import orjson
 import pytest
@@ -205,3 +206,56 @@ async def test_while_the_database_is_away_only_invitations_wait_with_their_sende
     ]
     assert [answer.status_code for answer in answers] == [503, 202]
     assert answers[0].headers["retry-after"]
+
+
+async def test_whoever_is_erased_is_forgotten_in_what_is_planned(start_ingest: StartIngest, tmp_path: Path) -> None:
+    clock = tmp_path / "clock"
+    write_moment(clock, NOON)
+    ingest = await start_ingest(clock=f"file:{clock}", time_zone="Europe/Berlin")
+    eve = "ATTENDEE;CN=Eve:mailto:eve@acme.example\r\n"
+    planned = {
+        "both": ("DTSTART:20260302T140000Z", PEOPLE + eve),
+        "alone": ("DTSTART:20260302T150000Z", PEOPLE),
+        "weekly": ("DTSTART:20260303T090000Z\r\nRRULE:FREQ=WEEKLY;COUNT=30", PEOPLE.replace("bob@", "BOB@") + eve),
+        "other": ("DTSTART:20260302T160000Z", PEOPLE.replace("Bob", "Kim").replace("bob@", "kim@")),
+    }
+    for uid, (times, people) in planned.items():
+        part = invitation(uid, times, more=people, method="REQUEST")
+        mail = (
+            f"From: Kim <kim@acme.example>\r\nTo: anna@brightwell.example\r\nMessage-ID: <{uid}@acme>\r\n"
+            f"Date: Sun, 1 Mar 2026 11:00:00 +0000\r\nContent-Type: text/calendar; method=REQUEST\r\n\r\n{part}"
+        ).encode()
+        answer = await ingest.post(
+            "/v1/mail/mail-anna", mail, SchemeName.STANDARD_WEBHOOKS, "mail.secret", content_type="message/rfc822"
+        )
+        assert answer.status_code == 202, answer.text
+    whom = {"addresses": ["Bob@acme.example"]}
+    assert (await ingest.http.post("/v1/erasures", json=whom, headers=ingest.bearer())).status_code == 403
+    for touched in (3, 0):
+        erased = await ingest.http.post("/v1/erasures", json=whom, headers=ingest.bearer("operator"))
+        assert erased.json() == {"meetings": touched}
+    connection = await asyncpg.connect(ingest.settings.database_url)
+    try:
+        for table, column in (
+            ("planned_series", "words"),
+            ("planned_series", "answers"),
+            ("planned_meeting", "report"),
+        ):
+            question = f"select count(*) from {table} where {column}::text ilike '%bob%'"  # noqa: S608 - names above
+            assert await connection.fetchval(question) == 0
+    finally:
+        await connection.close()
+
+    write_moment(clock, NOON + timedelta(days=2, hours=20))
+    await drained(ingest)
+    events = [event for event in await ingest.events(4 + 3) if isinstance(event, MeetingHeld)]
+    assert sorted((str(event.interaction.native_id).partition("/")[0], event.title) for event in events) == [
+        ("both", None),
+        ("other", "other"),
+        ("weekly", None),
+    ]
+    assert not any(
+        "bob" in identity.value for event in events for party in event.parties for identity in party.identities
+    )
+    wrong = await ingest.http.post("/v1/erasures", json={"addresses": ["bob"]}, headers=ingest.bearer("operator"))
+    assert (wrong.status_code, wrong.json()["errors"][0]["field"]) == (422, "addresses.0")
