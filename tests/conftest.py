@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import pytest
+from hypothesis import settings
 
 from contracts.topics import TOPICS, Topic
 from deploy.databases import DatabaseAccess
@@ -30,6 +31,10 @@ from deploy.local.postgres import LocalPostgres
 from deploy.local.processes import LocalFault, ProcessRecord
 from deploy.topics import create_topics, delete_topics
 from tests.databases import clone_database, copy_database, drop_database
+
+# No test asserts on elapsed time, and neither does the one that makes examples up.
+settings.register_profile("tenure", deadline=None)
+settings.load_profile("tenure")
 
 T = TypeVar("T")
 _DIRECTORY = pytest.StashKey[Path]()
