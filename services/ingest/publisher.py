@@ -110,8 +110,11 @@ class Publisher:
         self._producer: AIOKafkaProducer | None = None
         self._void = asyncio.Event()
         self._gathered = asyncio.Event()
-        # Since when something waits that is on its way to no broker.
-        self._since: float | None = None
+        # Whether somebody will look after what was submitted last, once it has lingered.
+        self._lingering = False
+        self._linger = settings.linger_ms / 1000
+        # So many callers or records need not linger: with one for each partition, more bring little.
+        self._enough = 1
         self._queue: deque[Waiting] = deque()
         self._lanes: dict[int, _Lane] = {}
         # Batches on their way, by the broker that leads their partition.
@@ -170,16 +173,22 @@ class Publisher:
             or self._waiting_bytes + size > self._settings.publish_bytes
         ):
             raise Unavailable
-        now = asyncio.get_running_loop().time()
-        if self._since is None:
-            self._since = now
-        waiting.records, waiting.deadline = records, now + self._settings.accept_seconds
+        loop = asyncio.get_running_loop()
+        waiting.records, waiting.deadline = records, loop.time() + self._settings.accept_seconds
         waiting.count = waiting.left = count
         waiting.size = size
         self._waiting += count
         self._waiting_bytes += size
         self._queue.append(waiting)
         self._unanswered.append(waiting)
+        if max(count, len(self._queue)) >= self._enough:
+            self._gathered.set()
+        elif not self._lingering:
+            self._lingering = True
+            loop.call_later(self._linger, self._lingered)
+
+    def _lingered(self) -> None:
+        self._lingering = False
         self._gathered.set()
 
     async def acknowledged(self, waiting: Waiting) -> None:
@@ -201,13 +210,8 @@ class Publisher:
 
     async def _hand_over(self) -> None:
         """Give the producer what callers have queued. It may block while the broker is away; deadlines do not."""
-        linger = self._settings.linger_ms / 1000
-        now = asyncio.get_running_loop().time
         while True:
             await self._gathered.wait()
-            # What came while a request was on its way has mostly lingered long enough.
-            if self._since is not None and (rest := self._since + linger - now()) > 0:
-                await asyncio.sleep(rest)
             self._gathered.clear()
             try:
                 await self._deal()
@@ -217,8 +221,6 @@ class Publisher:
             producer = self._producer
             if producer is not None:
                 await self._send(producer)
-            if not any(lane.gathered for lane in self._lanes.values()):
-                self._since = None
 
     async def _send(self, producer: AIOKafkaProducer) -> None:
         """Send one batch of each lane that has gathered something, to all brokers that have nothing to do."""
@@ -232,7 +234,7 @@ class Publisher:
         producer = self._producer
         if producer is None:
             raise KafkaTimeoutError
-        count = len(await producer.partitions_for(self._topic))
+        count = self._enough = len(await producer.partitions_for(self._topic))
         dealt = [(caller, record) for caller in self._queue for record in caller.records]
         for caller in self._queue:
             caller.records = ()
@@ -270,7 +272,7 @@ class Publisher:
     ) -> None:
         lane.busy = False
         flying[leader] -= 1
-        if not flying[leader]:
+        if not flying[leader] and any(one.gathered for one in self._lanes.values()):
             self._gathered.set()
         error = KafkaTimeoutError() if future.cancelled() else future.exception()
         if error is None:

@@ -34,6 +34,9 @@ from tests.bench.stream import Pace, producing, read_all
 
 NOTHING = "uvicorn, POST that does nothing"
 WEBHOOK = Figure("webhook", "one signed webhook, until acknowledged", NOTHING, first=0.30, goal=0.50)
+ROUTE = Figure(
+    "webhook-route", "one signed webhook, until acknowledged", "FastAPI on uvicorn, POST that only reads the body"
+)
 GUIDES = Figure("webhook-guides", "FastAPI + pydantic + FastStream publish, unsigned", NOTHING)
 LATENCY = Figure(
     "webhook-p99", "99th percentile at half of its own greatest load", "an open loop", first=15.0, unit="ms"
@@ -83,15 +86,23 @@ class Ingest:
 
 
 def webhook(ground: Ground, plan: Plan, step: Step) -> list[Measured]:
-    """Ingest and the guides' way against a server that does nothing; then ingest's latency at half load."""
+    """Ingest and the guides' way against servers that do nothing; then ingest's latency at half load."""
     requests = plan.share(5, at_least=200)
     numbers = _Numbers()
-    with running_ingest(ground) as ingest, running_nothing(ground) as nothing, _guides(ground) as guides:
+    with (
+        running_ingest(ground) as ingest,
+        running_nothing(ground) as nothing,
+        _route(ground) as route,
+        _guides(ground) as guides,
+    ):
 
         def baseline() -> float:
             # It is over so soon that more of them are needed for a steady rate.
             count = 4 * requests
             return _saturate(ground, nothing, ingest.secret, numbers.take(count), count)
+
+        def by_a_route() -> float:
+            return _saturate(ground, route, ingest.secret, numbers.take(requests), requests)
 
         def by_the_guides() -> float:
             count = max(200, requests // 4)
@@ -103,7 +114,7 @@ def webhook(ground: Ground, plan: Plan, step: Step) -> list[Measured]:
             _check_topic(ground, ingest.topic, first, requests)
             return rate
 
-        rates = alternate(plan.rounds, step, baseline=baseline, tenure=tenure, guides=by_the_guides)
+        rates = alternate(plan.rounds, step, baseline=baseline, tenure=tenure, guides=by_the_guides, route=by_a_route)
         half = min(rates["tenure"]) / 2
         latencies = []
         for number in range(plan.rounds):
@@ -121,6 +132,7 @@ def webhook(ground: Ground, plan: Plan, step: Step) -> list[Measured]:
             latencies.append(float(answer["p99_ms"]))
     return [
         compare(WEBHOOK, rates["tenure"], rates["baseline"]),
+        compare(ROUTE, rates["tenure"], rates["route"]),
         compare(GUIDES, rates["guides"], rates["baseline"]),
         Measured(LATENCY, tuple(latencies), {"tenure": half}),
     ]
@@ -344,6 +356,14 @@ def running_nothing(ground: Ground) -> Iterator[int]:
     """The port of a server that does nothing."""
     port = free_port()
     with server(ground, "nothing", _uvicorn("tests.bench.beside:nothing", port), f"http://127.0.0.1:{port}/"):
+        yield port
+
+
+@contextmanager
+def _route(ground: Ground) -> Iterator[int]:
+    port = free_port()
+    command = [*_uvicorn("tests.bench.beside:route", port), "--factory"]
+    with server(ground, "route", command, f"http://127.0.0.1:{port}/docs"):
         yield port
 
 

@@ -31,7 +31,7 @@ def ground(session_instance: Instance, kafka_bootstrap: str, postgres_admin: str
         (accounts.measure, ["accounts", "accounts-two", "accounts-each", "hot-account"]),
         (metrics.measure, ["metrics", "metrics-two"]),
         (relay.measure, ["relay"]),
-        (doors.webhook, ["webhook", "webhook-guides", "webhook-p99"]),
+        (doors.webhook, ["webhook", "webhook-route", "webhook-guides", "webhook-p99"]),
         (doors.bulk, ["import"]),
         (rules.measure, ["rules"]),
     ],
