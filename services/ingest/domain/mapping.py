@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from contracts.events import Event
@@ -130,7 +130,8 @@ def moment_of(value: Any, field: str) -> datetime:
             if moment.tzinfo is not None:
                 return moment.astimezone(UTC)
         elif isinstance(value, int) and not isinstance(value, bool):
-            return datetime.fromtimestamp(value, UTC)
+            # Half of what `fromtimestamp` takes.
+            return _EPOCH + timedelta(0, value)
     except (ValueError, OverflowError, OSError):
         pass
     raise Unmapped(f"bad_time:{field}")

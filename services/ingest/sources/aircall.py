@@ -30,6 +30,7 @@ from services.ingest.domain.provider import Delivery, Provider, without_token
 from services.ingest.domain.reports import reported
 from services.ingest.domain.schemes import SchemeName
 from services.ingest.sources.calls import TERMINAL, SiteOptions, leg_report, seconds_between
+from services.ingest.sources.ticketing import present
 
 _PROVISIONAL = "call.hungup"
 _PASSED_ON = frozenset({"call.transferred", "call.external_transferred"})
@@ -58,7 +59,8 @@ def read(delivery: Delivery, origin: Origin, options: SiteOptions) -> Mapped:
     if event in _UNDER_WAY:
         return Mapped(ignored="call_under_way")
     call = object_at(payload, "data")
-    site = replace(origin, directory=origin.directory.in_region(options.default_region))
+    here = origin.directory.in_region(options.default_region)
+    site = origin if here is origin.directory else replace(origin, directory=here)
     if event in _PASSED_ON:
         return Mapped([_passed_on(payload, call, body, site)])
     if call.get("ended_at") is None:
@@ -149,8 +151,7 @@ def _people(call: Mapping[str, Any], direction: str, origin: Origin) -> tuple[Pa
         ours=True,
     )
     agents = (_agent(call, end, origin) for end in ("transferred_by", "user" if call.get("user") else "assigned_to"))
-    people = [theirs, line, *agents]
-    return tuple(party for number, party in enumerate(people) if party is not None and party not in people[:number])
+    return tuple(dict.fromkeys(present(theirs, line, *agents)))
 
 
 def _agent(call: Mapping[str, Any], field: str, origin: Origin) -> Party | None:

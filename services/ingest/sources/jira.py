@@ -74,6 +74,7 @@ _PRIORITIES: Mapping[str, Priority] = {
 CustomField = Annotated[str, StringConstraints(pattern=r"^customfield_[0-9]{1,10}$")]
 _ISSUE_EVENTS = frozenset({"jira:issue_created", "jira:issue_updated"})
 _COMMENT_EVENTS = frozenset({"comment_created", "comment_updated", "comment_deleted"})
+_WANTED = _ISSUE_EVENTS | _COMMENT_EVENTS | {"jira:issue_deleted"}
 _CHANGE_BITS = 20
 _ISSUE_IN_ADDRESS = re.compile(r"/issue/(\d{1,20})/comment/")
 
@@ -98,7 +99,7 @@ def read(delivery: Delivery, origin: Origin, options: JiraOptions) -> Mapped:
     name = payload.get("webhookEvent", "jira:issue_updated" if "issue" in payload else None)
     if not isinstance(name, str):
         raise Unmapped("missing:webhookEvent")
-    if name not in {*_ISSUE_EVENTS, *_COMMENT_EVENTS, "jira:issue_deleted"}:
+    if name not in _WANTED:
         return unwanted(name)
     issue = object_or_empty(payload, "issue")
     if not _counts(object_or_empty(issue, "fields", "project"), issue, options):

@@ -46,12 +46,14 @@ _ADF_BLOCKS = frozenset(
 )
 _MOST_NODES = 20_000
 _LONGEST_SIMPLE = 20_000
-# What is quoted, hidden or no text, what a parser would move or mend, and line breaks that are none in HTML.
-_NOT_SIMPLE = re.compile(
-    r"<(?:blockquote|style|script|head|title|template|noscript|textarea|select|option|svg|math|table|tr|td|pre|!|\?)"
-    r"|gmail_|divRplyFwdMsg|moz-cite|yahoo_quoted|[\x00\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]|&#0*1?[0-3];|&#x0*[0-9a-d];",
-    re.IGNORECASE,
+# What is quoted, hidden or no text, or what a parser would move or mend …
+_NOT_SIMPLE = (
+    *("blockquote", "style", "script", "head", "title", "template", "noscript", "textarea", "select", "option", "svg"),
+    *("math", "table", "tr", "td", "pre"),
 )
+# … and line breaks that are none in HTML.
+_ODD_BREAK = re.compile("[\x00\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
+_WRITTEN_BREAK = re.compile(r"&#0*1?[0-3];|&#x0*[0-9a-d];", re.IGNORECASE)
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9-]*)(?:[^<>\"']|\"[^\"<]*\"|'[^'<]*')*+>")
 _BLOCKS = frozenset({"p", "div", "br", "li", "h1", "h2", "h3", "h4", "h5", "h6", "section"})
 _EMPTY_LINES = re.compile(r"\n{3,}")
@@ -145,7 +147,7 @@ def _words_of_simple_html(html: str) -> str | None:
 
     Nearly all that desks send is a few paragraphs, and building a tree of them takes as long as all the rest.
     """
-    if len(html) > _LONGEST_SIMPLE or _NOT_SIMPLE.search(html):
+    if len(html) > _LONGEST_SIMPLE or _has_odd_break(html) or _has_quotation(html.lower()):
         return None
     lines = _TAG.sub(_line_or_nothing, html)
     if "<" in lines:
@@ -155,8 +157,24 @@ def _words_of_simple_html(html: str) -> str | None:
     return (_EMPTY_LINES.sub("\n\n", words) if "\n\n\n" in words else words).strip()
 
 
+def _has_odd_break(html: str) -> bool:
+    # An expression that looks for all at once tries each of them at every character.
+    if not html.isprintable() and _ODD_BREAK.search(html):
+        return True
+    return "&#" in html and _WRITTEN_BREAK.search(html) is not None
+
+
+def _has_quotation(lowered: str) -> bool:
+    return (
+        "gmail_" in lowered or "divrplyfwdmsg" in lowered or "moz-cite" in lowered or "yahoo_quoted" in lowered
+    )  # fmt: skip
+
+
 def _line_or_nothing(tag: re.Match[str]) -> str:
-    return "\n" if tag[2].lower() in _BLOCKS and not tag[1] else ""
+    name = tag[2].lower()
+    if name.startswith(_NOT_SIMPLE):
+        return "<" if not tag[1] else ""
+    return "\n" if name in _BLOCKS and not tag[1] else ""
 
 
 def words_of_document(document: object) -> str | None:
