@@ -202,10 +202,11 @@ def _whole(element: int, count: int, content: bytes, *, nulls: bool = False) -> 
 
 
 def _eights(element: int, values: Sequence[int | None]) -> Packed:
-    if None in values:
+    try:
+        eights = array("q", cast("Sequence[int]", values))
+    except TypeError:  # some are None
         pieces = [_NULL if one is None else _LENGTHS[8] + one.to_bytes(8, "big", signed=True) for one in values]
         return _whole(element, len(values), b"".join(pieces), nulls=True)
-    eights = array("q", cast("Sequence[int]", values))
     if sys.byteorder == "little":
         eights.byteswap()
     # In fours there can be something between them: the length before each.

@@ -4,16 +4,13 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
 
 import asyncpg
-import structlog
 
 from services.accounts.domain.ports import AttributionRow, LedgerRow
 from services.runtime import arrays
+from services.runtime.fresh import insert_fresh
 
-_log = structlog.get_logger(__name__)
 R = TypeVar("R")
 P = TypeVar("P", LedgerRow, AttributionRow)
-_MANY = 100
-"""Rows from which on a savepoint is cheaper than to look for a conflict with each."""
 
 _ADD_REPORTS = (
     "insert into ledger (event_id, interaction_id, event_type, occurred_at, authority, revision_order, mapper, digest,"
@@ -102,20 +99,8 @@ async def _add(
     rows: Sequence[R],
     columns: Callable[[Sequence[R]], Sequence[arrays.Packed]],
 ) -> None:
-    """Insert rows that are not there, for all we know; should one be, all of them with what `conflict` says."""
-    if not rows:
-        return
-    given = columns(rows)
-    if len(rows) >= _MANY:
-        # To look for a conflict first costs a third of an insert.
-        try:
-            async with connection.transaction():
-                await connection.execute(adding, *given)
-        except asyncpg.UniqueViolationError:
-            _log.warning("rows of new interactions were there already", statement=adding.partition(" (")[0])
-        else:
-            return
-    await connection.execute(adding + conflict, *given)
+    if rows:
+        await insert_fresh(connection, adding, conflict, columns(rows), len(rows))
 
 
 def _parted(rows: Sequence[P], fresh: Collection[str]) -> tuple[Sequence[P], Sequence[P]]:

@@ -58,7 +58,7 @@ class AccountChange:
             if old is not None:
                 contribute(self.buckets, old, -1)
             contribute(self.buckets, new, 1)
-        if "order" in (new.kind, None if old is None else old.kind):
+        if new.kind == "order" or (old is not None and old.kind == "order"):
             self.ordered.append((old, new))
         if old is not None:
             self.lost_touches |= withdraw(self.state.touches, old)

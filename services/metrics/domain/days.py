@@ -12,11 +12,13 @@ class CompanyDays:
 
     def __init__(self, zone: ZoneInfo) -> None:
         self._zone = zone
+        # the same moment is asked for several times in a batch
+        self.day = lru_cache(maxsize=8192)(self._day)
+        """`day(moment)`: the day on which it falls."""
         self.end = lru_cache(maxsize=4096)(self._end)
         """`end(day)`: the first moment after `day`, aware, in UTC."""
 
-    def day(self, moment: datetime) -> date:
-        """Return the day on which `moment` falls."""
+    def _day(self, moment: datetime) -> date:
         return moment.astimezone(self._zone).date()
 
     def _end(self, day: date) -> datetime:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import NamedTuple, cast, get_args
+from typing import Any, NamedTuple, cast, get_args
 
 from contracts.accounts import Account, GroupRole
 from contracts.activity import Attribution
@@ -79,25 +79,30 @@ class Fact(NamedTuple):
 
 def read(attribution: Attribution, days: CompanyDays) -> Fact:
     """Return the slim row of `attribution`, with what is derived from other rows still at its start."""
-    fact = Fact(
+    more = _NOTHING
+    if attribution.present:
+        # Asked for its kind, not for its class: it may be a stand-in.
+        more = _READ.get(attribution.detail.kind, _touch)(attribution, days)
+    return Fact(
         attribution.account_id,
         attribution.interaction_id,
         attribution.version,
         attribution.present,
         attribution.kind.value,
         attribution.occurred_at,
+        **more,
     )
-    if not attribution.present:
-        return fact
-    # Asked for its kind, not for its class: it may be a stand-in.
-    read_detail = _READ.get(attribution.detail.kind)
-    return _touch(fact, attribution, days) if read_detail is None else read_detail(fact, attribution, days)
 
 
-def _ticket(fact: Fact, attribution: Attribution, days: CompanyDays) -> Fact:
+_Fields = Mapping[str, Any]
+"""Of a slim row, by name."""
+_NOTHING: _Fields = {}
+
+
+def _ticket(attribution: Attribution, days: CompanyDays) -> _Fields:
     detail = cast("TicketDetail", attribution.detail)
     opened, resolved = detail.opened_at, detail.resolved_at
-    return fact._replace(
+    return dict(  # noqa: C408 - fields of a slim row, as they are named there
         day=None if opened is None else days.day(opened),
         effects=0 if opened is None else TICKET_OPENED | SUPPORT_REQUEST,
         began_at=opened,
@@ -107,14 +112,14 @@ def _ticket(fact: Fact, attribution: Attribution, days: CompanyDays) -> Fact:
     )
 
 
-def _order(fact: Fact, attribution: Attribution, days: CompanyDays) -> Fact:
+def _order(attribution: Attribution, days: CompanyDays) -> _Fields:
     detail = cast("OrderDetail", attribution.detail)
     cancelled = detail.cancelled_at is not None
     placed = detail.placed_at
     if placed is None or cancelled:
-        return fact._replace(cancelled=cancelled)
+        return {"cancelled": cancelled}
     net = detail.net
-    return fact._replace(
+    return dict(  # noqa: C408 - fields of a slim row, as they are named there
         day=days.day(placed),
         effects=ORDER,
         began_at=placed,
@@ -123,27 +128,27 @@ def _order(fact: Fact, attribution: Attribution, days: CompanyDays) -> Fact:
     )
 
 
-def _refund(fact: Fact, attribution: Attribution, days: CompanyDays) -> Fact:
+def _refund(attribution: Attribution, days: CompanyDays) -> _Fields:
     refunded = cast("RefundDetail", attribution.detail).refunded
-    return fact._replace(
-        day=days.day(fact.at),
+    return dict(  # noqa: C408 - fields of a slim row, as they are named there
+        day=days.day(attribution.occurred_at),
         amount=refunded.amount.copy_negate(),
         currency=refunded.currency,
         parent_id=attribution.parent_id,
     )
 
 
-_READ: Mapping[str, Callable[[Fact, Attribution, CompanyDays], Fact]] = {
+_READ: Mapping[str, Callable[[Attribution, CompanyDays], _Fields]] = {
     "ticket": _ticket,
     "order": _order,
     "refund": _refund,
 }
 
 
-def _touch(fact: Fact, attribution: Attribution, days: CompanyDays) -> Fact:
+def _touch(attribution: Attribution, days: CompanyDays) -> _Fields:
     """Read a mail, chat, comment, call or meeting; what is automatic or only copied to them is no touch."""
     if attribution.automatic is not None or attribution.cc_only:
-        return fact
+        return _NOTHING
     kind, detail = attribution.kind, attribution.detail
     side = attribution.direction
     connected = missed = False
@@ -155,7 +160,7 @@ def _touch(fact: Fact, attribution: Attribution, days: CompanyDays) -> Fact:
     sort = _sort(kind, side, connected=connected)
     asked = missed and side == "in"
     if side not in ("in", "out") or (sort is None and not asked):
-        return fact
+        return _NOTHING
     touch_class = attribution.touch_class or "routine"
     effects = 0
     if kind not in (Kind.CHAT, Kind.COMMENT):
@@ -164,8 +169,8 @@ def _touch(fact: Fact, attribution: Attribution, days: CompanyDays) -> Fact:
         if side == "in" and touch_class == "support" and attribution.ticket_id is None:
             effects |= SUPPORT_REQUEST
     question = attribution.reply_expected and side == "in" and (kind is Kind.MAIL or asked)
-    return fact._replace(
-        day=days.day(fact.at),
+    return dict(  # noqa: C408 - fields of a slim row, as they are named there
+        day=days.day(attribution.occurred_at),
         effects=effects,
         side=side,
         sort=sort,

@@ -78,7 +78,7 @@ def revenue_figures(sums: Sums, default: str) -> Iterator[Figure]:
 
 def currencies(sums: Sums) -> list[str]:
     """Return the currencies in which some window, or the one before it, has revenue."""
-    return sorted(currency for currency, amounts in sums.money.items() if any(_shown(amounts)))
+    return sorted([currency for currency, amounts in sums.money.items() if amounts[-1] or any(_shown(amounts))])
 
 
 def repeat_rates(sums: Sums, first_order: date | None) -> list[Decimal | None]:

@@ -18,6 +18,7 @@ HISTORY_NEEDED = 90
 Hours = tuple[Decimal, Decimal, Decimal]
 """Mean, median and 90th percentile."""
 
+_UNTIL_NORM = timedelta(days=HISTORY_NEEDED - 1)
 _NO_TICKETS = Decimal("0.0000")
 _NO_HOURS: Sequence[Hours | None] = (None,) * (2 * len(WINDOWS))
 _NONE_OPENED: Sequence[Sequence[str]] = ((),) * len(WINDOWS)
@@ -118,11 +119,11 @@ class AccountState:
         since, as_of = self.since, self.sums.as_of
         if since is None:
             return None
-        begins = since + timedelta(days=HISTORY_NEEDED - 1)
-        if as_of < begins:
-            return begins
-        settled = since + timedelta(days=NORM_WINDOW + NORM_DAYS - 1)
-        return as_of + ONE_DAY if as_of < settled and self.sums.count(TICKETS, NORM_WINDOW + NORM_DAYS) else None
+        age = (as_of - since).days
+        if age < HISTORY_NEEDED - 1:
+            return since + _UNTIL_NORM
+        settled = age >= NORM_WINDOW + NORM_DAYS - 1
+        return None if settled or not self.sums.count(TICKETS, NORM_WINDOW + NORM_DAYS) else as_of + ONE_DAY
 
 
 def resolution_hours(tickets: list[Ticket], as_of: date) -> list[Hours | None]:

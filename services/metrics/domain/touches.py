@@ -24,7 +24,7 @@ def keys(fact: Fact) -> Iterator[TouchKey]:
 
 def include(touches: dict[TouchKey, Touch], fact: Fact, as_of: date) -> None:
     """Let `fact` take the places of which it is now the last touch."""
-    if fact.day is None or fact.day > as_of:
+    if fact.sort is None or fact.day is None or fact.day > as_of:
         return
     candidate = Touch(fact.at, fact.interaction_id)
     for key in keys(fact):

@@ -58,9 +58,10 @@ def padded(counts: list[int], size: int) -> list[int]:
 def contribute(buckets: dict[date, Bucket], fact: Fact, sign: int) -> None:
     """Add `fact` (sign 1) to the buckets of its days, or take it away (sign -1)."""
     if fact.day is not None and (fact.effects or fact.amount is not None):
-        bucket = buckets.setdefault(fact.day, Bucket())
-        for bit, place in _BITS:
-            if fact.effects & bit:
+        if (bucket := buckets.get(fact.day)) is None:
+            bucket = buckets[fact.day] = Bucket()
+        for bit, place in _BITS if (effects := fact.effects) else ():
+            if effects & bit:
                 bucket.counts[place] += sign
         if fact.amount is not None and fact.currency is not None and not fact.voided:
             bucket.money[fact.currency] = add(bucket.money.get(fact.currency, Decimal(0)), _signed(fact.amount, sign))
@@ -91,13 +92,15 @@ class Sums:
         first = 0 if age < 0 else bisect_right(LENGTHS, age)
         if age < 0 or first == _N:
             return
+        counts = self.counts
         for metric, count in enumerate(bucket.counts):
             if count:
-                for place in range(metric * _N + first, (metric + 1) * _N):
-                    self.counts[place] += count
+                begin, end = metric * _N + first, (metric + 1) * _N
+                counts[begin:end] = [one + count for one in counts[begin:end]]
         for currency, amount in bucket.money.items():
             if amount:
-                sums = self.money.setdefault(currency, [Decimal(0)] * _N)
+                if (sums := self.money.get(currency)) is None:
+                    sums = self.money[currency] = [Decimal(0)] * _N
                 before, after = None, amount
                 for place in range(first, _N):
                     if sums[place] is not before:  # mostly the same money lies in several windows

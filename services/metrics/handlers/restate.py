@@ -33,6 +33,10 @@ _YIELD_EVERY = 25
 """States after which the loop may pass on what is on its way to the server."""
 
 
+_DayBucket = tuple[str, date, Bucket]
+"""Of an account."""
+
+
 class Outlet(Enum):
     """What becomes of the figures of an account that was restated."""
 
@@ -144,7 +148,11 @@ class Restatement:
     async def _void_refunds(self) -> None:
         """A refund counts nowhere while its order is cancelled or withdrawn."""
         met = [fact for change in self._changes.values() for fact in change.facts.values()]
-        orders = [fact for fact in met if fact.kind == "order" and _void(fact) != _void(self._stored(fact))]
+        orders = [
+            fact
+            for fact in met
+            if fact.kind == "order" and (_void(fact) or self._old) and _void(fact) != _void(self._stored(fact))
+        ]
         refunds = [fact for fact in met if fact.parent_id is not None]
         if orders:
             for refund in await self._facts.load_refunds(
@@ -176,7 +184,7 @@ class Restatement:
         ]
         loaded = await self._facts.load_touches(self._connection, windows) if windows else {}
         for account, change in self._changes.items():
-            met = dict(change.facts)
+            met = change.facts.copy()
             if change.paired_since is not None:
                 neighbours = {fact.interaction_id: fact for fact in loaded.get(account, ())}
                 current = neighbours | met
@@ -198,10 +206,11 @@ class Restatement:
         stored = await self._load_buckets()
         epoch = await self._states.epoch(self._connection) if self._outlet is Outlet.PUBLISH else 0
         async with Ahead() as ahead:
-            if facts := [fact for change in self._changes.values() for fact in change.facts.values()]:
-                await ahead.send(self._facts.save(self._connection, facts))
-            if buckets := await self._add_up(stored):
-                await ahead.send(self._states.save_buckets(self._connection, buckets))
+            facts = [fact for change in self._changes.values() for fact in change.facts.values()]
+            new = [fact for fact in facts if self._stored(fact) is None] if self._old else facts
+            known = [] if len(new) == len(facts) else [fact for fact in facts if self._stored(fact) is not None]
+            await ahead.send(self._facts.save(self._connection, new, known))
+            await ahead.send(self._states.save_buckets(self._connection, *await self._add_up(stored)))
             await self._read_again(ahead)
             await self._tell(ahead, epoch, recordedtime, traces)
         return {day for change in self._changes.values() for day in change.buckets}
@@ -222,6 +231,8 @@ class Restatement:
                 current = with_roles(fact, change.state)
                 if current != fact:
                     touches[fact.interaction_id] = change.facts[fact.interaction_id] = current
+                    if (key := (account, fact.interaction_id)) in stored:
+                        self._old.setdefault(key, stored[key])
             change.state.touches = latest(touches.values(), change.state.sums.as_of)
             change.lost_touches.clear()
 
@@ -229,20 +240,25 @@ class Restatement:
         wanted = [(account, day) for account, change in self._changes.items() for day in change.buckets]
         return await self._states.load_buckets(self._connection, wanted) if wanted else {}
 
-    async def _add_up(self, stored: Buckets) -> list[tuple[str, date, Bucket]]:
-        """Add what was collected to the sums and to the `stored` buckets; return those that differ."""
-        saved = []
+    async def _add_up(self, stored: Buckets) -> tuple[list[_DayBucket], list[_DayBucket]]:
+        """Add what was collected to the sums and to the `stored` buckets; return those that are new and that differ."""
+        new, known = [], []
         async for changes in in_turns(list(self._changes.items()), _YIELD_EVERY):
             for account, change in changes:
                 change.include_sums()
+                kept = stored.get(account, {})
                 for day, added in change.buckets.items():
-                    if not added.empty:
-                        bucket = stored.get(account, {}).get(day) or Bucket()
+                    if added.empty:
+                        continue
+                    if (bucket := kept.get(day)) is None:
+                        change.note_orders(day, 0, added.counts[ORDERS])
+                        new.append((account, day, added))
+                    else:
                         orders = bucket.counts[ORDERS]
                         bucket.add(added)
                         change.note_orders(day, orders, bucket.counts[ORDERS])
-                        saved.append((account, day, bucket))
-        return saved
+                        known.append((account, day, bucket))
+        return new, known
 
     async def _read_again(self, ahead: Ahead) -> None:
         """Read from the slim rows what cannot be subtracted; every query only for the accounts that need it."""

@@ -18,12 +18,13 @@ async def renew(
     days: CompanyDays,
     ahead: Ahead,
 ) -> None:
-    """Renew the rhythms of accounts whose orders changed; rows and buckets are written, or `ahead` is about to."""
-    ordered = {account: change for account, change in changes.items() if change.ordered}
+    """Renew the rhythms of accounts whose orders changed; `ahead` has rows and buckets on their way."""
+    ordered = {
+        account: change
+        for account, change in changes.items()
+        if change.ordered and (_from_scratch(change) or not _grow(change, days))
+    }
     kept = {account: change for account, change in ordered.items() if not _from_scratch(change)}
-    for account in list(kept):
-        if _grow(kept[account], days):
-            del kept[account], ordered[account]
     await _move(connection, tables, kept, days, ahead)
     anew = {
         account: change.state.sums.as_of
@@ -43,9 +44,8 @@ def _grow(change: AccountChange, days: CompanyDays) -> bool:
     """Renew a rhythm at once where nothing has to be asked; say whether that was so."""
     state = change.state
     last_at = state.rhythm.last_at
-    rhythm = grown(
-        state.rhythm, change.order_change(), None if last_at is None else days.day(last_at), state.sums.as_of
-    )
+    last_day = None if last_at is None else days.day(last_at)
+    rhythm = grown(state.rhythm, change.order_change(), last_day, state.sums.as_of)
     if rhythm is None:
         return False
     state.rhythm = rhythm

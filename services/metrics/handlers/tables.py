@@ -35,8 +35,8 @@ class FactTable(Protocol):
         """Return the refunds of (account, order)."""
         ...
 
-    async def save(self, connection: Connection, facts: Sequence[Fact]) -> None:
-        """Insert or replace rows."""
+    async def save(self, connection: Connection, new: Sequence[Fact], known: Sequence[Fact]) -> None:
+        """Insert new rows, replace known ones."""
         ...
 
     async def touches_of(self, connection: Connection, accounts: Sequence[str]) -> list[Fact]:
@@ -119,8 +119,13 @@ class StateTable(Protocol):
         """Return all buckets after a day."""
         ...
 
-    async def save_buckets(self, connection: Connection, buckets: Sequence[tuple[str, date, Bucket]]) -> None:
-        """Insert or replace buckets."""
+    async def save_buckets(
+        self,
+        connection: Connection,
+        new: Sequence[tuple[str, date, Bucket]],
+        known: Sequence[tuple[str, date, Bucket]],
+    ) -> None:
+        """Insert new buckets, replace known ones."""
         ...
 
     async def next_changes(self, connection: Connection, as_of: Mapping[str, date]) -> dict[str, date]:

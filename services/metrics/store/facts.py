@@ -10,6 +10,7 @@ from services.metrics.domain.facts import Fact
 from services.metrics.domain.rhythm import of_days
 from services.metrics.domain.state import Item, Rhythm, Ticket, Touch, TouchKey
 from services.runtime import arrays
+from services.runtime.fresh import insert_fresh
 
 OPEN_ITEMS_LIMIT = 500
 """Of an account that never answers, the latest are kept in sight."""
@@ -79,15 +80,20 @@ async def load_refunds(connection: asyncpg.Connection, orders: Sequence[tuple[st
     return [_fact(row) for row in rows]
 
 
-async def save(connection: asyncpg.Connection, facts: Sequence[Fact]) -> None:
-    """Insert or replace rows; their accounts are locked by the caller, who has compared versions."""
+async def save(connection: asyncpg.Connection, new: Sequence[Fact], known: Sequence[Fact]) -> None:
+    """Insert `new` rows and replace `known` ones; their accounts are locked by the caller, who has compared."""
+    if new:
+        await insert_fresh(connection, _INSERT, _REPLACE, _packed(new), len(new))
+    if known:
+        await connection.execute(_INSERT + _REPLACE, *_packed(known))
+
+
+def _packed(facts: Sequence[Fact]) -> list[arrays.Packed]:
     columns: list[Sequence[Any]] = list(zip(*facts, strict=True))
     # a text per row: arrays of arrays cannot be unnested by one level
     columns[_CONTACTS] = [arrays.literal_ids(contacts) if contacts else None for contacts in columns[_CONTACTS]]
     columns[_AMOUNT] = [None if amount is None else str(amount) for amount in columns[_AMOUNT]]
-    await connection.execute(
-        _SAVE, *[arrays.or_nothing(pack, values) for pack, values in zip(_PACKS, columns, strict=True)]
-    )
+    return [arrays.or_nothing(pack, values) for pack, values in zip(_PACKS, columns, strict=True)]
 
 
 _NAMES = Fact._fields
@@ -119,10 +125,8 @@ _UNNESTED = ", ".join(
 _WRITTEN = {"contacts": "coalesce(contacts::uuid[], '{}')", "amount": "amount::numeric"}
 _SELECTED = ", ".join(_WRITTEN.get(name, name) for name in _NAMES)
 _SET = ", ".join(f"{name} = excluded.{name}" for name in _NAMES[2:])
-_SAVE = (
-    f"insert into fact ({', '.join(_NAMES)}) select {_SELECTED} from (select {_UNNESTED}) as saved"  # noqa: S608 - constants
-    f" on conflict (account_id, interaction_id) do update set {_SET}"
-)
+_INSERT = f"insert into fact ({', '.join(_NAMES)}) select {_SELECTED} from (select {_UNNESTED}) as saved"  # noqa: S608 - constants
+_REPLACE = f" on conflict (account_id, interaction_id) do update set {_SET}"
 
 
 async def touches_of(connection: asyncpg.Connection, accounts: Sequence[str]) -> list[Fact]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from itertools import chain
 from typing import Any
 
 import asyncpg
@@ -12,6 +13,7 @@ from services.metrics.domain.facts import RoleSpans
 from services.metrics.domain.state import AccountState, Item, Rhythm, Touch
 from services.metrics.domain.windows import ADDITIVE, LENGTHS, Bucket, Sums, padded
 from services.runtime import arrays
+from services.runtime.fresh import insert_fresh
 
 _COLUMNS = (
     "s.account_id, s.version, s.account_version, s.as_of, s.due, s.future, s.since, s.counts, s.money::text as money,"
@@ -141,7 +143,7 @@ async def save(connection: asyncpg.Connection, states: Iterable[AccountState]) -
 def _in_one(rows: Sequence[list[int]]) -> tuple[arrays.Packed, int]:
     """Return counts of several rows one after the other, and how many there are of each."""
     width = max(map(len, rows), default=0)
-    return arrays.numbers([count for row in rows for count in padded(row, width)]), width
+    return arrays.numbers(list(chain.from_iterable([padded(row, width) for row in rows]))), width
 
 
 async def load_buckets(
@@ -182,22 +184,37 @@ def _by_account(rows: Iterable[asyncpg.Record]) -> dict[str, dict[date, Bucket]]
     return found
 
 
-async def save_buckets(connection: asyncpg.Connection, buckets: Sequence[tuple[str, date, Bucket]]) -> None:
-    """Insert or replace buckets; their accounts are locked."""
+async def save_buckets(
+    connection: asyncpg.Connection,
+    new: Sequence[tuple[str, date, Bucket]],
+    known: Sequence[tuple[str, date, Bucket]],
+) -> None:
+    """Insert `new` buckets and replace `known` ones; their accounts are locked."""
+    if new:
+        await insert_fresh(connection, _INSERT_BUCKETS, _REPLACE_BUCKETS, _packed(new), len(new))
+    if known:
+        await connection.execute(_INSERT_BUCKETS + _REPLACE_BUCKETS, *_packed(known))
+
+
+def _packed(buckets: Sequence[tuple[str, date, Bucket]]) -> list[arrays.Packed | int]:
     counts, width = _in_one([bucket.counts for _, _, bucket in buckets])
-    # counts are cut out of one array, as those of states are
-    await connection.execute(
-        "insert into bucket (account_id, day, counts, money)"
-        " select account_id, day, ($3::bigint[])[$5 * (place - 1) + 1:$5 * place], money::json"
-        " from (select unnest($1::uuid[]) as account_id, unnest($2::date[]) as day, unnest($4::text[]) as money,"
-        " generate_subscripts($1::uuid[], 1) as place) as n"
-        " on conflict (account_id, day) do update set counts = excluded.counts, money = excluded.money",
+    return [
         arrays.ids([account for account, _, _ in buckets]),
         arrays.days([day for _, day, _ in buckets]),
         counts,
         arrays.or_nothing(arrays.texts, [dump_money(bucket.money) for _, _, bucket in buckets]),
         width,
-    )
+    ]
+
+
+# Counts are cut out of one array, as those of states are.
+_INSERT_BUCKETS = (
+    "insert into bucket (account_id, day, counts, money)"
+    " select account_id, day, ($3::bigint[])[$5 * (place - 1) + 1:$5 * place], money::json"
+    " from (select unnest($1::uuid[]) as account_id, unnest($2::date[]) as day, unnest($4::text[]) as money,"
+    " generate_subscripts($1::uuid[], 1) as place) as n"
+)
+_REPLACE_BUCKETS = " on conflict (account_id, day) do update set counts = excluded.counts, money = excluded.money"
 
 
 async def order_days_around(
