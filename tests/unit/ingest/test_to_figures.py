@@ -20,7 +20,7 @@ from services.accounts.domain.identities import identity_key
 from services.accounts.domain.matching import Directory, Link, Serving
 from services.metrics.domain.fold import fold_account
 from tests.unit.accounts.memory import MemoryOffice
-from tests.unit.ingest.test_commerce import events_of
+from tests.unit.ingest.commerce import events_of
 from tests.unit.metrics.builders import ACCOUNT, BERLIN, MARIA
 
 AS_OF = date(2026, 3, 31)
