@@ -166,8 +166,8 @@ class Saying(Struct, frozen=True, gc=False):
     content: bytes
     digest: bytes
     body: Mapping[str, Any]
-    known: bool = False
-    """Whether it was said already: it is said again as it was."""
+    known: int | None = None
+    """The version under which it was said already: it is said again as it was."""
 
 
 def sayings(
@@ -199,7 +199,8 @@ def sayings(
         if known is None or known.digest != digest:
             # Nothing in a tombstone matters but that it is one: what has changed about the interaction is no news.
             gone = known is not None and account not in reading.accounts and not known.present
-            differing.append(Saying(reading, account, content, digest, body, known=gone))
+            version = known.version if known is not None and gone else None
+            differing.append(Saying(reading, account, content, digest, body, known=version))
         elif again:
-            differing.append(Saying(reading, account, content, digest, body, known=True))
+            differing.append(Saying(reading, account, content, digest, body, known=known.version))
     return differing

@@ -76,6 +76,7 @@ class InteractionRow(Struct, frozen=True, gc=False):
 class StoredAttribution(Struct, frozen=True, gc=False):
     """What was last said about an interaction to an account."""
 
+    version: int
     digest: bytes
     present: bool
     reason: str
@@ -164,10 +165,6 @@ class Tables(Protocol):
 
     async def load_attributions(self, ids: Sequence[str]) -> dict[str, dict[str, StoredAttribution]]:
         """Return by interaction and account what was last said."""
-        ...
-
-    async def load_versions(self, ids: Sequence[str]) -> dict[tuple[str, str], int]:
-        """Return by interaction and account the version of what was last said."""
         ...
 
     async def save_reports(self, rows: Sequence[LedgerRow], fresh: Collection[str]) -> None:

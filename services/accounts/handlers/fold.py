@@ -114,10 +114,16 @@ class Fold:
         grouping = await converse(tables, work.stored, readings)
         stored = [id_ for id_ in readings if _known(work, id_)]
         last = await tables.load_attributions(stored) if stored else {}
-        async with meanwhile(self._save(tables, work, readings, grouping)):
-            said = await self._say(readings, grouping, last, again=repetition is not None)
+        if repetition is None:
+            changed: Mapping[str, Reading] = readings
+            async with meanwhile(self._save(tables, work, changed, grouping)):
+                said = await self._say(readings, grouping, last, again=False)
+        else:
+            said = await self._say(readings, grouping, last, again=True)
+            changed = _changed(work, readings, grouping, said)
+            await self._save(tables, work, changed, grouping)
         await self._read_others_again(tables, work, readings, grouping)
-        await self._publish(tables, work, readings, said, repetition)
+        await self._publish(tables, work, changed, said, repetition)
         return {report.event_id for report in work.new_reports}, len(said)
 
     async def _assemble(
@@ -242,19 +248,21 @@ class Fold:
         said: Sequence[Saying],
         repetition: Repetition | None,
     ) -> None:
-        """Draw versions under the accounts' locks, remember and publish what is said; keep the parties' index."""
+        """Draw versions under the accounts' locks, remember and publish what is said; keep the parties' index.
+
+        `readings`: those that were saved.
+        """
         parties = _party_changes(work, readings)
         if not said:
             await tables.change_parties(*parties)
             return
-        kept: Mapping[tuple[str, str], int] = {}
-        if repetition is not None and not repetition.fresh_versions:
-            known = {saying.reading.interaction.id for saying in said if saying.known}
-            kept = await tables.load_versions(sorted(known))
+        keep = repetition is not None and not repetition.fresh_versions
         counts: dict[str, int] = {}
         for saying in said:
             # What is said again as it was needs the account's lock too: its record must not overtake a newer one.
-            counts[saying.account_id] = counts.get(saying.account_id, 0) + (0 if saying.known and kept else 1)
+            counts[saying.account_id] = counts.get(saying.account_id, 0) + (
+                0 if keep and saying.known is not None else 1
+            )
         versions = await tables.draw_versions(counts)
         nexts = {account: drawn.last - counts[account] for account, drawn in versions.items()}
         run_id = None if repetition is None else repetition.run_id
@@ -263,8 +271,8 @@ class Fold:
             async for some in in_turns(said):
                 for saying in some:
                     account = saying.account_id
-                    if saying.known and kept:
-                        version = kept[saying.reading.interaction.id, account]
+                    if keep and saying.known is not None:
+                        version = saying.known
                     else:
                         nexts[account] += 1
                         version = nexts[account]
@@ -274,6 +282,17 @@ class Fold:
         if rows:
             await tables.save_attributions(rows, work.fresh)
         await tables.publish(messages)
+
+
+def _changed(
+    work: _Work, readings: Mapping[str, Reading], grouping: Regrouping, said: Sequence[Saying]
+) -> Mapping[str, Reading]:
+    """Return those of stored interactions that are to be saved: of the others everything is said as it was."""
+    differing = {saying.reading.interaction.id for saying in said if saying.known is None}
+    for id_, conversation in grouping.conversation_of.items():
+        if work.stored[id_].conversation_id != conversation:
+            differing.add(id_)
+    return {id_: reading for id_, reading in readings.items() if id_ in differing}
 
 
 def _known(work: _Work, id_: str) -> bool:

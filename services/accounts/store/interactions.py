@@ -190,23 +190,14 @@ class InteractionTables:
         """Return by interaction and account what was last said."""
         # To say only what is new, and to tell former accounts.
         rows = await self._connection.fetch(
-            "select interaction_id, account_id, digest, present, reason from attribution where interaction_id ="
-            " any($1::uuid[])",
+            "select interaction_id, account_id, version, digest, present, reason from attribution where"
+            " interaction_id = any($1::uuid[])",
             arrays.ids(ids),
         )
         loaded: dict[str, dict[str, StoredAttribution]] = {}
-        for interaction_id, account_id, digest, present, reason in rows:
-            loaded.setdefault(interaction_id, {})[account_id] = StoredAttribution(digest, present, reason)
+        for interaction_id, account_id, version, digest, present, reason in rows:
+            loaded.setdefault(interaction_id, {})[account_id] = StoredAttribution(version, digest, present, reason)
         return loaded
-
-    async def load_versions(self, ids: Sequence[str]) -> dict[tuple[str, str], int]:
-        """Return by interaction and account the version of what was last said."""
-        # Only for what is said again as it was: batches draw versions.
-        rows = await self._connection.fetch(
-            "select interaction_id, account_id, version from attribution where interaction_id = any($1::uuid[])",
-            arrays.ids(ids),
-        )
-        return {(row["interaction_id"], row["account_id"]): row["version"] for row in rows}
 
     async def save_reports(self, rows: Sequence[LedgerRow], fresh: Collection[str]) -> None:
         """Keep events; of one event the greatest revision stays. `fresh`: interactions that have none yet."""
@@ -273,6 +264,13 @@ class InteractionTables:
 async def draw_versions(connection: asyncpg.Connection, counts: Mapping[str, int]) -> dict[str, Versions]:
     """Lock accounts in order and draw so many versions of each; a new epoch lifts them above all earlier ones."""
     ids = sorted(counts)
+    if not any(counts.values()):
+        # What is said again as it was draws nothing: the lock will do.
+        rows = await connection.fetch(
+            "select id, version, state_version from account where id = any($1::uuid[]) order by id for update",
+            arrays.ids(ids),
+        )
+        return {row["id"]: Versions(row["version"], row["state_version"]) for row in rows}
     # The inner query locks in order; 1099511627776 is 2^40.
     rows = await connection.fetch(
         "with locked as (select id from account where id = any($1::uuid[]) order by id for update), wanted as"

@@ -149,12 +149,10 @@ class MemoryTables:
         loaded: dict[str, dict[str, StoredAttribution]] = {}
         for (interaction, account), row in self.attributions.items():
             if interaction in set(ids):
-                loaded.setdefault(interaction, {})[account] = StoredAttribution(row.digest, row.present, row.reason)
+                loaded.setdefault(interaction, {})[account] = StoredAttribution(
+                    row.version, row.digest, row.present, row.reason
+                )
         return loaded
-
-    async def load_versions(self, ids: Sequence[str]) -> dict[tuple[str, str], int]:
-        """Scans what was said."""
-        return {key: row.version for key, row in self.attributions.items() if key[0] in set(ids)}
 
     async def save_reports(self, rows: Sequence[LedgerRow], fresh: Collection[str]) -> None:
         """The greatest revision stays."""
