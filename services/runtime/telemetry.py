@@ -33,8 +33,16 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        r = self.registry
+        self._measure_consumer(self.registry)
+        self._measure_letters_and_outbox(self.registry)
+        self._measure_what_comes(self.registry)
+        self._measure_sources(self.registry)
+        self._measure_alerts(self.registry)
+        self._sources: set[str] = set()
+        # Looking a child up by its labels costs more than counting; there are as many as sources times outcomes.
+        self._acceptance: dict[tuple[str, str], Counter] = {}
 
+    def _measure_consumer(self, r: CollectorRegistry) -> None:
         # Consumer. Lag is what the broker has and we have not processed; it must fall, or batch times tell why not.
         self.lag = Gauge("tenure_consumer_lag_records", "Records not yet processed", ["topic"], registry=r)
         self.running = Gauge(
@@ -63,6 +71,7 @@ class Metrics:
         )
         self.horizon_age = Gauge("tenure_horizon_age_seconds", "Clock time minus horizon", registry=r)
 
+    def _measure_letters_and_outbox(self, r: CollectorRegistry) -> None:
         # Dead letters. Waiting ones hold up what managers are told; an operator replays or drops them.
         self.dead_letters = Counter("tenure_dead_letters", "Dead letters written", ["topic", "reason"], registry=r)
         self.dead_letters_waiting = Gauge(
@@ -80,6 +89,7 @@ class Metrics:
             "tenure_relay_faults", "Publishing attempts that failed and were repeated", ["cause"], registry=r
         )
 
+    def _measure_what_comes(self, r: CollectorRegistry) -> None:
         # Doors (ingest). outcome: accepted, unmapped, ignored, refused, unsigned, unavailable.
         self.acceptance = Counter(
             "tenure_ingest_events", "What sources sent, by outcome", ["source", "outcome"], registry=r
@@ -90,6 +100,7 @@ class Metrics:
             "tenure_ledger_reports", "What sources reported, by whether it was new", ["source", "outcome"], registry=r
         )
 
+    def _measure_sources(self, r: CollectorRegistry) -> None:
         # How sources stand (ingest). Moments are seconds since 1970 by the system's clock; absent while there is none.
         self.rejections = Counter(
             "tenure_ingest_rejected", "What sources sent and was not let in", ["source", "reason"], registry=r
@@ -112,7 +123,6 @@ class Metrics:
         self.source_quiet = Gauge(
             "tenure_source_quiet", "1 while a source is quiet against its own rhythm", ["source"], registry=r
         )
-        self._sources: set[str] = set()
 
         # The configuration of sources (ingest). outcome: loaded, refused (the old one stays), unchanged.
         self.configuration_good = Gauge(
@@ -122,6 +132,7 @@ class Metrics:
             "tenure_ingest_configuration_reloads", "Changes of sources.toml or secrets", ["outcome"], registry=r
         )
 
+    def _measure_alerts(self, r: CollectorRegistry) -> None:
         # Alerts and their deliveries (notifier). kind: opened, escalated, reopened, resolved. channel: mail, webhook;
         # outcome: delivered, failed (tried again), dead (given up), withdrawn (over before anybody was told).
         self.alert_steps = Counter("tenure_alert_steps", "Steps in alerts' lives", ["rule", "kind"], registry=r)
@@ -133,8 +144,6 @@ class Metrics:
         )
         self.deliveries_dead = Gauge("tenure_deliveries_dead", "Deliveries given up, to be looked at", registry=r)
         self.catching_up = Gauge("tenure_catching_up", "1 while what was missed is being caught up", registry=r)
-        # Looking a child up by its labels costs more than counting; there are as many as sources times outcomes.
-        self._acceptance: dict[tuple[str, str], Counter] = {}
 
     def accepted(self, source: str, outcome: str = "accepted", events: int = 1) -> None:
         """Count events that the configured `source` sent; call it once per request, not once per event."""
