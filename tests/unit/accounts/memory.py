@@ -18,14 +18,14 @@ from services.accounts.domain.matching import Directory
 from services.accounts.domain.ports import (
     AttributionRow,
     InteractionRow,
-    LedgerRow,
+    Report,
     StoredAttribution,
     StoredInteraction,
     StoredReport,
     Versions,
 )
 from services.accounts.domain.reading import NOBODY_DECIDED, Hand, Rules
-from services.accounts.handlers.fold import Fold
+from services.accounts.handlers.fold import Fold, Repetition
 from tests.unit.accounts.events import MONDAY, report
 
 
@@ -35,7 +35,7 @@ class MemoryTables:
 
     directory: Directory = field(default_factory=Directory)
     rules: Rules = field(default_factory=Rules)
-    ledger: dict[str, LedgerRow] = field(default_factory=dict)
+    ledger: dict[str, Report] = field(default_factory=dict)
     interactions: dict[str, InteractionRow | None] = field(default_factory=dict)
     conversations: dict[str, str] = field(default_factory=dict)
     hands: dict[str, Hand] = field(default_factory=dict)
@@ -82,7 +82,7 @@ class MemoryTables:
         """Scans the ledger."""
         wanted = set(ids)
         return [
-            StoredReport(row.event_id, row.interaction_id, row.event_type, row.revision, row.body)
+            StoredReport(row.event_id, row.interaction_id, row.event.TYPE, row.event.revision.sort_key, row.body)
             for row in self.ledger.values()
             if row.interaction_id in wanted
         ]
@@ -154,12 +154,12 @@ class MemoryTables:
                 )
         return loaded
 
-    async def save_reports(self, rows: Sequence[LedgerRow], fresh: Collection[str]) -> None:
+    async def save_reports(self, rows: Sequence[Report], fresh: Collection[str]) -> None:
         """The greatest revision stays."""
         for row in rows:
             known = self.ledger.get(row.event_id)
             assert known is None or row.interaction_id not in fresh
-            assert known is None or known.revision < row.revision
+            assert known is None or known.event.revision.sort_key < row.event.revision.sort_key
             self.ledger[row.event_id] = row
 
     async def insert_interactions(self, rows: Sequence[InteractionRow]) -> None:
@@ -235,6 +235,11 @@ class MemoryOffice:
         """Identities change."""
         self.tables.directory = directory
         await self.tables.add_job("identities", keys, MONDAY)
+
+    async def repeat(self) -> None:
+        """Everything that was said, again."""
+        ids = sorted({interaction for interaction, _ in self.tables.attributions})
+        await self._fold.say_again(None, ids, MONDAY, Repetition("run", fresh_versions=False))  # type: ignore[arg-type]
 
     async def run_jobs(self) -> None:
         """Everything that is left, a few interactions at a time."""

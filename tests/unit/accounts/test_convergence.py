@@ -102,3 +102,22 @@ def test_a_second_delivery_of_everything_says_nothing(delivery: tuple[list[Event
         assert len(office.tables.said) == said
 
     asyncio.run(check())
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(deliveries())
+def test_what_is_said_again_is_what_was_said_and_changes_no_row(
+    delivery: tuple[list[Event], list[list[Event]]],
+) -> None:
+    async def check() -> None:
+        office = await _whole(delivery[0])
+        before = (dict(office.tables.interactions), dict(office.tables.attributions), dict(office.tables.versions))
+        last = {(account, envelope.subject): value for account, envelope, value in office.tables.said}
+        office.tables.said.clear()
+        await office.repeat()
+        assert {(account, envelope.subject): value for account, envelope, value in office.tables.said} == last
+        after = (office.tables.interactions, office.tables.attributions, office.tables.versions)
+        assert all(one is after[0][id_] for id_, one in before[0].items())
+        assert before[1:] == (after[1], {account: count for account, count in after[2].items() if count})
+
+    asyncio.run(check())
