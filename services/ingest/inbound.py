@@ -9,11 +9,11 @@ Webhooks say, in record headers. Of any age: a record may wait for days, and wha
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import asyncpg
+from msgspec import structs
 
 from contracts.codec import encode, event_envelope
 from contracts.envelope import Unreadable
@@ -59,7 +59,7 @@ class InboundHandler:
         _check_signature(source, record)
         origin = self._reception.origin(source)
         # Everybody who publishes has a namespace: nobody can speak of another's orders.
-        origin = replace(origin, system=f"inbound:{publisher}")
+        origin = structs.replace(origin, system=f"inbound:{publisher}")
         try:
             # A full model: these are few, and what stands in for one cannot be written as it is.
             event = model_of(self._read(item, origin, frozenset()))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import structlog
+from msgspec import structs
 from pydantic import ValidationError
 
 from contracts.events import Event
@@ -35,7 +36,7 @@ class MailTaker:
         `place` says where it lies, without personal data: it goes into the log. Raises `Unavailable`.
         """
         reception, name = self.reception, self.source.name
-        origin = replace(reception.origin(self.source), folder=folder, authority=self.authority)
+        origin = structs.replace(reception.origin(self.source), folder=folder, authority=self.authority)
         at = origin.received_at
         with reception.telemetry.span("ingest mailbox", source=name) as trace:
             try:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from msgspec import Struct
+
 from contracts.events import Event
 from contracts.ids import digest
 from contracts.values import Authority, Revision
@@ -46,8 +48,7 @@ class Invalid(Exception):
         self.errors = tuple(errors)
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Struct, frozen=True):
     """Where a payload came from."""
 
     source: str
@@ -94,8 +95,7 @@ def digest_of(content: bytes) -> str:
     return mark
 
 
-@dataclass(frozen=True, slots=True)
-class Mapped:
+class Mapped(Struct, frozen=True):
     """What a payload says: its events, or why it says nothing that concerns us (`ignored`, a stable code)."""
 
     events: Sequence[Event] = ()

@@ -1,10 +1,11 @@
 """What describes a provider of webhooks: one value at the end of each module in `services/ingest/sources/`."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import orjson
+from msgspec import Struct
 from pydantic import BaseModel, ConfigDict
 
 from services.ingest.domain.mapping import Mapped, Origin
@@ -28,8 +29,7 @@ class NoOptions(Options):
 O = TypeVar("O", bound=Options)  # noqa: E741 - the one type variable of this module
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(Struct, frozen=True):
     """One authentic request, as a mapping sees it."""
 
     payload: Any
@@ -37,8 +37,8 @@ class Delivery:
     body: bytes
     headers: Mapping[str, str]
     """By lower-case names."""
-    query: Mapping[str, str] = field(default_factory=dict)
-    files: Mapping[str, bytes] = field(default_factory=dict)
+    query: Mapping[str, str] = {}
+    files: Mapping[str, bytes] = {}
     """Files of a multipart form, by the name of their field."""
 
 

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import orjson
+from msgspec import structs
 from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
@@ -107,7 +108,7 @@ class Imports:
         dry_run = request.query_params.get("dry_run") == "true"
         whole = request.query_params.get("events") == "true"
         with self._reception.telemetry.span("ingest import", parent=parent, source=source.name) as trace:
-            origin = replace(self._reception.origin(source), authority=Authority.IMPORT)
+            origin = structs.replace(self._reception.origin(source), authority=Authority.IMPORT)
             if source.configuration.provider == "import":
                 taken = self._events(lines, origin)
             else:

@@ -6,9 +6,10 @@ the provisional one at hang-up, then the later one.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
+
+from msgspec.structs import replace
 
 from contracts.events import CallLegEnded
 from contracts.values import Party

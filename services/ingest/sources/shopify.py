@@ -8,10 +8,11 @@ Amounts are net: of discounts, without tax and shipping. Gift cards are a means 
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
+
+from msgspec import Struct
 
 from contracts.events import (
     Event,
@@ -85,8 +86,7 @@ def read(request: Delivery, origin: Origin, options: ShopOptions) -> Mapped:
     raise Unmapped("unknown_topic")
 
 
-@dataclass(frozen=True, slots=True)
-class _Delivery:
+class _Delivery(Struct, frozen=True):
     """One delivery. Only `body`, and `payload` with it, is signed."""
 
     payload: Mapping[str, Any]

@@ -6,9 +6,10 @@ an account, says whose the message is also when one of ours writes. Channels amo
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+
+from msgspec import Struct
 
 from contracts.events import ChatMessageSent, InteractionWithdrawn
 from contracts.values import Kind
@@ -68,8 +69,7 @@ def read(delivery: Delivery, origin: Origin, options: SlackOptions) -> Mapped:
     return told.message(event, told.moment(event, "ts"))
 
 
-@dataclass(frozen=True, slots=True)
-class _Told:
+class _Told(Struct, frozen=True):
     """One event about a message."""
 
     event: Mapping[str, Any]

@@ -6,12 +6,12 @@ unite. The order of reports keeps all that a desk gives.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from html import unescape
 from typing import Annotated, Any, Literal, TypeVar
 
+from msgspec import Struct
 from pydantic import BeforeValidator
 
 from contracts.events import (
@@ -247,8 +247,7 @@ def present(*people: Party | None) -> tuple[Party, ...]:
     return tuple([somebody for somebody in people if somebody is not None])
 
 
-@dataclass(frozen=True, slots=True)
-class TicketReport:
+class TicketReport(Struct, frozen=True):
     """One delivery about one ticket."""
 
     origin: Origin

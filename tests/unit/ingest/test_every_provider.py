@@ -11,7 +11,6 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from random import Random
@@ -19,6 +18,7 @@ from typing import Any
 
 import orjson
 import pytest
+from msgspec.structs import replace
 from pydantic import ValidationError
 
 from contracts.events import Event

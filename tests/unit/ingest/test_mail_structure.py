@@ -6,11 +6,11 @@ import random
 import struct
 import tracemalloc
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 import tnefparse  # type: ignore[import-untyped]  # it is published without types
+from msgspec.structs import replace
 
 from contracts.ids import digest
 from services.ingest.domain import mail_mime
