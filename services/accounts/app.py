@@ -24,7 +24,7 @@ from services.runtime.consumer import BatchConsumer
 from services.runtime.flow import Flow
 from services.runtime.health import operations_app, postgres_check, status_check
 from services.runtime.outbox import Relay
-from services.runtime.postgres import create_pool
+from services.runtime.postgres import ANSWER_PEOPLE, create_pool
 from services.runtime.republish import Order, Republisher, States
 from services.runtime.service import Service, run
 from services.runtime.settings import SettingsError
@@ -61,7 +61,9 @@ async def build(settings: AccountsSettings) -> Service:
     if settings.api_database_url is None:
         raise SettingsError("TENURE_API_DATABASE_URL is not set; the API reads with it under row-level security.")
     reading = await create_pool(settings.api_database_url, name="accounts-api")
-    writing = await create_pool(settings.database_url, name="accounts-edits", lock_timeout_ms=_LOCK_TIMEOUT_MS)
+    writing = await create_pool(
+        settings.database_url, name="accounts-edits", lock_timeout_ms=_LOCK_TIMEOUT_MS, command_seconds=ANSWER_PEOPLE
+    )
     desk = Desk(
         reading=reading,
         writing=writing,

@@ -17,7 +17,7 @@ from services.runtime.flow import Flow
 from services.runtime.freshness import Freshness
 from services.runtime.health import operations_app, postgres_check, status_check
 from services.runtime.outbox import Relay
-from services.runtime.postgres import create_pool
+from services.runtime.postgres import ANSWER_PEOPLE, create_pool
 from services.runtime.rebuild import Rebuild
 from services.runtime.republish import Republisher
 from services.runtime.service import Service, run
@@ -31,7 +31,9 @@ async def build(settings: MetricsSettings) -> Service:
     telemetry, clock, days = Telemetry(NAME, settings), build_clock(settings), CompanyDays(settings.zone)
     verifier, currency = TokenVerifier.from_settings(settings), settings.reporting_currency
     pool = await create_pool(settings.database_url, name=NAME, command_seconds=settings.answer_seconds)
-    api_pool = await create_pool(settings.api_database_url or "", name=f"{NAME}-api", statement_timeout_ms=10_000)
+    api_pool = await create_pool(
+        settings.api_database_url or "", name=f"{NAME}-api", statement_timeout_ms=10_000, command_seconds=ANSWER_PEOPLE
+    )
     tables = Tables(facts, states, accounts, rollups)
     roll_ups = RollUps(pool, rollups)
     slides = Slides(pool=pool, tables=tables, days=days, currency=currency, clock=clock, slid=roll_ups.wake)

@@ -40,7 +40,7 @@ from services.runtime.flow import Flow
 from services.runtime.freshness import Freshness
 from services.runtime.health import operations_app, postgres_check, status_check
 from services.runtime.outbox import Relay
-from services.runtime.postgres import create_pool
+from services.runtime.postgres import ANSWER_PEOPLE, create_pool
 from services.runtime.rebuild import Rebuild
 from services.runtime.republish import Republisher
 from services.runtime.service import Service, run
@@ -69,7 +69,9 @@ class _Ground:
 async def build(settings: NotifierSettings) -> Service:
     """Wire the service; touches neither broker nor database."""
     pool = await create_pool(settings.database_url, name=NAME, command_seconds=settings.answer_seconds)
-    api_pool = await create_pool(settings.reading_url, name=f"{NAME}-api", statement_timeout_ms=10_000)
+    api_pool = await create_pool(
+        settings.reading_url, name=f"{NAME}-api", statement_timeout_ms=10_000, command_seconds=ANSWER_PEOPLE
+    )
     shadow = await create_pool(
         settings.database_url, name=f"{NAME}-rebuild", search_path="rebuild", command_seconds=None
     )

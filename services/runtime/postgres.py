@@ -26,6 +26,10 @@ PEER_SETTINGS: Mapping[str, str] = MappingProxyType(
 """By these the server notices within half a minute that we have vanished without a word, and lets our locks go."""
 
 
+ANSWER_PEOPLE = 20.0
+"""Seconds after which a connection counts as silent where somebody waits for an answer: they try again, on another."""
+
+
 async def create_pool(
     dsn: str,
     *,
