@@ -69,9 +69,10 @@ def distinct(events: Iterable[Event]) -> list[Event]:
     return [event for _, event in sorted(greatest.items(), key=lambda item: (item[1].revision.sort_key, item[0]))]
 
 
-def assemble(events: Iterable[Event]) -> Interaction:
+def assemble(events: Iterable[Event], id_: str | None = None) -> Interaction:
     """Fold the reports about one interaction. Raises ValueError for none, or for reports about several interactions.
 
+    `id_` is the interaction's, where that is known already.
     Of models it makes a model, of stand-ins (see `standins`) a stand-in; do not mix them.
     """
     reports = distinct(events)
@@ -79,7 +80,7 @@ def assemble(events: Iterable[Event]) -> Interaction:
         msg = "an interaction needs at least one report"
         raise ValueError(msg)
     if len(reports) == 1:
-        return _of_one(reports[0])
+        return _of_one(reports[0], id_)
     key = reports[-1].interaction
     id_ = key.id
     if any(report.interaction.id != id_ for report in reports):
@@ -110,7 +111,7 @@ def assemble(events: Iterable[Event]) -> Interaction:
     )
 
 
-def _of_one(report: Event) -> Interaction:
+def _of_one(report: Event, id_: str | None) -> Interaction:
     """What `assemble` comes to for one report, which is what most interactions have: nothing has to be united."""
     key = report.interaction
     kind = key.kind
@@ -125,7 +126,7 @@ def _of_one(report: Event) -> Interaction:
         parties = _unite_parties([report]) if of_substance else ()
     form = report.form_of
     return form(Interaction)(
-        id=key.id,
+        id=id_ or key.id,
         key=key,
         present=of_substance or report.TYPE != InteractionWithdrawn.TYPE,
         imported=report.imported,

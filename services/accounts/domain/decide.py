@@ -2,28 +2,14 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
 
-from contracts.events import Event
 from contracts.values import Kind
 from services.accounts.domain.conversations import Member, Summary, components, summarise
-from services.accounts.domain.ports import StoredAttribution, StoredReport
+from services.accounts.domain.ports import Report, StoredAttribution, StoredReport
 from services.accounts.domain.reading import Reading, attribute, canonical, digest_of, shared_body, withdrawn_from
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """An event as it came. `body` is its JSON, `recorded_at` the clock's time at which ingest accepted it."""
-
-    event: Event
-    body: bytes
-    recorded_at: datetime
-    traceparent: str | None
-    interaction_id: str
-    event_id: str
 
 
 def collapse(reports: Iterable[Report]) -> dict[str, dict[str, Report]]:

@@ -65,13 +65,13 @@ def with_keys(parties: Iterable[Party]) -> list[Keyed]:
 
 def interaction_keys(parties: Iterable[Keyed]) -> list[str]:
     """Return the keys of all parties, sorted, each once; those of ours are their addresses, marked with `OURS`."""
-    keys: set[str] = set()
+    keys: list[str] = []
     for party, known_as in parties:
         if party.ours:
-            keys.update([f"{OURS}{key}" for kind, key in known_as if kind == "address"])
+            keys += [f"{OURS}{key}" for kind, key in known_as if kind == "address"]
         else:
-            keys.update([key for _, key in known_as])
-    return sorted(keys) if len(keys) > 1 else list(keys)
+            keys += [key for _, key in known_as]
+    return sorted(set(keys)) if len(keys) > 1 else keys
 
 
 def normalise(kind: str, value: str, *, region: str | None = None) -> str:

@@ -117,8 +117,7 @@ def _match_party(
     reason: Reason | None = None
     contact_strength = strength = len(order)
     for kind, key in keys:
-        link = directory.link(key, day)
-        if link is None:
+        if (link := directory.link(key, day)) is None:
             continue
         rank = order[kind]
         if link.contact_id is not None and rank < contact_strength:
@@ -142,6 +141,9 @@ def whose(
 
     `by_hand` are the accounts that a person named (empty: nobody's). `parents` are those of what it depends on.
     """
+    if len(matched) == 1 and by_hand is None and not parents:
+        # One party, and nobody said otherwise: it speaks for its account, and nobody else does.
+        return _alone(matched[0])
     if by_hand is not None:
         return [_claim(account, "by_hand", matched, day, directory) for account in sorted(set(by_hand))]
     if parents and kind not in ROOTS:
@@ -156,6 +158,14 @@ def whose(
         return []
     best = found[0] if len(found) == 1 else min(found, key=_by_strength)
     return [_claim(best.account_id, best.reason, matched, day, directory)]
+
+
+def _alone(party: Matched) -> list[Claim]:
+    account, reason, role = party.account_id, party.reason, party.party.role
+    if account is None or reason is None:
+        return []
+    contacts = () if party.contact_id is None else ((party.contact_id, role),)
+    return [Claim(account, reason, contacts, frozenset((role,)))]
 
 
 def _by_strength(party: Matched) -> tuple[int, int, str]:

@@ -10,6 +10,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from contracts.envelope import Envelope
+from contracts.events import Event
 from contracts.values import RevisionOrder
 from services.accounts.domain.conversations import Member
 from services.accounts.domain.matching import Directory
@@ -51,18 +52,15 @@ class StoredReport(Struct, frozen=True, gc=False):
     body: bytes
 
 
-class LedgerRow(Struct, frozen=True, gc=False):
-    """One event to be kept. Times are aware."""
+class Report(Struct, frozen=True, gc=False):
+    """An event as it came. `body` is its JSON, `recorded_at` the clock's time at which ingest accepted it."""
 
-    event_id: str
-    interaction_id: str
-    event_type: str
-    occurred_at: datetime
-    revision: RevisionOrder
-    source: str
-    imported: bool
-    recorded_at: datetime
+    event: Event
     body: bytes
+    recorded_at: datetime
+    traceparent: str | None
+    interaction_id: str
+    event_id: str
 
 
 class InteractionRow(Struct, frozen=True, gc=False):
@@ -167,7 +165,7 @@ class Tables(Protocol):
         """Return by interaction and account what was last said."""
         ...
 
-    async def save_reports(self, rows: Sequence[LedgerRow], fresh: Collection[str]) -> None:
+    async def save_reports(self, rows: Sequence[Report], fresh: Collection[str]) -> None:
         """Keep events; of one event the greatest revision stays. `fresh`: interactions that have none yet."""
         ...
 

@@ -126,7 +126,7 @@ def read(  # noqa: PLR0917 - what it depends on, nothing more
         users=_users(interaction, directory),
         keys=tuple(interaction_keys(parties)),
         references=tuple(references_of(interaction)),
-        parent_id=parent_of(interaction),
+        parent_id=None if interaction.parent is None else parent_of(interaction),
         accounts=tuple([claim.account_id for claim in claims]),
         support_request=touch_class == "support" and interaction.present and direction_of(interaction) == "in",
         unmatched=not claims and hand.accounts != (),
@@ -134,10 +134,12 @@ def read(  # noqa: PLR0917 - what it depends on, nothing more
 
 
 def _users(interaction: Interaction, directory: Directory) -> tuple[str, ...]:
+    ours = [party for party in interaction.parties if party.ours]
+    if not ours:
+        return ()
     users = [
         directory.users[key]
-        for party in interaction.parties
-        if party.ours
+        for party in ours
         for identity in party.identities
         if (key := identity_key(identity.kind, identity.value)) in directory.users
     ]

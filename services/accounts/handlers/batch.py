@@ -10,7 +10,7 @@ import asyncpg
 from contracts.envelope import Envelope, Unreadable
 from contracts.events import BY_TYPE, UNMAPPED_TYPE, Event
 from contracts.standins import decode
-from services.accounts.domain.decide import Report
+from services.accounts.domain.ports import Report
 from services.accounts.handlers.fold import Fold
 from services.runtime.consumer import Received, Record
 
@@ -68,13 +68,10 @@ class InteractionsHandler:
 
 def _counted(batch: Sequence[Received[Event]], kept: Collection[str]) -> Sequence[Counted]:
     """Count by source and partition; of several records of one report in a batch one is new."""
-    left = set(kept)
-    came: Counter[tuple[str, int]] = Counter()
-    new: Counter[tuple[str, int]] = Counter()
-    for one in batch:
-        place = (one.event.source, one.record.partition)
-        came[place] += 1
-        if one.envelope.id in left:
-            left.discard(one.envelope.id)
-            new[place] += 1
+    places = [(one.event.source, one.record.partition) for one in batch]
+    came = new = Counter(places)
+    if len(kept) < len(batch):
+        # Of one report the first record counts.
+        first = {one.envelope.id: place for one, place in zip(reversed(batch), reversed(places), strict=True)}
+        new = Counter([first[id_] for id_ in kept])
     return [Counted(*place, new[place], number - new[place]) for place, number in sorted(came.items())]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from contracts.ids import new_id
+from contracts.ids import new_id, new_ids
 from services.accounts.domain.conversations import Member
 from services.accounts.domain.decide import Regrouping, regroup
 from services.accounts.domain.growing import Grown, grow, growing
@@ -25,7 +25,8 @@ async def converse(
     touched = {id_: reading.member for id_, reading in readings.items() if reading.references or id_ in before}
     if not touched:
         return Regrouping({}, {}, {}, {})
-    proposed = {id_: new_id() for id_ in touched if id_ not in before}
+    begun = [id_ for id_ in touched if id_ not in before]
+    proposed = dict(zip(begun, new_ids(len(begun)), strict=True))
     of_reference = await _claim(tables, touched, before, proposed)
     # What was made just now has no members and is known to nobody: only conversations of others need their lock.
     concerned = {*of_reference.values(), *[before[id_][0] for id_ in touched if id_ in before]} - {*proposed.values()}

@@ -20,13 +20,13 @@ from contracts.interactions import Interaction, assemble
 from contracts.standins import encode, is_stand_in, model_of, stand_in
 from contracts.standins import read as read_report
 from services.accounts.domain.conversations import Summary
-from services.accounts.domain.decide import Regrouping, Report, Saying, collapse, news, sayings
+from services.accounts.domain.decide import Regrouping, Saying, collapse, news, sayings
 from services.accounts.domain.identities import Keyed, with_keys
 from services.accounts.domain.matching import ROOTS, Directory
 from services.accounts.domain.ports import (
     AttributionRow,
     InteractionRow,
-    LedgerRow,
+    Report,
     StoredAttribution,
     StoredInteraction,
     StoredReport,
@@ -56,6 +56,13 @@ class _Work:
     new_reports: list[Report] = field(default_factory=list)
     causes: dict[str, tuple[datetime, str | None]] = field(default_factory=dict)
     """By interaction: recordedtime and trace of what made it be read."""
+
+    def add(self, report: Report) -> None:
+        """Know the first and only report about an interaction."""
+        id_ = report.interaction_id
+        self.new_reports.append(report)
+        self.causes[id_] = (report.recorded_at, report.traceparent)
+        self.interactions[id_] = _assembled(id_, [report.event])
 
     @property
     def fresh(self) -> Collection[str]:
@@ -109,7 +116,7 @@ class Fold:
         if not work.interactions:
             return (), 0
         known = await self._load(tables, work)
-        async with meanwhile(tables.save_reports([_ledger_row(report) for report in work.new_reports], work.fresh)):
+        async with meanwhile(tables.save_reports(work.new_reports, work.fresh)):
             readings = await self._read(work, known)
         grouping = await converse(tables, work.stored, readings)
         stored = [id_ for id_ in readings if _known(work, id_)]
@@ -140,8 +147,13 @@ class Fold:
             ledger.setdefault(report.interaction_id, []).append(report)
         work = _Work(stored)
         for id_ in {**fresh, **again}:
+            reports = fresh.get(id_, {})
+            if len(reports) == 1 and id_ not in stored:
+                # One report about something new, as nearly always.
+                work.add(next(iter(reports.values())))
+                continue
             kept = ledger.get(id_, [])
-            new = news(fresh.get(id_, {}), kept)
+            new = news(reports, kept)
             if not new and not (kept and id_ in again):
                 continue
             work.new_reports.extend(new.values())
@@ -151,7 +163,7 @@ class Fold:
             else:
                 work.causes[id_] = (again[id_], None)
             earlier = [_event(report) for report in kept if report.event_id not in new]
-            work.interactions[id_] = _assembled([*earlier, *[report.event for report in new.values()]])
+            work.interactions[id_] = _assembled(id_, [*earlier, *[report.event for report in new.values()]])
         return work
 
     async def _load(self, tables: Tables, work: _Work) -> _Known:
@@ -164,11 +176,11 @@ class Fold:
         missing = {
             parent
             for interaction in work.interactions.values()
-            if (parent := parent_of(interaction)) and parent not in claimed
+            if interaction.parent is not None and (parent := parent_of(interaction)) and parent not in claimed
         }
         if missing:
             claimed |= await tables.load_claimed(missing)
-        named = {account for id_ in parties for account in _by_hand(work, id_)}
+        named = {account for id_, row in work.stored.items() if id_ in parties for account in row.hand.accounts or ()}
         survivors = await tables.load_survivors(named) if named else {}
         return _Known(parties, directory, rules, claimed, survivors)
 
@@ -181,7 +193,7 @@ class Fold:
                 id_ = interaction.id
                 row = work.stored.get(id_)
                 hand = row.hand.through(known.survivors) if row is not None else NOBODY_DECIDED
-                parent = parent_of(interaction)
+                parent = None if interaction.parent is None else parent_of(interaction)
                 parents = claimed.get(parent) if parent else None
                 reading = read(interaction, known.parties[id_], hand, known.directory, known.rules, parents, self._zone)
                 readings[id_] = reading
@@ -300,11 +312,6 @@ def _known(work: _Work, id_: str) -> bool:
     return row is not None and row.known
 
 
-def _by_hand(work: _Work, id_: str) -> tuple[str, ...]:
-    row = work.stored.get(id_)
-    return row.hand.accounts or () if row is not None else ()
-
-
 def _parents(fresh: Mapping[str, Mapping[str, Report]]) -> set[str]:
     """Return the roots that fresh reports name as parents."""
     return {
@@ -323,10 +330,10 @@ def _event(report: StoredReport) -> Event:
     return read_report(model, report.body) or model.model_validate_json(report.body)
 
 
-def _assembled(reports: Sequence[Event]) -> Interaction:
+def _assembled(id_: str, reports: Sequence[Event]) -> Interaction:
     """Assemble stand-ins, or, where one of the reports was unusual, models; the result is a stand-in."""
     if all(map(is_stand_in, reports)):
-        return assemble(reports)
+        return assemble(reports, id_)
     return stand_in(assemble([model_of(report) for report in reports]))
 
 
@@ -360,21 +367,6 @@ def _party_changes(
     return gone, new, fresh
 
 
-def _ledger_row(report: Report) -> LedgerRow:
-    event = report.event
-    return LedgerRow(
-        event_id=report.event_id,
-        interaction_id=report.interaction_id,
-        event_type=event.TYPE,
-        occurred_at=event.occurred_at,
-        revision=event.revision.sort_key,
-        source=event.source,
-        imported=event.imported,
-        recorded_at=report.recorded_at,
-        body=report.body,
-    )
-
-
 def _attribution_row(saying: Saying, version: int) -> AttributionRow:
     body = saying.body
     return AttributionRow(
@@ -386,7 +378,7 @@ def _attribution_row(saying: Saying, version: int) -> AttributionRow:
         reason=body["reason"],
         touch_class=body.get("touch_class"),
         conversation_id=body["conversation_id"],
-        contacts=tuple(sorted({contact["contact_id"] for contact in body["contacts"]})),
+        contacts=tuple(sorted({contact["contact_id"] for contact in body["contacts"]})) if body["contacts"] else (),
         occurred_at=saying.reading.interaction.occurred_at,
     )
 

@@ -13,7 +13,7 @@ from services.accounts.domain.matching import Directory
 from services.accounts.domain.ports import (
     AttributionRow,
     InteractionRow,
-    LedgerRow,
+    Report,
     StoredAttribution,
     StoredInteraction,
     StoredReport,
@@ -199,7 +199,7 @@ class InteractionTables:
             loaded.setdefault(interaction_id, {})[account_id] = StoredAttribution(version, digest, present, reason)
         return loaded
 
-    async def save_reports(self, rows: Sequence[LedgerRow], fresh: Collection[str]) -> None:
+    async def save_reports(self, rows: Sequence[Report], fresh: Collection[str]) -> None:
         """Keep events; of one event the greatest revision stays. `fresh`: interactions that have none yet."""
         await written.save_reports(self._connection, rows, fresh)
 

@@ -5,12 +5,12 @@ from typing import TypeVar
 
 import asyncpg
 
-from services.accounts.domain.ports import AttributionRow, LedgerRow
+from services.accounts.domain.ports import AttributionRow, Report
 from services.runtime import arrays
 from services.runtime.fresh import insert_fresh
 
 R = TypeVar("R")
-P = TypeVar("P", LedgerRow, AttributionRow)
+P = TypeVar("P", Report, AttributionRow)
 
 _ADD_REPORTS = (
     "insert into ledger (event_id, interaction_id, event_type, occurred_at, authority, revision_order, mapper, digest,"
@@ -53,7 +53,7 @@ _KEEP_ATTRIBUTIONS = (
 )
 
 
-async def save_reports(connection: asyncpg.Connection, rows: Sequence[LedgerRow], fresh: Collection[str]) -> None:
+async def save_reports(connection: asyncpg.Connection, rows: Sequence[Report], fresh: Collection[str]) -> None:
     """Keep events; of one event the greatest revision stays. `fresh`: interactions that have none yet."""
     first, others = _parted(rows, fresh)
     await _add(connection, _ADD_REPORTS, _KEEP_REPORTS, first, _report_columns)
@@ -109,18 +109,20 @@ def _parted(rows: Sequence[P], fresh: Collection[str]) -> tuple[Sequence[P], Seq
     return first, [] if len(first) == len(rows) else [row for row in rows if row.interaction_id not in fresh]
 
 
-def _report_columns(rows: Sequence[LedgerRow]) -> list[arrays.Packed]:
+def _report_columns(rows: Sequence[Report]) -> list[arrays.Packed]:
+    events = [row.event for row in rows]
+    revisions = [event.revision for event in events]
     return [
         arrays.ids([row.event_id for row in rows]),
         arrays.ids([row.interaction_id for row in rows]),
-        arrays.texts([row.event_type for row in rows]),
-        arrays.moments([row.occurred_at for row in rows]),
-        arrays.numbers([row.revision.authority for row in rows]),
-        arrays.numbers([row.revision.order for row in rows]),
-        arrays.numbers([row.revision.mapper for row in rows]),
-        arrays.texts([row.revision.digest for row in rows]),
-        arrays.texts([row.source for row in rows]),
-        arrays.flags([row.imported for row in rows]),
+        arrays.texts([event.TYPE for event in events]),
+        arrays.moments([event.occurred_at for event in events]),
+        arrays.numbers([revision.authority for revision in revisions]),
+        arrays.numbers([revision.order for revision in revisions]),
+        arrays.numbers([revision.mapper for revision in revisions]),
+        arrays.texts([revision.digest for revision in revisions]),
+        arrays.texts([event.source for event in events]),
+        arrays.flags([event.imported for event in events]),
         arrays.moments([row.recorded_at for row in rows]),
         arrays.blobs([row.body for row in rows]),
     ]

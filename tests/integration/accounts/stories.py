@@ -14,7 +14,7 @@ from uuid6 import uuid7
 
 from contracts.activity import Attribution
 from contracts.events import Event
-from services.accounts.domain.decide import Report
+from services.accounts.domain.ports import Report
 from services.accounts.handlers.fold import Fold
 from services.accounts.handlers.jobs import JobRunner
 from services.runtime.faults import Fault, judge

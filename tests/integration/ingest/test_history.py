@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from contracts.codec import encode
 from contracts.events import Event
 from deploy.databases import DatabaseAccess
-from services.accounts.domain.decide import Report
+from services.accounts.domain.ports import Report
 from services.accounts.handlers.fold import Fold
 from services.accounts.store.interactions import InteractionTables
 from services.cli.app import build

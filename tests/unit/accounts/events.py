@@ -9,7 +9,7 @@ from contracts.codec import encode, event_envelope
 from contracts.events import BY_TYPE, Event
 from contracts.ids import digest
 from contracts.values import Authority
-from services.accounts.domain.decide import Report
+from services.accounts.domain.ports import Report
 from services.runtime.consumer import Record
 
 MONDAY = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
