@@ -1,7 +1,7 @@
 """What changes while the service runs: the doors, at once and whole, and components that come and go with sources."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
@@ -21,9 +21,9 @@ class Switch:
 
     app: ASGIApp
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        await self.app(scope, receive, send)
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Serve one request, when what is returned is awaited."""
+        return self.app(scope, receive, send)
 
 
 class Wanted(NamedTuple, Generic[C]):

@@ -1,7 +1,7 @@
 """What an HTTP server refuses before it reads on: bodies, headers and JSON that are too large or too deep."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -15,6 +15,8 @@ HEADER_LIMIT = 16 * 1024
 DEPTH_LIMIT = 64
 HELD_LIMIT = 128 * 1024 * 1024
 """Bytes of bodies that are being read or served at the same time, over all connections."""
+_SMALL = 16 * 1024
+"""Bytes of a body that counts as held as soon as it is announced: nobody need look at each part of it."""
 
 _OPENING = (b"{", b"[")
 _BRACKETS = re.compile(rb"[\[\]{}]")
@@ -84,11 +86,7 @@ class Limits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        size, declared = 0, 0
-        for name, value in scope["headers"]:
-            size += len(name) + len(value)
-            if name == b"content-length" and value.isdigit():
-                declared = int(value)
+        size, declared, announced = _sizes(scope["headers"])
         if size > self._headers:
             too_large = Problem(
                 431,
@@ -101,6 +99,9 @@ class Limits:
         streamed = self._streamed(scope["path"])
         limit = self._limit(scope["path"]) if streamed is None else streamed.body
         most_of_mine = limit if streamed is None else streamed.held
+        if announced and declared <= min(_SMALL, limit) and self._held + declared <= self._most_held:
+            await self._pass_small(declared, scope, receive, send)
+            return
         detail = f"The body must not exceed {limit} bytes."
         if declared > limit:
             await Problem(413, "Body too large", detail, "body-too-large").response()(scope, receive, send)
@@ -127,5 +128,25 @@ class Limits:
         finally:
             self._held -= held_of_mine
 
+    async def _pass_small(self, declared: int, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on a small body of announced size: the server sees to it that no more comes."""
+        self._held += declared
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._held -= declared
+
     def _limit(self, path: str) -> int:
         return next((limit for prefix, limit in self._routes if path.startswith(prefix)), self._body)
+
+
+def _sizes(headers: Iterable[tuple[bytes, bytes]]) -> tuple[int, int, bool]:
+    """Return the bytes of all headers, those that the body declares, and whether no more than these can come."""
+    size, declared, announced, chunked = 0, 0, False, False
+    for name, value in headers:
+        size += len(name) + len(value)
+        if name == b"content-length" and value.isdigit():
+            declared, announced = int(value), True
+        elif name == b"transfer-encoding":
+            chunked = True
+    return size, declared, announced and not chunked

@@ -105,9 +105,10 @@ class Rehearsals:
     def hot(self, take: Take, make: Callable[[Reception], Take]) -> Take:
         """Return a hot door that can be tried; `make` gives the same door with another reception behind it."""
 
-        async def tried(rest: str, knock: Knock) -> Answer | RawAnswer:
-            if HEADER not in knock.headers:
-                return await take(rest, knock)
+        def tried(rest: str, knock: Knock) -> Awaitable[Answer | RawAnswer]:
+            return take(rest, knock) if HEADER not in knock.headers else rehearse(rest, knock)
+
+        async def rehearse(rest: str, knock: Knock) -> Answer | RawAnswer:
             rehearsal = self._begin(knock.headers)
             try:
                 status = (await make(rehearsal)(rest, knock)).status

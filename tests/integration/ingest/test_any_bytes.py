@@ -139,9 +139,12 @@ async def test_whatever_is_sent_is_answered_and_nothing_breaks(
     start_ingest: StartIngest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outside = Outside({CERTIFICATE: certificate()})
-    outside_closed = type(
-        "Closing", (), {"__call__": lambda _, url: outside(url), "aclose": lambda _: asyncio.sleep(0)}
-    )
+    closing = {
+        "__call__": lambda _, url: outside(url),
+        "aclose": lambda _: asyncio.sleep(0),
+        "reaches": lambda _, url: asyncio.sleep(0, url in outside.answers),
+    }
+    outside_closed = type("Closing", (), closing)
     monkeypatch.setattr("services.ingest.app.BoundedGet", outside_closed)
     ingest = await start_ingest(tables(tmp_path), public_url="http://tenure.example")
     chance = random.Random("any bytes")  # noqa: S311 - the same in every run
