@@ -69,7 +69,7 @@ class Keepers:
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    letters = typer.Typer(help="Records that were set aside: list, show, replay, drop.", no_args_is_help=True)
+    letters = typer.Typer(help="Records that were set aside: list, show, replay, reread, drop.", no_args_is_help=True)
     letters.command(name="list")(grouped(list_letters))
     letters.command(name="show")(grouped(show_letter))
     letters.command(name="replay")(grouped(replay_letters))
