@@ -13,10 +13,10 @@ one request at a time to each: so the next one carries all partitions at once, a
 import asyncio
 import contextlib
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import NamedTuple
 
+import msgspec
 import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
@@ -43,7 +43,7 @@ class TooLarge(Exception):
     """The record is larger than the broker takes."""
 
 
-class Outgoing(NamedTuple):
+class Outgoing(msgspec.Struct, frozen=True, gc=False):
     """One record for `tenure.interactions`."""
 
     key: bytes
@@ -68,11 +68,15 @@ class Waiting:
         if not self.answer.done():
             self.answer.set_exception(error)
 
-    def landed(self) -> None:
-        """One record more is with the broker."""
-        self.left -= 1
+    def landed(self, count: int) -> None:
+        """So many records more are with the broker."""
+        self.left -= count
         if self.left == 0 and not self.answer.done():
             self.answer.set_result(None)
+
+
+_Share = tuple[Waiting, Sequence[Outgoing]]
+"""A caller's records for one partition, in their order."""
 
 
 class _Lane:
@@ -80,25 +84,47 @@ class _Lane:
 
     __slots__ = ("busy", "gathered", "place")
 
-    def __init__(self, place: TopicPartition, gathered: deque[tuple[Waiting, Outgoing]]) -> None:
+    def __init__(self, place: TopicPartition, gathered: deque[_Share]) -> None:
         self.place = place
         self.busy = False
         self.gathered = gathered
 
-    def take(self, batch: BatchBuilder) -> list[Waiting]:
-        """Fill `batch` with what is still waited for; return the callers, one for each record."""
-        callers: list[Waiting] = []
+    def take(self, batch: BatchBuilder) -> list[tuple[Waiting, int]]:
+        """Fill `batch` with what is still waited for; return of which callers how many records are in it."""
+        taken: list[tuple[Waiting, int]] = []
         gathered = self.gathered
         while gathered:
-            caller, record = gathered[0]
-            if not caller.answer.done():
-                if batch.append(key=record.key, value=record.value, timestamp=None, headers=record.headers) is None:
-                    break
-                callers.append(caller)
-            gathered.popleft()
+            caller, records = gathered.popleft()
+            if caller.answer.done():
+                continue
+            count = _fill(batch, records)
+            if count:
+                taken.append((caller, count))
+            if count < len(records):
+                gathered.appendleft((caller, records[count:]))
+                break
         # Closed, it need not linger in the producer: it has lingered here, where others could still join it.
         batch.close()
-        return callers
+        return taken
+
+
+def _fill(batch: BatchBuilder, records: Sequence[Outgoing]) -> int:
+    """Append as many of `records` as `batch` takes; return how many."""
+    append = batch.append
+    for number, record in enumerate(records):
+        if append(timestamp=None, key=record.key, value=record.value, headers=record.headers) is None:
+            return number
+    return len(records)
+
+
+def _shares(records: Sequence[Outgoing], partitions: Iterator[int]) -> Iterable[tuple[int, Sequence[Outgoing]]]:
+    """Return the records by partition; takes one of `partitions` for each."""
+    if len(records) == 1:
+        return ((next(partitions), records),)
+    shares: dict[int, list[Outgoing]] = {}
+    for record, partition in zip(records, partitions, strict=False):
+        shares.setdefault(partition, []).append(record)
+    return shares.items()
 
 
 class Publisher:
@@ -235,39 +261,40 @@ class Publisher:
         if producer is None:
             raise KafkaTimeoutError
         count = self._enough = len(await producer.partitions_for(self._topic))
-        dealt = [(caller, record) for caller in self._queue for record in caller.records]
-        for caller in self._queue:
-            caller.records = ()
+        callers = list(self._queue)
         self._queue.clear()
-        for partition, one in zip(partitions_of([record.key for _, record in dealt], count), dealt, strict=True):
-            lane = self._lanes.get(partition)
-            if lane is None:
-                lane = self._lanes[partition] = _Lane(TopicPartition(self._topic, partition), deque())
-            lane.gathered.append(one)
+        found = iter(partitions_of([record.key for caller in callers for record in caller.records], count))
+        for caller in callers:
+            records, caller.records = caller.records, ()
+            for partition, share in _shares(records, found):
+                lane = self._lanes.get(partition)
+                if lane is None:
+                    lane = self._lanes[partition] = _Lane(TopicPartition(self._topic, partition), deque())
+                lane.gathered.append((caller, share))
 
     async def _dispatch(self, producer: AIOKafkaProducer, leader: int | None, lane: _Lane) -> None:
         """Send one batch with what a lane has gathered."""
         batch = producer.create_batch()
-        callers = lane.take(batch)
-        if not callers:
+        taken = lane.take(batch)
+        if not taken:
             return
         try:
             reach(IngestFailpoint.PRODUCING)
             future = await producer.send_batch(batch, self._topic, partition=lane.place.partition)
         except Exception as error:  # noqa: BLE001 - whatever it was, its callers hear it and the next are served
-            for caller in callers:
+            for caller, _ in taken:
                 caller.fail(error)
             return
         lane.busy = True
         self._flying[leader] += 1
-        future.add_done_callback(partial(self._landed, self._flying, leader, lane, callers))
+        future.add_done_callback(partial(self._landed, self._flying, leader, lane, taken))
 
     def _landed(
         self,
         flying: Counter[int | None],
         leader: int | None,
         lane: _Lane,
-        callers: Sequence[Waiting],
+        taken: Sequence[tuple[Waiting, int]],
         future: asyncio.Future[object],
     ) -> None:
         lane.busy = False
@@ -280,9 +307,9 @@ class Publisher:
                 reach(IngestFailpoint.ACKNOWLEDGED)
             except ConnectionError as injected:
                 error = injected
-        for caller in callers:
+        for caller, count in taken:
             if error is None:
-                caller.landed()
+                caller.landed(count)
             else:
                 caller.fail(error)
         while self._unanswered and self._unanswered[0].answer.done():

@@ -1,12 +1,13 @@
 """A report as it goes to the broker, and who can make one straight from what somebody sent."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+
+import msgspec
 
 from services.ingest.domain.mapping import Origin
 
 
-class Written(NamedTuple):
+class Written(msgspec.Struct, frozen=True, gc=False):
     """A report as it goes to the broker. `time` is RFC 3339 in UTC."""
 
     event: str
