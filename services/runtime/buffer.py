@@ -12,12 +12,14 @@ a batch would wait for the batch after the next. So during a small batch nothing
 # ruff: noqa: SLF001 - aiokafka offers neither
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import Fetcher, FetchResult
 
+from services.runtime.fetch_sessions import FetchSession
 from services.runtime.records import Record
 
 _SMALL = 4
@@ -31,8 +33,10 @@ class Buffer:
         self._fetcher = fetcher
         self._names = names
         self._resting = False
+        self._sessions: defaultdict[Any, FetchSession] = defaultdict(FetchSession)
+        """By the broker's number."""
         self._actions: Callable[..., tuple[Any, ...]] = fetcher._get_actions_per_node
-        fetcher._get_actions_per_node = self._unless_resting
+        fetcher._get_actions_per_node = self._next_actions
 
     def wake(self) -> None:
         """Have it fetch again, after a batch."""
@@ -58,7 +62,9 @@ class Buffer:
         left, waiting = most, list(self._fetcher._records)
         while waiting and left:
             share, more = max(left // len(waiting), 1), []
-            for partition in waiting[:left]:
+            for partition in waiting:
+                if not left:
+                    break
                 some = self._some(partition, min(share, left), found)
                 left -= len(some)
                 if some:
@@ -90,8 +96,10 @@ class Buffer:
     def _record(self, partition: TopicPartition, one: Any) -> Record:
         """In the place of aiokafka's own, with eleven fields."""
         topic, number = partition
-        return Record(self._names[topic], number, one.offset, one.key, one.value, tuple(one.headers))
+        return Record(self._names[topic], number, one.offset, one.key, one.value, one.headers)
 
-    def _unless_resting(self, assignment: Any) -> tuple[Any, ...]:
+    def _next_actions(self, assignment: Any) -> tuple[Any, ...]:
+        if self._resting:
+            return [], {}, self._fetcher._fetcher_timeout, False, []
         requests, *others = self._actions(assignment)
-        return ([] if self._resting else requests, *others)
+        return ([(node, self._sessions[node].asking(request)) for node, request in requests], *others)

@@ -322,7 +322,7 @@ class BatchConsumer(Generic[T]):
         """Every second: is the broker there, and did positions move without records?"""
         while not await pause(self._stopping, _WATCH_SECONDS):
             try:
-                await self._watermarks.ends(self._names)
+                await self._watermarks.check(self._names)
                 self._broker_fault = None
                 await self._checkpoint()
             except Exception as error:  # noqa: BLE001 - the next round comes in a second

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
@@ -56,15 +56,26 @@ class Watermarks:
 
         Raises `KafkaError` or `TimeoutError` when the broker is away or a topic does not exist.
         """
+        async with self._asking() as client:
+            partitions = [tp for name in names for tp in await client.partitions_of(name)]
+            ends = await client.end_offsets(partitions)
+            begins = await client.beginning_offsets(partitions)
+        return {(names[tp.topic], tp.partition): (begins[tp], ends[tp]) for tp in partitions}
+
+    async def check(self, names: Mapping[str, str]) -> None:
+        """Return when every partition's leader has answered; raises as `ends` does, and asks half as much."""
+        async with self._asking() as client:
+            await client.end_offsets([tp for name in names for tp in await client.partitions_of(name)])
+
+    @contextlib.asynccontextmanager
+    async def _asking(self) -> AsyncIterator["_Asker"]:
         await self.open()
         client = self._client
         if client is None:
             raise KafkaError("closed")
         try:
             async with asyncio.timeout(_TIMEOUT_MS / 1000 + 1):
-                partitions = [tp for name in names for tp in await client.partitions_of(name)]
-                ends = await client.end_offsets(partitions)
-                begins = await client.beginning_offsets(partitions)
+                yield client
         except UnknownTopicOrPartitionError:
             raise
         except (KafkaError, TimeoutError):
@@ -72,7 +83,6 @@ class Watermarks:
             if self._client is client:
                 await self.close()
             raise
-        return {(names[tp.topic], tp.partition): (begins[tp], ends[tp]) for tp in partitions}
 
 
 class _Asker(AIOKafkaConsumer):  # type: ignore[misc]  # published without types
