@@ -34,7 +34,7 @@ from services.accounts.domain.ports import (
 )
 from services.accounts.domain.reading import NOBODY_DECIDED, Reading, Rules, parent_of, read, with_versions
 from services.accounts.handlers.conversing import converse
-from services.runtime.overlap import in_turns, meanwhile
+from services.runtime.overlap import Ahead, in_turns, meanwhile
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -275,24 +275,26 @@ class Fold:
             counts[saying.account_id] = counts.get(saying.account_id, 0) + (
                 0 if keep and saying.known is not None else 1
             )
-        versions = await tables.draw_versions(counts)
-        nexts = {account: drawn.last - counts[account] for account, drawn in versions.items()}
+        drawn = await tables.draw_versions(counts)
+        nexts = {account: versions.last - counts[account] for account, versions in drawn.items()}
         run_id = None if repetition is None else repetition.run_id
-        rows, messages = [], []
-        async with meanwhile(tables.change_parties(*parties)):
-            async for some in in_turns(said):
-                for saying in some:
-                    account = saying.account_id
+        rows, versions, messages = [], [], []
+        async with Ahead() as ahead:
+            await ahead.send(tables.change_parties(*parties))
+            async for part in in_turns(said):
+                for saying in part:
                     if keep and saying.known is not None:
-                        version = saying.known
-                    else:
-                        nexts[account] += 1
-                        version = nexts[account]
-                        rows.append(_attribution_row(saying, version))
+                        versions.append(saying.known)
+                        continue
+                    nexts[saying.account_id] += 1
+                    versions.append(nexts[saying.account_id])
+                    rows.append(_attribution_row(saying, versions[-1]))
+            if rows:
+                await ahead.send(tables.save_attributions(rows, work.fresh))
+            async for some in in_turns(list(zip(said, versions, strict=True))):
+                for saying, version in some:
                     cause = work.causes[saying.reading.interaction.id]
-                    messages.append(_message(saying, version, versions[account].state, cause, run_id))
-        if rows:
-            await tables.save_attributions(rows, work.fresh)
+                    messages.append(_message(saying, version, drawn[saying.account_id].state, cause, run_id))
         await tables.publish(messages)
 
 
