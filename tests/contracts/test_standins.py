@@ -170,13 +170,13 @@ def mutated(draw: st.DrawFn) -> tuple[str, bytes]:
 
 
 @given(mutated())
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 def test_a_changed_record_is_accepted_by_both_or_by_neither(case: tuple[str, bytes]) -> None:
     agree(*case)
 
 
 @given(st.sampled_from(NAMES), st.data())
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 def test_a_damaged_record_is_accepted_by_both_or_by_neither(name: str, data: st.DataObject) -> None:
     value = bytearray(as_written(example(name)))
     for _ in range(data.draw(st.integers(1, 2))):

@@ -58,7 +58,6 @@ def try_out(url: str, bearer: dict[str, str], operation: APIOperation[Any, Any, 
 
         @hypothesis.settings(
             max_examples=max(1, EXAMPLES // 2),
-            deadline=None,
             database=None,
             derandomize=True,
             phases=[Phase.generate],

@@ -33,7 +33,6 @@ def test_any_history_gives_the_figures_of_the_fold(database: Callable[[str], Dat
     @settings(
         phases=NO_SHRINKING,
         max_examples=int(os.environ.get("TENURE_EXAMPLES", "60")),
-        deadline=None,
         suppress_health_check=list(HealthCheck),
     )
     @given(st.data())

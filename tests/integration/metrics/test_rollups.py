@@ -49,7 +49,6 @@ def test_roll_ups_equal_the_fold(database: Callable[[str], DatabaseAccess]) -> N
     @settings(
         phases=NO_SHRINKING,
         max_examples=int(os.environ.get("TENURE_EXAMPLES", "30")),
-        deadline=None,
         suppress_health_check=list(HealthCheck),
     )
     @given(st.data())

@@ -44,7 +44,7 @@ async def _whole(history: list[Event]) -> MemoryOffice:
     return office
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(deliveries())
 def test_any_order_repetition_and_batches_give_the_same(delivery: tuple[list[Event], list[list[Event]]]) -> None:
     async def check() -> None:
@@ -57,7 +57,7 @@ def test_any_order_repetition_and_batches_give_the_same(delivery: tuple[list[Eve
     asyncio.run(check())
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
 @given(deliveries(), st.data())
 def test_jobs_that_run_late_give_the_same(delivery: tuple[list[Event], list[list[Event]]], data: st.DataObject) -> None:
     async def check() -> None:
@@ -71,7 +71,7 @@ def test_jobs_that_run_late_give_the_same(delivery: tuple[list[Event], list[list
     asyncio.run(check())
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
 @given(deliveries(), st.integers(0, 10))
 def test_people_who_become_known_in_the_middle_give_the_same_as_if_always_known(
     delivery: tuple[list[Event], list[list[Event]]], when: int
@@ -90,7 +90,7 @@ def test_people_who_become_known_in_the_middle_give_the_same_as_if_always_known(
     asyncio.run(check())
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
 @given(deliveries())
 def test_a_second_delivery_of_everything_says_nothing(delivery: tuple[list[Event], list[list[Event]]]) -> None:
     async def check() -> None:
@@ -104,7 +104,7 @@ def test_a_second_delivery_of_everything_says_nothing(delivery: tuple[list[Event
     asyncio.run(check())
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(deliveries())
 def test_what_is_said_again_is_what_was_said_and_changes_no_row(
     delivery: tuple[list[Event], list[list[Event]]],

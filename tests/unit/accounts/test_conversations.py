@@ -74,7 +74,7 @@ def _outline(members: list[Member]) -> list[Member]:
     return [member for member in ordered if member.id in ends or member.ticket or member.support_request]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(stored=_members, reported=_members, keep=st.booleans())
 def test_what_is_said_of_a_growing_conversation_is_what_all_its_members_would_give(
     *, stored: list[Member], reported: list[Member], keep: bool

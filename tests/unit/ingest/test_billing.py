@@ -91,7 +91,7 @@ def test_a_checkout_and_its_charge_are_one_order_without_tax_and_shipping() -> N
     assert detail.net.amount == Decimal(250)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(random=SHUFFLED)
 def test_a_refund_that_fails_in_the_end_gave_nothing_back(random: Any) -> None:
     events = events_of("stripe/refund_created", "stripe/refund_updated", "stripe/refund_failed")
@@ -175,7 +175,7 @@ def lived(steps: list[tuple[str, int]]) -> tuple[list[Event], int, str]:
 STEPS = st.lists(st.tuples(st.sampled_from(["renewed", "seats", "notice", "kept"]), st.integers(1, 9)), max_size=8)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(steps=STEPS, random=SHUFFLED)
 def test_any_life_of_a_subscription_ends_as_it_was_left(steps: list[tuple[str, int]], random: Any) -> None:
     events, seats, state = lived(steps)

@@ -90,7 +90,7 @@ def call_of(events: list[Event]) -> Interaction:
 
 
 @pytest.mark.parametrize("name", CALLS)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(random=st.randoms(use_true_random=False), times=st.integers(1, 3))
 def test_the_legs_of_a_call_are_one_call_in_any_order(name: str, random: Any, times: int) -> None:
     files, (direction, outcome, seconds) = CALLS[name]

@@ -22,7 +22,7 @@ from tests.unit.ingest.commerce import LIVES, SHUFFLED, by_interaction, events_o
 
 
 @pytest.mark.parametrize("name", LIVES)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(random=SHUFFLED, times=st.integers(1, 3))
 def test_a_life_adds_up_to_the_same_in_any_order(name: str, random: Any, times: int) -> None:
     events = events_of(*LIVES[name])
@@ -33,7 +33,7 @@ def test_a_life_adds_up_to_the_same_in_any_order(name: str, random: Any, times: 
 
 
 @pytest.mark.parametrize("provider", ["woocommerce", "shopify"])
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(random=SHUFFLED, days=st.lists(st.integers(0, 40), min_size=1, max_size=6))
 def test_a_delivery_arrived_when_it_was_first_said_to(provider: str, random: Any, days: list[int]) -> None:
     name, field = {
@@ -55,7 +55,7 @@ def test_a_delivery_arrived_when_it_was_first_said_to(provider: str, random: Any
     assert detail.delivered_on == date(2026, 3, 6) + timedelta(days=min(days))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(random=SHUFFLED)
 def test_an_order_edited_three_times_in_a_second_is_as_it_was_left(random: Any) -> None:
     events: list[Event] = []
@@ -127,7 +127,7 @@ def test_a_number_beyond_all_bounds_is_not_understood(quantity: object) -> None:
         mapped("woocommerce", request)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     edits=st.lists(st.tuples(st.integers(1, 20), st.integers(0, 3)), min_size=1, max_size=6),
     random=SHUFFLED,

@@ -32,7 +32,7 @@ def the_mail(raw: bytes, mailbox: Mailbox = MAILBOX) -> EmailReceived:
     return event
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.sampled_from(SEEDS), st.integers(0, 10_000), st.binary(max_size=40), st.integers(0, 200))
 def test_a_mail_with_bytes_cut_out_and_put_in_never_breaks_anything(seed: bytes, at: int, put: bytes, cut: int) -> None:
     position = at % len(seed)
@@ -40,7 +40,7 @@ def test_a_mail_with_bytes_cut_out_and_put_in_never_breaks_anything(seed: bytes,
         map_mail(seed[:position] + put + seed[position + cut :], MAILBOX, origin("mail"))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=500))
 def test_a_mail_of_any_bytes_never_breaks_anything(body: bytes) -> None:
     assert the_mail(ORIGINAL + DATE + b"\r\n" + body).mailbox == MAILBOX.address

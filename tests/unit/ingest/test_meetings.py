@@ -118,7 +118,7 @@ def test_a_meeting_that_moves_after_it_should_have_begun_stands_again_when_it_ha
     assert plan.standing() == ["03-05 08:00"]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.permutations([FIRST, MOVED, OFF, AGAIN]), st.lists(st.integers(0, 4), min_size=4, max_size=4))
 def test_in_the_end_the_last_word_holds_whatever_came_first(words: list[bytes], days: list[int]) -> None:
     plan = Plan()

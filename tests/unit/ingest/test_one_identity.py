@@ -50,7 +50,7 @@ def reported(party: Party | None, kind: str) -> str | None:
     return next((key for of_kind, key in party_keys(party) if of_kind == kind), None)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(_LOCALS, _HOSTS)
 @example("jörg", "müller.example")
 @example("b.ob+orders", "googlemail.com")
@@ -62,7 +62,7 @@ def test_an_address_that_a_person_enters_is_the_one_that_a_source_reports(local:
     assert by_hand is None or by_hand == from_source
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(_PHONES)
 @example("030 901820 ext. 12")
 @example("+49 30 901820")
@@ -70,7 +70,7 @@ def test_a_number_that_a_person_enters_is_the_one_that_a_source_reports(raw: str
     assert entered("phone", raw) == reported(DIRECTORY.party("caller", phone=raw), "phone")
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(_LOCALS, _HOSTS)
 def test_a_company_domain_that_a_person_enters_is_the_one_that_a_source_reports(local: str, host: str) -> None:
     party = DIRECTORY.party("customer", address=f"{local}@{host}")
@@ -78,7 +78,7 @@ def test_a_company_domain_that_a_person_enters_is_the_one_that_a_source_reports(
         assert reported(party, "domain") == entered("domain", host)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(_LOCALS, _HOSTS)
 def test_the_forms_are_fixed_points(local: str, host: str) -> None:
     address = normalise_address(f"{local}@{host}")
@@ -88,7 +88,7 @@ def test_the_forms_are_fixed_points(local: str, host: str) -> None:
         assert normalise_address(mailbox_of(address)) == mailbox_of(address)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(_PHONES, st.sampled_from(["DE", "US", "FR", None]))
 def test_a_number_in_its_form_is_the_same_number_everywhere(raw: str, region: str | None) -> None:
     number = normalise_phone(raw, region)

@@ -110,7 +110,7 @@ def test_no_mutated_request_is_accepted(scheme: SchemeName) -> None:
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_whatever_stands_in_headers_and_body_is_refused_and_breaks_nothing(
     scheme: SchemeName, data: st.DataObject

@@ -85,7 +85,7 @@ def test_the_example_of_twilios_documentation_passes() -> None:
 # vendors' packages
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(body=TEXTS.map(str.encode), identifier=st.text("abcdef_0123456789", min_size=1, max_size=40))
 def test_we_sign_as_the_standard_webhooks_package_does(body: bytes, identifier: str) -> None:
     moment = datetime.now(UTC)
@@ -96,7 +96,7 @@ def test_we_sign_as_the_standard_webhooks_package_does(body: bytes, identifier: 
     verify(SchemeName.STANDARD_WEBHOOKS, KEYS[SchemeName.STANDARD_WEBHOOKS], Request("", ours, body))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(garbage=st.text("v1,a=+/ \t", max_size=60))
 def test_we_refuse_what_the_standard_webhooks_package_refuses(garbage: str) -> None:
     moment = datetime.now(UTC)
@@ -109,7 +109,7 @@ def test_we_refuse_what_the_standard_webhooks_package_refuses(garbage: str) -> N
     verify(SchemeName.STANDARD_WEBHOOKS, KEYS[SchemeName.STANDARD_WEBHOOKS], Request("", headers, BODY))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(body=TEXTS)
 def test_we_sign_as_the_stripe_package_does(body: str) -> None:
     secret, now = "whsec_made_up", int(time.time())
@@ -120,7 +120,7 @@ def test_we_sign_as_the_stripe_package_does(body: str) -> None:
     assert passes(SchemeName.STRIPE, [secret.encode()], Request("", {"stripe-signature": theirs}, body.encode()))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(header=st.text("t=v1,0a 7", max_size=40), where=st.sampled_from(["before", "after", "alone"]))
 def test_we_refuse_what_the_stripe_package_refuses(header: str, where: str) -> None:
     secret = "whsec_made_up"
@@ -132,7 +132,7 @@ def test_we_refuse_what_the_stripe_package_refuses(header: str, where: str) -> N
         assert not passes(SchemeName.STRIPE, [secret.encode()], Request("", {"stripe-signature": text}, BODY))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(fields=FIELDS, port=st.sampled_from(["", ":443", ":8443"]), query=st.sampled_from(["", "?a=1&b=%20"]))
 def test_we_sign_forms_as_the_twilio_package_does(fields: dict[str, str], port: str, query: str) -> None:
     url = f"https://tenure.example{port}/v1/webhooks/phone{query}"
@@ -159,7 +159,7 @@ def test_we_read_the_longer_hash_of_the_twilio_package_too() -> None:
         assert not passes(SchemeName.TWILIO, [b"token"], request._replace(headers=other))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(body=TEXTS)
 def test_we_sign_other_bodies_as_the_twilio_package_does(body: str) -> None:
     request = Request("https://tenure.example/v1/webhooks/phone", {"content-type": "application/json"}, body.encode())
@@ -173,7 +173,7 @@ def test_we_sign_other_bodies_as_the_twilio_package_does(body: str) -> None:
     assert not passes(SchemeName.TWILIO, [b"token"], bare)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(body=TEXTS)
 def test_we_read_what_the_sendgrid_package_reads(body: str) -> None:
     pair = OLD[SchemeName.SENDGRID]

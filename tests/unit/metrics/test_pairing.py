@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.activity import Attribution
@@ -89,7 +89,6 @@ def test_a_mail_is_two_way_within_fourteen_days_and_only_the_first() -> None:
     assert not paired(asked, after, prompt)[uid(2)].two_way
 
 
-@settings(deadline=None)
 @given(histories(), st.data())
 def test_reading_the_neighbourhood_again_is_as_good_as_pairing_everything(
     history: list[Attribution], data: st.DataObject

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.notifier.domain.absence import Pending, Watch, complete, gather, signals_flow, silent_stages
@@ -70,7 +70,6 @@ pending = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(pending, max_size=12, unique_by=lambda one: (one.alert_id, one.version, one.destination_id)), st.sets(
     st.sampled_from("123")
 ))  # fmt: skip

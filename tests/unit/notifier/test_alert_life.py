@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.alerts import Severity
@@ -171,7 +171,6 @@ happenings = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(happenings)
 def test_whatever_happens_nothing_is_said_twice_and_versions_rise(story: list[tuple[str, float]]) -> None:
     alert: Alert | None = None

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import httpx2
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook
 
@@ -121,7 +121,6 @@ def test_several_alerts_in_one_message_are_counted_and_all_shown() -> None:
     assert "And 10 more" in text_of(many)
 
 
-@settings(deadline=None)
 @given(st.text(max_size=60), st.text(max_size=60))
 def test_no_text_of_a_customer_can_add_a_header_or_a_recipient(title: str, name: str) -> None:
     hostile = event(title=f"{title}\r\nBcc: all@victim.example\n\nx{title}".replace("\x00", ""))
@@ -259,7 +258,6 @@ async def test_the_client_for_hooks_uses_no_proxy(monkeypatch: pytest.MonkeyPatc
         assert not client.follow_redirects
 
 
-@settings(deadline=None)
 @given(st.integers(1, 200), st.floats(0, 1), st.floats(0, 200))
 def test_a_delivery_is_tried_for_at_least_three_days_and_never_waits_longer_than_an_hour(
     attempts: int, luck: float, hours: float

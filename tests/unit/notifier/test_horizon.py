@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.notifier.domain.horizon import Horizons, Known, Source, Stage, Unknown, known_up_to
@@ -25,7 +25,6 @@ sources = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(
     st.lists(moments, min_size=1, max_size=4),
     st.lists(sources, max_size=3),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from contracts.alerts import AlertEvent
@@ -53,7 +53,6 @@ def lived(deeds: Sequence[str]) -> tuple[Alert | None, list[tuple[StepKind, Aler
     return alert, published
 
 
-@settings(deadline=None)
 @example(["look", "look", "look", "worse"], 0)  # the lead is told by the step with which it grows worse
 @given(st.lists(st.sampled_from(DEEDS), max_size=14), st.integers(0, 99))
 def test_an_alert_is_recalled_as_it_was(deeds: list[str], seed: int) -> None:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.accounts import AccountContact, GroupRole, RoleInGroup, WorkingHours
@@ -86,7 +86,6 @@ def test_an_order_is_missed_after_one_and_a_half_times_the_own_p90_gap(days_ago:
     assert bool(order_gap.evaluate(view(account(), kpis), OrderGap(), NOON).findings) == fires
 
 
-@settings(deadline=None)
 @given(st.decimals("0.5", "400", places=2), st.floats(0, 900), st.integers(0, 30))
 def test_an_order_gap_is_due_exactly_when_it_fires(p90: Decimal, days_ago: float, gaps: int) -> None:
     one = view(account(), touched(1, order_rhythm=rhythm(days_ago, str(p90), gaps)))
@@ -199,7 +198,6 @@ def test_holidays_are_those_of_the_region() -> None:
     assert not is_holiday(womens_day, None)
 
 
-@settings(deadline=None)
 @given(
     st.datetimes(datetime(2025, 1, 1), datetime(2027, 12, 1), timezones=st.just(UTC)),  # noqa: DTZ001 - bounds are naive
     st.integers(1, 5),

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.alerts import Severity
@@ -109,7 +109,6 @@ moments = st.floats(min_value=0, max_value=400).map(lambda days: NOON - timedelt
 touches = st.lists(st.builds(touch, st.sampled_from(SORTS), st.sampled_from(CLASSES), st.floats(0, 200)), max_size=8)
 
 
-@settings(deadline=None)
 @given(given_touches=touches, account_class=st.sampled_from(["A", "B", "C"]), key=st.booleans(), came=moments)
 def test_it_never_speaks_before_its_promise_and_is_looked_at_when_it_may(
     *, given_touches: list[LastTouch], account_class: str, key: bool, came: datetime
