@@ -14,35 +14,29 @@ from __future__ import annotations
 
 import functools
 import operator
-import types
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, TypeVar, cast, get_type_hints
 
 import msgspec
-from pydantic import AfterValidator, BeforeValidator, StringConstraints
-from pydantic.fields import FieldInfo
 
-from contracts import details, values
+from contracts import details
 from contracts.activity import Attribution
 from contracts.codec import check_identity
 from contracts.codec import decode as decode_model
 from contracts.codec import encode as encode_model
-from contracts.currencies import CURRENCIES
 from contracts.envelope import Envelope
 from contracts.events import BY_TYPE, Event
 from contracts.events.base import ENVELOPE_FIELDS
 from contracts.interactions import Interaction
 from contracts.kpis import AccountKpis, KpiValue, OrderRhythm
 from contracts.piecewise import Piecewise
-from contracts.values import EARLIEST, LATEST, Entry, InteractionKey, Kind, Model, Revision
+from contracts.standin_types import DECIMALS, MOMENTS, parts, type_of, validator
+from contracts.values import EARLIEST, LATEST, Entry, InteractionKey, Model, Revision
 
 M = TypeVar("M", bound=Model)
 
-# What `values.Amount` takes, as `str(Decimal)` writes it.
-_EXACT = r"^-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,6})?\Z"
-_NOT_NEGATIVE = _EXACT.replace("-?", "")
 _ESCAPE, _NUL = b"\\", b"\\u0000"
 
 _write = msgspec.json.Encoder().encode
@@ -186,15 +180,15 @@ def _struct_of(model: type[Model]) -> type[msgspec.Struct]:
         if model.__module__ == details.__name__ and name == "kind":
             tag = namespace["kind"] = info.default
             continue
-        sort = _DECIMALS if Decimal in _parts(hint) else _validator(hint)
-        kind = _type(hint)
+        sort = DECIMALS if Decimal in parts(hint) else validator(hint)
+        kind = type_of(hint, _struct_of)
         field = name
-        if sort is _DECIMALS:
+        if sort is DECIMALS:
             # Decimals stay text until somebody asks: most are passed on only.
             field = f"{name}_text"
             rename[field] = name
             namespace[name] = _decimal(field)
-        elif sort is _MOMENTS:
+        elif sort is MOMENTS:
             moments.append(name)
         if info.is_required():
             fields.append((field, kind))
@@ -318,7 +312,7 @@ def stated_form(model: type[Event]) -> type[msgspec.Struct]:
         if field.name != field.encode_name:
             rename[field.name] = field.encode_name
     hints = get_type_hints(model, include_extras=True)
-    moments = tuple(name for name in hints if name != "occurred_at" and _validator(hints[name]) is _MOMENTS)
+    moments = tuple(name for name in hints if name != "occurred_at" and validator(hints[name]) is MOMENTS)
     rules = _rules(model)
     return msgspec.defstruct(
         f"Stated{model.__name__}",
@@ -332,95 +326,6 @@ def stated_form(model: type[Event]) -> type[msgspec.Struct]:
         forbid_unknown_fields=True,
         rename=rename or None,
     )
-
-
-_DECIMALS = "decimals"
-_MOMENTS = "moments"
-_VALIDATORS: Mapping[Any, str] = {
-    values._exact: _DECIMALS,  # noqa: SLF001 - the validators are what tells these types apart
-    values._moment: _MOMENTS,  # noqa: SLF001 - see above
-}
-
-
-def _validator(hint: Any) -> str | None:
-    """Return whether a field holds decimals or moments."""
-    for part in _parts(hint):
-        if get_origin(part) is Annotated:
-            for note in part.__metadata__:
-                if isinstance(note, BeforeValidator) and note.func in _VALIDATORS:
-                    return _VALIDATORS[note.func]
-    return None
-
-
-def _parts(hint: Any) -> tuple[Any, ...]:
-    return get_args(hint) if get_origin(hint) in _UNIONS else (hint,)
-
-
-def _type(hint: Any) -> Any:
-    """Translate a field's annotation; what is not known here is no mistake to be passed over."""
-    origin = get_origin(hint)
-    if origin is Annotated:
-        return _annotated(hint)
-    if origin in _UNIONS:
-        return functools.reduce(operator.or_, [_type(one) for one in get_args(hint)])
-    if origin is tuple:
-        return types.GenericAlias(tuple, (_type(get_args(hint)[0]), ...))
-    if isinstance(hint, type) and issubclass(hint, Model):
-        return _struct_of(hint)
-    if origin is Literal or hint in _PLAIN:
-        return hint
-    if hint is Decimal:
-        return Annotated[str, msgspec.Meta(pattern=_EXACT)]
-    message = f"no stand-in for {hint!r}; teach contracts/standins.py this type"
-    raise TypeError(message)
-
-
-_UNIONS = (Union, types.UnionType)
-_PLAIN = frozenset({str, int, bool, type(None), date, Kind})
-
-
-def _annotated(hint: Any) -> Any:
-    base, notes = hint.__origin__, list(_flat(hint.__metadata__))
-    functions = [note.func for note in notes if isinstance(note, BeforeValidator | AfterValidator)]
-    if values._exact in functions:  # noqa: SLF001 - see above
-        positive = values._not_negative in functions  # noqa: SLF001 - see above
-        return Annotated[str, msgspec.Meta(pattern=_NOT_NEGATIVE if positive else _EXACT)]
-    if values._moment in functions:  # noqa: SLF001 - see above
-        return Annotated[datetime, msgspec.Meta(tz=True)]
-    if values._known_currency in functions:  # noqa: SLF001 - see above
-        return Literal[tuple(sorted(CURRENCIES))]
-    bounds: dict[str, Any] = {}
-    for note in notes:
-        bounds |= _text_bounds(note) if isinstance(note, StringConstraints) else _bounds(note)
-    kind = _type(base)
-    return Annotated[kind, msgspec.Meta(**bounds)] if bounds else kind
-
-
-def _flat(notes: Any) -> Any:
-    for note in notes:
-        if isinstance(note, FieldInfo):
-            yield from note.metadata
-        else:
-            yield note
-
-
-def _text_bounds(note: StringConstraints) -> dict[str, Any]:
-    pattern = None if note.pattern == values._NO_NUL else str(note.pattern or "")  # noqa: SLF001 - `read` looks for NUL
-    # In Python `$` also matches before a last line break.
-    text = f"{pattern.removesuffix('$')}\\Z" if pattern else None
-    found = {"min_length": note.min_length, "max_length": note.max_length, "pattern": text}
-    return {name: bound for name, bound in found.items() if bound is not None}
-
-
-def _bounds(note: Any) -> dict[str, Any]:
-    """Translate one constraint; numbers are whole."""
-    for name in ("ge", "le", "min_length", "max_length"):
-        if hasattr(note, name):
-            return {name: getattr(note, name)}
-    if hasattr(note, "lt"):
-        return {"le": note.lt - 1}
-    message = f"no stand-in for the constraint {note!r}; teach contracts/standins.py"
-    raise TypeError(message)
 
 
 _READ: tuple[type[Model], ...] = (*BY_TYPE.values(), Interaction, Attribution, AccountKpis)

@@ -26,12 +26,13 @@ from contracts.topics import ALERTS, INTERACTIONS, KPIS
 from deploy.local.system import System, SystemPlan, start_system
 from tests.bench import company, rebuilding
 from tests.bench.copying import copy_raw
-from tests.bench.doors import CONNECTIONS, SOURCES, cloud_event, fresh_secret, sign_each
+from tests.bench.doors import CONNECTIONS, SOURCES
 from tests.bench.figures import CheckFailed, Figure, Measured, Plan, Step, alternate, compare, expect
 from tests.bench.ground import Ground, blocking
 from tests.bench.listening import Listening
 from tests.bench.load import steady
 from tests.bench.stream import produce, read_all
+from tests.bench.webhooks import cloud_event, fresh_secret, sign_each
 
 _OPEN = "webhook → KPI → alert, whole system in real processes"
 P50 = Figure("alert-200-p50", f"{_OPEN}, median", "an open loop, 200 events/s", first=250.0, unit="ms")

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import hmac
 import os
-import secrets
 import signal
 import sys
 import time
 import urllib.request
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -31,6 +27,7 @@ from tests.bench.figures import CheckFailed, Figure, Measured, Plan, Step, alter
 from tests.bench.ground import Ground
 from tests.bench.load import Answers, saturate, steady
 from tests.bench.stream import Pace, producing, read_all
+from tests.bench.webhooks import cloud_event, fresh_secret, request, signed
 
 NOTHING = "uvicorn, POST that does nothing"
 WEBHOOK = Figure("webhook", "one signed webhook, until acknowledged", NOTHING, first=0.30, goal=0.50)
@@ -223,47 +220,6 @@ async def send_raw(*, bootstrap: str, topic: str, first: int, count: int) -> dic
 # requests
 
 
-def fresh_secret() -> str:
-    """A secret as Standard Webhooks show them."""
-    return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
-
-
-def signed(secret: str, orders: Iterator[company.Order]) -> Iterator[bytes]:
-    """One ready-made request for each order, signed as Standard Webhooks say."""
-    return sign_each(secret, map(cloud_event, orders))
-
-
-def sign_each(secret: str, events: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
-    """One ready-made request for each structured CloudEvent."""
-    key = base64.b64decode(secret.removeprefix("whsec_"))
-    now = int(time.time())
-    for event in events:
-        body = orjson.dumps(event)
-        identifier = f"msg_{event['id']}"
-        mac = hmac.digest(key, f"{identifier}.{now}.".encode() + body, sha256)
-        head = (
-            f"webhook-id: {identifier}\r\nwebhook-timestamp: {now}\r\n"
-            f"webhook-signature: v1,{base64.b64encode(mac).decode()}\r\n"
-        )
-        yield request("/v1/events", "application/cloudevents+json", head, body)
-
-
-def cloud_event(order: company.Order) -> dict[str, Any]:
-    """The structured CloudEvent that a shop sends."""
-    event = company.event_of(order)
-    return {
-        "specversion": "1.0",
-        "id": event.report,
-        "source": "/shop",
-        "type": event.TYPE,
-        "subject": event.interaction.native_id,
-        "time": event.occurred_at.isoformat(),
-        "data": event.model_dump(
-            mode="json", include={"parties", "references", "net", "lines"}, exclude_none=True, exclude_defaults=True
-        ),
-    }
-
-
 def _ndjson(orders: Iterator[company.Order]) -> Iterator[bytes]:
     lines: list[bytes] = []
     for order in orders:
@@ -271,12 +227,6 @@ def _ndjson(orders: Iterator[company.Order]) -> Iterator[bytes]:
         if len(lines) == _LINES:
             yield b"\n".join(lines)
             lines.clear()
-
-
-def request(path: str, media: str, head: str, body: bytes) -> bytes:
-    """One HTTP request as it goes over the wire; `head` is further header lines."""
-    start = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {media}\r\nContent-Length: {len(body)}\r\n"
-    return f"{start}{head}\r\n".encode() + body
 
 
 def _orders(first: int, count: int, accounts: int = 10_000, since: float | None = None) -> Iterator[company.Order]:

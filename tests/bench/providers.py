@@ -21,11 +21,12 @@ from services.ingest.sources.registry import WEBHOOKS
 from services.ingest.verify import Request, seal
 from services.ingest.verify.proof import Stamp
 from services.ingest.verify.tokens import mailgun_fields
-from tests.bench.doors import CONNECTIONS, NOTHING, all_taken, request, running_ingest, running_nothing
+from tests.bench.doors import CONNECTIONS, NOTHING, all_taken, running_ingest, running_nothing
 from tests.bench.figures import CheckFailed, Figure, Measured, Plan, Step, compare, expect
 from tests.bench.ground import Ground
 from tests.bench.load import saturate
 from tests.bench.stream import read_all
+from tests.bench.webhooks import request
 from tests.unit.ingest.mutations import goldens_once, providers
 from tests.unit.ingest.proofs import OLD
 
