@@ -49,7 +49,7 @@ def measure(ground: Ground, plan: Plan, step: Step) -> list[Measured]:
     messages = plan.share(50, at_least=200)
     name = INTERACTIONS.name
     rates = alternate(
-        plan.rounds,
+        plan.many_rounds,
         step,
         baseline=lambda: copy_raw(ground, evenly + name, plan.records, plan.batch, plain),
         evenly_spread=lambda: consume(ground, plan, template, evenly, hot=False),

@@ -84,7 +84,7 @@ class Ingest:
 
 def webhook(ground: Ground, plan: Plan, step: Step) -> list[Measured]:
     """Ingest and the guides' way against servers that do nothing; then ingest's latency at half load."""
-    requests = plan.share(5, at_least=200)
+    requests = plan.share(3, at_least=200)
     numbers = _Numbers()
     with (
         running_ingest(ground) as ingest,
@@ -111,7 +111,9 @@ def webhook(ground: Ground, plan: Plan, step: Step) -> list[Measured]:
             _check_topic(ground, ingest.topic, first, requests)
             return rate
 
-        rates = alternate(plan.rounds, step, baseline=baseline, tenure=tenure, guides=by_the_guides, route=by_a_route)
+        rates = alternate(
+            plan.many_rounds, step, baseline=baseline, tenure=tenure, guides=by_the_guides, route=by_a_route
+        )
         half = min(rates["tenure"]) / 2
         latencies = []
         for number in range(plan.rounds):
@@ -137,7 +139,8 @@ def webhook(ground: Ground, plan: Plan, step: Step) -> list[Measured]:
 
 def bulk(ground: Ground, plan: Plan, step: Step) -> list[Measured]:
     """Imports of 500 lines against a producer that sends as many ready-made records in one batch."""
-    lines = plan.share(3, at_least=4 * _LINES) // _LINES * _LINES
+    # As many as keep both busy for seconds: in the first half second the broker compiles itself.
+    lines = max(4 * _LINES, 2 * plan.records // _LINES * _LINES)
     numbers = _Numbers()
     with running_ingest(ground) as ingest:
 
@@ -158,7 +161,7 @@ def bulk(ground: Ground, plan: Plan, step: Step) -> list[Measured]:
             _check_topic(ground, ingest.topic, first, lines)
             return float(answer["per_second"])
 
-        rates = alternate(plan.rounds, step, baseline=baseline, tenure=tenure)
+        rates = alternate(plan.many_rounds, step, baseline=baseline, tenure=tenure)
     return [compare(IMPORT, rates["tenure"], rates["baseline"])]
 
 

@@ -44,7 +44,7 @@ def measure(ground: Ground, plan: Plan, step: Step) -> list[Measured]:
     template, prefix = prepare(ground, plan, step)
     plain = ground.plain_database()
     rates = alternate(
-        plan.rounds,
+        plan.many_rounds,
         step,
         baseline=lambda: copy_raw(ground, prefix + ACTIVITY.name, plan.records, plan.batch, plain),
         metrics=lambda: consume(ground, plan, template, prefix),
