@@ -24,8 +24,9 @@ from tests.faults.ground import Ground
 from tests.faults.sinks import Mood
 from tests.faults.strike import CONSUMERS, Strike
 
-OLDER_BUILD = "a4fa260"
-"""The commit before the instrument: it reads and writes the same topics and tables, as far as it knows them."""
+OLDER_BUILD = "acd9641"
+"""It reads and writes the same topics and tables, as far as it knows them. Builds from before `mailbox_of` keep
+other keys of identities at some mail providers: none of them was released, and their keys are not migrated."""
 _SKEW_DAYS = 3
 
 
