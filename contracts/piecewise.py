@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from contracts.standin_types import copied
+
 _SHORT = 128
 """Bytes of a piece that is worth keeping: longer ones name interactions."""
 _AT_MOST = 10_000
@@ -59,19 +61,10 @@ class Piecewise:
 
 def _unread(whole: type[msgspec.Struct], unread: str) -> type[msgspec.Struct]:
     """Return the struct with the field `unread` left as it came, demanded, and without checks over several fields."""
-    fields: list[Any] = []
-    rename: dict[str, str] = {}
-    for field in msgspec.structs.fields(whole):
-        if field.name == unread:
-            fields.append((field.name, msgspec.Raw))
-        elif field.default_factory is not msgspec.NODEFAULT:
-            fields.append((field.name, field.type, msgspec.field(default_factory=field.default_factory)))
-        elif field.default is not msgspec.NODEFAULT:
-            fields.append((field.name, field.type, field.default))
-        else:
-            fields.append((field.name, field.type))
-        if field.name != field.encode_name:
-            rename[field.name] = field.encode_name
     return msgspec.defstruct(
-        f"Unread{whole.__name__}", fields, kw_only=True, gc=False, forbid_unknown_fields=True, rename=rename or None
+        f"Unread{whole.__name__}",
+        **copied(whole, retyped={unread: msgspec.Raw}),
+        kw_only=True,
+        gc=False,
+        forbid_unknown_fields=True,
     )

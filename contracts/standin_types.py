@@ -8,9 +8,10 @@ from __future__ import annotations
 import functools
 import operator
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import date, datetime
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
@@ -115,3 +116,25 @@ def _bounds(note: Any) -> dict[str, Any]:
         return {"le": note.lt - 1}
     message = f"no stand-in for the constraint {note!r}; teach contracts/standin_types.py"
     raise TypeError(message)
+
+
+def copied(
+    struct: type[msgspec.Struct], *, without: Collection[str] = (), retyped: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, Any]:
+    """Return `fields` and `rename` of a struct like `struct`, for `msgspec.defstruct`.
+
+    What is in `without` is left out; what is in `retyped` has that type there, and is demanded.
+    """
+    fields: list[Any] = []
+    kept = [field for field in msgspec.structs.fields(struct) if field.name not in without]
+    for field in kept:
+        if field.name in retyped:
+            fields.append((field.name, retyped[field.name]))
+        elif field.default_factory is not msgspec.NODEFAULT:
+            fields.append((field.name, field.type, msgspec.field(default_factory=field.default_factory)))
+        elif field.default is not msgspec.NODEFAULT:
+            fields.append((field.name, field.type, field.default))
+        else:
+            fields.append((field.name, field.type))
+    rename = {field.name: field.encode_name for field in kept if field.name != field.encode_name}
+    return {"fields": fields, "rename": rename or None}

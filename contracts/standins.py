@@ -32,7 +32,7 @@ from contracts.events.base import ENVELOPE_FIELDS
 from contracts.interactions import Interaction
 from contracts.kpis import AccountKpis, KpiValue, OrderRhythm
 from contracts.piecewise import Piecewise
-from contracts.standin_types import DECIMALS, MOMENTS, parts, type_of, validator
+from contracts.standin_types import DECIMALS, MOMENTS, copied, parts, type_of, validator
 from contracts.values import EARLIEST, LATEST, Entry, InteractionKey, Model, Revision
 
 M = TypeVar("M", bound=Model)
@@ -297,26 +297,12 @@ def stated_form(model: type[Event]) -> type[msgspec.Struct]:
 
     Encoded, it is the tail of the report's own encoding, after what the door gives.
     """
-    whole = _STRUCTS[model]
-    fields: list[Any] = []
-    rename: dict[str, str] = {}
-    for field in msgspec.structs.fields(whole):
-        if field.name in _GIVEN_BY_THE_DOOR:
-            continue
-        if field.default_factory is not msgspec.NODEFAULT:
-            fields.append((field.name, field.type, msgspec.field(default_factory=field.default_factory)))
-        elif field.default is not msgspec.NODEFAULT:
-            fields.append((field.name, field.type, field.default))
-        else:
-            fields.append((field.name, field.type))
-        if field.name != field.encode_name:
-            rename[field.name] = field.encode_name
     hints = get_type_hints(model, include_extras=True)
     moments = tuple(name for name in hints if name != "occurred_at" and validator(hints[name]) is MOMENTS)
     rules = _rules(model)
     return msgspec.defstruct(
         f"Stated{model.__name__}",
-        fields,
+        **copied(_STRUCTS[model], without=_GIVEN_BY_THE_DOOR),
         namespace={"__post_init__": _check(moments, None, rules)} if moments or rules else {},
         module=__name__,
         frozen=True,
@@ -324,7 +310,6 @@ def stated_form(model: type[Event]) -> type[msgspec.Struct]:
         gc=False,
         omit_defaults=True,
         forbid_unknown_fields=True,
-        rename=rename or None,
     )
 
 
