@@ -13,27 +13,24 @@ from typing import Any
 import asyncpg
 from msgspec import Struct
 
-from contracts.activity import Attribution
-from contracts.envelope import Envelope
 from contracts.events import BY_TYPE, Event
 from contracts.interactions import Interaction, assemble
-from contracts.standins import encode, is_stand_in, model_of, stand_in
+from contracts.standins import is_stand_in, model_of, stand_in
 from contracts.standins import read as read_report
 from services.accounts.domain.conversations import Summary
 from services.accounts.domain.decide import Regrouping, Saying, collapse, news, sayings
 from services.accounts.domain.identities import Keyed, with_keys
 from services.accounts.domain.matching import ROOTS, Directory
 from services.accounts.domain.ports import (
-    AttributionRow,
-    InteractionRow,
     Report,
     StoredAttribution,
     StoredInteraction,
     StoredReport,
     Tables,
 )
-from services.accounts.domain.reading import NOBODY_DECIDED, Reading, Rules, parent_of, read, with_versions
+from services.accounts.domain.reading import NOBODY_DECIDED, Reading, Rules, parent_of, read
 from services.accounts.handlers.conversing import converse
+from services.accounts.handlers.rows import attribution_row, interaction_row, message_of, party_changes
 from services.runtime.overlap import Ahead, in_turns, meanwhile
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -223,10 +220,7 @@ class Fold:
         readings: Mapping[str, Reading],
         grouping: Regrouping,
     ) -> None:
-        rows = [
-            InteractionRow(reading, grouping.conversation_of.get(id_), _shown(reading.interaction))
-            for id_, reading in readings.items()
-        ]
+        rows = [interaction_row(reading, grouping.conversation_of.get(id_)) for id_, reading in readings.items()]
         added = [row for row in rows if row.reading.interaction.id not in work.stored]
         if added:
             await tables.insert_interactions(added)
@@ -264,7 +258,7 @@ class Fold:
 
         `readings`: those that were saved.
         """
-        parties = _party_changes(work, readings)
+        parties = party_changes(work.stored, readings)
         if not said:
             await tables.change_parties(*parties)
             return
@@ -288,13 +282,13 @@ class Fold:
                         continue
                     nexts[saying.account_id] += 1
                     versions.append(nexts[saying.account_id])
-                    rows.append(_attribution_row(saying, versions[-1]))
+                    rows.append(attribution_row(saying, versions[-1]))
             if rows:
                 await ahead.send(tables.save_attributions(rows, work.fresh))
             async for some in in_turns(list(zip(said, versions, strict=True))):
                 for saying, version in some:
                     cause = work.causes[saying.reading.interaction.id]
-                    messages.append(_message(saying, version, drawn[saying.account_id].state, cause, run_id))
+                    messages.append(message_of(saying, version, drawn[saying.account_id].state, cause, run_id))
         await tables.publish(messages)
 
 
@@ -337,67 +331,3 @@ def _assembled(id_: str, reports: Sequence[Event]) -> Interaction:
     if all(map(is_stand_in, reports)):
         return assemble(reports, id_)
     return stand_in(assemble([model_of(report) for report in reports]))
-
-
-def _shown(interaction: Interaction) -> str:
-    """What the API shows of an interaction beside its columns. Everything else can be had from the ledger."""
-    return encode(
-        {
-            "parties": interaction.parties,
-            "detail": interaction.detail,
-            "sources": interaction.sources,
-            "imported": interaction.imported,
-        }
-    ).decode()
-
-
-def _party_changes(
-    work: _Work, readings: Mapping[str, Reading]
-) -> tuple[list[tuple[str, str]], list[tuple[str, str]], list[tuple[str, str]]]:
-    """Return pairs of (key, interaction id) that are gone, that came, and those of interactions that were not there."""
-    gone: list[tuple[str, str]] = []
-    new: list[tuple[str, str]] = []
-    fresh: list[tuple[str, str]] = []
-    for id_, reading in readings.items():
-        row = work.stored.get(id_)
-        if row is None:
-            fresh += [(key, id_) for key in reading.keys]
-        elif row.keys != reading.keys:
-            before, after = set(row.keys), set(reading.keys)
-            gone.extend((key, id_) for key in before - after)
-            new.extend((key, id_) for key in after - before)
-    return gone, new, fresh
-
-
-def _attribution_row(saying: Saying, version: int) -> AttributionRow:
-    body = saying.body
-    return AttributionRow(
-        interaction_id=saying.reading.interaction.id,
-        account_id=saying.account_id,
-        version=version,
-        digest=saying.digest,
-        present=body["present"],
-        reason=body["reason"],
-        touch_class=body.get("touch_class"),
-        conversation_id=body["conversation_id"],
-        contacts=tuple(sorted({contact["contact_id"] for contact in body["contacts"]})) if body["contacts"] else (),
-        occurred_at=saying.reading.interaction.occurred_at,
-    )
-
-
-def _message(
-    saying: Saying, version: int, state_version: int, cause: tuple[datetime, str | None], run_id: str | None
-) -> tuple[str, Envelope, bytes]:
-    recorded_at, traceparent = cause
-    interaction = saying.reading.interaction
-    envelope = Envelope(
-        id=f"{saying.account_id}.{version}",
-        source="/accounts",
-        type=Attribution.TYPE,
-        subject=interaction.id,
-        time=interaction.occurred_at,
-        recordedtime=recorded_at,
-        traceparent=traceparent,
-        republished=run_id,
-    )
-    return saying.account_id, envelope, with_versions(saying.content, version, state_version)
