@@ -12,7 +12,7 @@ from services.ingest.verify.proof import Unverified
 from services.ingest.verify.replays import KEPT_SECONDS, OnceOnly
 from services.runtime.postgres import acquire
 
-_SECONDS = 0.5
+ANSWER_SECONDS = 0.5
 """So long a delivery waits for the database: its provider waits for two."""
 _PAUSE_SECONDS = 5.0
 _FAULTS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
@@ -42,7 +42,7 @@ class SharedTokens:
         if time.monotonic() < self._asked_again:
             return None
         try:
-            async with asyncio.timeout(_SECONDS), acquire(self._pool) as connection:
+            async with asyncio.timeout(ANSWER_SECONDS), acquire(self._pool) as connection:
                 return await store_tokens.remember(connection, source, token, content, KEPT_SECONDS)
         except _FAULTS as error:
             self._asked_again = time.monotonic() + _PAUSE_SECONDS

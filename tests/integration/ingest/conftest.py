@@ -16,20 +16,26 @@ import httpx2
 import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from typer.testing import CliRunner
 
 from contracts.codec import decode
 from contracts.envelope import Envelope
 from contracts.events import Event
 from contracts.topics import INTERACTIONS
 from deploy.databases import DatabaseAccess
+from services.cli.app import build as build_command
 from services.ingest.app import build
 from services.ingest.domain.schemes import SchemeName
 from services.ingest.settings import IngestSettings
 from services.ingest.verify import sign
 from services.runtime.auth import Issuer
+from services.runtime.service import Service
 from services.runtime.settings import load
 from tests.conftest import CreateTopics
+from tests.integration.accounts.running import Running
 
+PATIENCE = 60
+"""Seconds within which anything that is waited for has long happened."""
 SECRETS = {
     "desk.secret": "a-secret-that-zendesk-shows",
     "desk-old.secret": "the-one-before",
@@ -86,7 +92,7 @@ class Ingest:
         await consumer.start()
         try:
             records: list[ConsumerRecord] = []
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 while True:
                     ends = await consumer.end_offsets(list(consumer.assignment()))
                     for batch in (await consumer.getmany(timeout_ms=200)).values():
@@ -163,10 +169,12 @@ async def start_ingest(
             service = await build(read)
             running = await stack.enter_async_context(AsyncExitStack())
             await running.enter_async_context(service.running())
-            http = await stack.enter_async_context(httpx2.AsyncClient(base_url=f"http://127.0.0.1:{service.http_port}"))
-            operations = await stack.enter_async_context(
-                httpx2.AsyncClient(base_url=f"http://127.0.0.1:{service.operations_port}")
-            )
+            http, operations = [
+                await stack.enter_async_context(
+                    httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE)
+                )
+                for port in (service.http_port, service.operations_port)
+            ]
             ingest = Ingest(http, operations, read, issuer, running.aclose)
             await listening(ingest)
             if wait:
@@ -178,7 +186,7 @@ async def start_ingest(
 
 async def listening(ingest: Ingest) -> None:
     """Waits until both ports answer, whatever they say."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         for client in (ingest.operations, ingest.http):
             while True:
                 with contextlib.suppress(httpx2.ConnectError):
@@ -189,7 +197,7 @@ async def listening(ingest: Ingest) -> None:
 
 async def ready(ingest: Ingest) -> None:
     """Waits until the service is ready."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while (await ingest.operations.get("/readyz")).status_code != HTTPStatus.OK:
             await asyncio.sleep(0.05)
 
@@ -198,3 +206,40 @@ async def ready(ingest: Ingest) -> None:
 async def ingest(start_ingest: StartIngest) -> Ingest:
     """The service with its usual sources."""
     return await start_ingest()
+
+
+@dataclass(frozen=True)
+class Operator:
+    """Runs `tenure` in this process, with a token that both services believe."""
+
+    stage: Running
+    token: Path
+    start_ingest: StartIngest
+
+    async def ingest(self, sources: str = "") -> Ingest:
+        """Ingest, which believes the issuer of accounts."""
+        issuer = self.stage.issuer
+        return await self.start_ingest(sources, auth_jwks_file=str(issuer.jwks_file), auth_issuer=issuer.issuer)
+
+    async def run(self, ingest: Ingest, *words: str, accounts: Service | None = None) -> tuple[int, str]:
+        """Return the exit code and what was said."""
+        beside = ["--accounts-url", f"http://127.0.0.1:{accounts.http_port}"] if accounts else []
+        where = ["--url", str(ingest.http.base_url), *beside, "--token-file", str(self.token)]
+        result = await asyncio.to_thread(CliRunner().invoke, build_command(), [*words, *where])
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return result.exit_code, result.output
+
+
+@pytest.fixture
+def operator(
+    kafka_bootstrap: str,
+    topic_prefix: str,
+    database: Callable[[str], DatabaseAccess],
+    start_ingest: StartIngest,
+    tmp_path: Path,
+) -> Operator:
+    """Nothing runs yet."""
+    stage = Running(kafka_bootstrap, topic_prefix, database("accounts"), tmp_path / "accounts")
+    token = tmp_path / "token"
+    token.write_text(stage.issuer.issue("olga", ["operator"]))
+    return Operator(stage, token, start_ingest)

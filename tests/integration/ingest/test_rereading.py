@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 
 import orjson
-from typer.testing import CliRunner
 
-from deploy.databases import DatabaseAccess
-from services.cli.app import build
 from services.ingest.domain.schemes import SchemeName
-from tests.integration.accounts.running import Running
-from tests.integration.ingest.conftest import SOURCES, StartIngest
+from tests.integration.ingest.conftest import SOURCES, Operator
 
 ROWS = """
 [sources.answers]
@@ -24,17 +19,9 @@ secret_files = ["erp.secret"]
 """
 
 
-async def test_what_was_kept_in_parts_is_taken_once_the_mapping_is_mended(
-    kafka_bootstrap: str,
-    topic_prefix: str,
-    database: Callable[[str], DatabaseAccess],
-    start_ingest: StartIngest,
-    tmp_path: Path,
-) -> None:
-    stage = Running(kafka_bootstrap, topic_prefix, database("accounts"), tmp_path / "accounts")
-    ingest = await start_ingest(ROWS, auth_jwks_file=str(stage.issuer.jwks_file), auth_issuer="test")
-    token = tmp_path / "token"
-    token.write_text(stage.issuer.issue("olga", ["operator"]))
+async def test_what_was_kept_in_parts_is_taken_once_the_mapping_is_mended(operator: Operator, tmp_path: Path) -> None:
+    stage = operator.stage
+    ingest = await operator.ingest(ROWS)
     answers = [
         {"id": f"s-{n}", "survey": "nps", "score": n % 10, "answered_at": "2026-03-02T09:30:00Z", "comment": "x" * 1800}
         for n in range(490)
@@ -42,11 +29,7 @@ async def test_what_was_kept_in_parts_is_taken_once_the_mapping_is_mended(
     async with stage.replica() as service:
 
         async def reread() -> tuple[int, str]:
-            arguments = ["dead-letters", "reread", "--url", str(ingest.http.base_url)]
-            arguments += ["--accounts-url", f"http://127.0.0.1:{service.http_port}", "--token-file", str(token)]
-            result = await asyncio.to_thread(CliRunner().invoke, build(), arguments)
-            assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-            return result.exit_code, result.output
+            return await operator.run(ingest, "dead-letters", "reread", accounts=service)
 
         body = orjson.dumps(answers)
         taken = await ingest.post("/v1/webhooks/answers", body, SchemeName.STANDARD_WEBHOOKS, "erp.secret")

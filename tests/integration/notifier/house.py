@@ -45,7 +45,7 @@ T = TypeVar("T")
 PARTITIONS = 2
 
 
-async def until(found: Callable[[], Awaitable[T | None]], what: str, seconds: float = 30) -> T:
+async def until(found: Callable[[], Awaitable[T | None]], what: str, seconds: float = 60) -> T:
     """Ask until the answer is not None or empty."""
     for _ in range(int(seconds / 0.05)):
         answer = await found()
@@ -103,7 +103,7 @@ class House:
         self._settings: dict[str, str] = {}
         self._running = AsyncExitStack()
         self.producer: AIOKafkaProducer | None = None
-        self.http = httpx2.AsyncClient(trust_env=False)
+        self.http = httpx2.AsyncClient(trust_env=False, timeout=60)
         write_moment(clock, self.now)
 
     @property
