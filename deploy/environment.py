@@ -198,6 +198,11 @@ def explain(output: str) -> str:
     """A sentence for what pip said."""
     if "No space left on device" in output:
         return "The disk is full: the Python packages could not be installed. Make room and run the same command again."
+    if "CERTIFICATE_VERIFY_FAILED" in output:
+        return (
+            "The Python packages cannot be fetched: pip trusts nobody who signed the server's certificate. Where "
+            "the network has a certificate authority of its own, name its file in PIP_CERT and try again."
+        )
     if _NO_NETWORK.search(output):
         return (
             "The Python packages cannot be fetched: the package index does not answer. The first run needs the network "

@@ -241,10 +241,20 @@ def _download(jars: list[_Jar], directory: Path, report: Report) -> None:
                 raise
             except Exception as fault:  # whatever the HTTP client and the file system raise
                 pool.shutdown(cancel_futures=True)
-                raise LocalFault(
-                    "Apache Kafka cannot be fetched. The first start needs the network (a mirror can be named in "
-                    f"TENURE_MAVEN_REPOSITORY); later ones do not. ({type(fault).__name__})"
-                ) from fault
+                raise LocalFault(explain(fault)) from fault
+
+
+def explain(fault: Exception) -> str:
+    """A sentence for what went wrong while files were fetched."""
+    if "certificate" in str(fault).lower():
+        return (
+            "Apache Kafka cannot be fetched: nobody who signed the server's certificate is trusted here. Where "
+            "the network has a certificate authority of its own, name its file in REQUESTS_CA_BUNDLE and try again."
+        )
+    return (
+        "Apache Kafka cannot be fetched. The first start needs the network (a mirror can be named in "
+        f"TENURE_MAVEN_REPOSITORY); later ones do not. ({type(fault).__name__})"
+    )
 
 
 def _require_room(directory: Path) -> None:

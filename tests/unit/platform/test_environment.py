@@ -11,6 +11,7 @@ import pytest
 
 from deploy import environment
 from deploy.environment import CHECKOUT, CONTAINS, LOCKS, Progress, SetupFault
+from deploy.local import kafka
 
 
 @pytest.mark.parametrize(
@@ -19,6 +20,10 @@ from deploy.environment import CHECKOUT, CONTAINS, LOCKS, Progress, SetupFault
         ("OSError: [Errno 28] No space left on device", "The disk is full"),
         ("NewConnectionError: Failed to establish a new connection", "The first run needs the network"),
         ("Temporary failure in name resolution", "The first run needs the network"),
+        (
+            "Retrying after: SSLError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed",
+            "name its file in PIP_",
+        ),
         ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.", "is not the one"),
         ("Collecting x\nERROR: No matching distribution found for x", "ERROR: No matching distribution found for x"),
         ("Traceback\n  something\nKaboom", "Kaboom"),
@@ -26,6 +31,17 @@ from deploy.environment import CHECKOUT, CONTAINS, LOCKS, Progress, SetupFault
 )
 def test_what_pip_says_becomes_a_sentence(said: str, sentence: str) -> None:
     assert sentence in environment.explain(said)
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        (OSError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed"), "name its file in REQUESTS_CA_BUNDLE"),
+        (ConnectionResetError("by peer"), "The first start needs the network"),
+    ],
+)
+def test_why_kafka_cannot_be_fetched_is_a_sentence_too(fault: Exception, sentence: str) -> None:
+    assert sentence in kafka.explain(fault)
 
 
 def test_a_disk_without_room_is_reported_before_anything_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
