@@ -95,11 +95,10 @@ async def build(settings: NotifierSettings) -> Service:
         "poller": status_check(lambda: poller.ready(settings.stall_after), lambda: poller.status),
     }
 
-    async def lag_of_accounts() -> int:
-        return (await consumer.flow()).lag[ACCOUNTS.name]
-
     api = create_api(
-        scope=Scope(TokenVerifier.from_settings(settings), pool, api_pool, clock, zone, Freshness(lag_of_accounts)),
+        scope=Scope(
+            TokenVerifier.from_settings(settings), pool, api_pool, clock, zone, Freshness.of(consumer, ACCOUNTS)
+        ),
         tables=Tables(accounts, alerts, rules, delivery_log, destinations),
         telemetry=telemetry,
         secrets=settings.secrets_dir,

@@ -3,7 +3,10 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from typing import Self
 
+from contracts.topics import Topic
+from services.runtime.flow import Consumer
 from services.runtime.problems import Problem
 
 _OLDEST = 300.0
@@ -24,6 +27,15 @@ class Freshness:
         self._confirmed: float | None = None
         self._asked: float | None = None
         self._turn = asyncio.Lock()
+
+    @classmethod
+    def of(cls, consumer: Consumer, topic: Topic) -> Self:
+        """Return that of what `consumer` copies from `topic`."""
+
+        async def lag() -> int:
+            return (await consumer.flow()).lag[topic.name]
+
+        return cls(lag)
 
     async def require(self) -> None:
         """Return when the copy was up to date less than five minutes ago; else raise the 503."""

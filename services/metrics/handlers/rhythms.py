@@ -1,12 +1,14 @@
 """Keeps the order rhythms of a transaction's accounts up: what can be told from the change is not read again."""
 
 from collections.abc import Mapping
+from datetime import date
 
 import asyncpg
 
 from services.metrics.domain.change import AccountChange
 from services.metrics.domain.days import CompanyDays
 from services.metrics.domain.rhythm import Neighbours, appended, grown, is_counted, loses_last, moved
+from services.metrics.domain.state import Rhythm
 from services.metrics.handlers.tables import Tables
 from services.runtime.overlap import Ahead
 
@@ -43,13 +45,15 @@ def _from_scratch(change: AccountChange) -> bool:
 def _grow(change: AccountChange, days: CompanyDays) -> bool:
     """Renew a rhythm at once where nothing has to be asked; say whether that was so."""
     state = change.state
-    last_at = state.rhythm.last_at
-    last_day = None if last_at is None else days.day(last_at)
-    rhythm = grown(state.rhythm, change.order_change(), last_day, state.sums.as_of)
+    rhythm = grown(state.rhythm, change.order_change(), _last_day(state.rhythm, days), state.sums.as_of)
     if rhythm is None:
         return False
     state.rhythm = rhythm
     return True
+
+
+def _last_day(rhythm: Rhythm, days: CompanyDays) -> date | None:
+    return None if rhythm.last_at is None else days.day(rhythm.last_at)
 
 
 async def _move(
@@ -62,8 +66,7 @@ async def _move(
     around: dict[str, Neighbours] = {}
     asked = []
     for account, change in changes.items():
-        last_at = change.state.rhythm.last_at
-        known = appended(change.order_change(), None if last_at is None else days.day(last_at))
+        known = appended(change.order_change(), _last_day(change.state.rhythm, days))
         if known is None:
             asked += [(account, day, change.state.sums.as_of) for day in change.order_days]
         else:
