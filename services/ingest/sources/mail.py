@@ -1,5 +1,6 @@
 """Mail, as one mailbox saw it: RFC 5322 bytes → what was received or sent, who meets, and whose address bounced."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -23,6 +24,7 @@ from services.ingest.sources.mail_message import Mail, dated_there
 from services.ingest.sources.mail_reply import newest_reply
 
 _ROLES: Sequence[PartyRole] = ("to", "cc", "bcc")
+_SERVER = re.compile(r"\b(?:mailer-?daemon|postmaster)\b")
 _SKEW = timedelta(days=1)
 _PRIVATE = frozenset({"private", "personal", "company-confidential"})
 _LABELS = ("x-gmail-labels", "keywords", "x-keywords")
@@ -90,18 +92,17 @@ def map_mail(raw: bytes | ReadMail, mailbox: Mailbox, origin: Origin, *, stored_
         return Mapped(ignored=left_out)
     author = _author(mail, mailbox, origin.directory)
     if author is None:
-        raise Unmapped("no_sender")
+        return _from_nobody(mail, origin, stored_at)
     automatic = classify(mail, author.address, origin.directory)
     recipients = _recipients(mail, mailbox, origin.directory)
     direction = _direction(author, recipients)
     if direction == "in" and not any(mailbox.owns(person.address) for person in recipients):
         # Blind copies, groups and forwarding: the mailbox had it, whatever the headers for people say.
         recipients.append(_Somebody("bcc", mailbox.address, "", ours=True))
-    sent_at = _plausible(mail.moment(mail.value("date")), origin)
-    dated = _plausible(mail.received_at(), origin) or _plausible(stored_at, origin) or sent_at
+    sent_at, dated = _moments(mail, origin, stored_at)
     occurred_at = dated or origin.received_at
     key = key_of(Kind.MAIL, MAIL_SYSTEM, _native_id(mail, author.address))
-    revision = revision_of(origin.authority, micros(dated) if dated else 0, MAPPER, mail.read.digest)
+    revision = _revision(mail, origin, dated)
     kept = mailbox.content and mail.plain("sensitivity") not in _PRIVATE
     notices = mail_notices(mail.calendars, content=kept, since=occurred_at - _SKEW, sender=author.address)
     bounces = _bounces(mail, key.native_id, revision, occurred_at, origin) if automatic == "bounce" else []
@@ -127,6 +128,27 @@ def map_mail(raw: bytes | ReadMail, mailbox: Mailbox, origin: Origin, *, stored_
     }
     model = EmailReceived if direction == "in" else EmailSent
     return Mapped([reported(model, report), *bounces], notices=notices)
+
+
+def _from_nobody(mail: Mail, origin: Origin, stored_at: datetime | None) -> Mapped:
+    """Map what a mail server wrote that gives no address of its own: it can only speak of others."""
+    signed = mail.plain("from").strip("<>")
+    server = _SERVER.search(signed or "mailer-daemon")
+    if classify(mail, server.group() if server else "", origin.directory) != "bounce":
+        raise Unmapped("no_sender")
+    dated = _moments(mail, origin, stored_at)[1]
+    bounces = _bounces(mail, _native_id(mail, ""), _revision(mail, origin, dated), dated or origin.received_at, origin)
+    return Mapped(bounces) if bounces else Mapped(ignored="bounce")
+
+
+def _moments(mail: Mail, origin: Origin, stored_at: datetime | None) -> tuple[datetime | None, datetime | None]:
+    """Return when it was sent by its own word, and when it came or was sent."""
+    sent_at = _plausible(mail.moment(mail.value("date")), origin)
+    return sent_at, _plausible(mail.received_at(), origin) or _plausible(stored_at, origin) or sent_at
+
+
+def _revision(mail: Mail, origin: Origin, dated: datetime | None) -> Revision:
+    return revision_of(origin.authority, micros(dated) if dated else 0, MAPPER, mail.read.digest)
 
 
 def _content(mail: Mail, mailbox: Mailbox, automatic: Automatic | None) -> Mapping[str, Any]:

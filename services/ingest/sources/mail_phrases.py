@@ -129,6 +129,17 @@ erantzun automatikoa|автоматический ответ|автоответ|
 аутоматски одговор
 """.strip().replace("\n", "|")
 
+UNDELIVERED = """
+undeliver|delivery (?:has )?fail|delivery status|delivery notif|mail (?:delivery )?failed|returned mail|failure notice
+could not be delivered|not delivered|unzustellbar|nicht zugestellt|non remis|no se (?:puede|pudo) entregar
+no se ha podido entregar|non recapitabile|impossibile recapitare|mancato recapito|onbestelbaar|niet (?:te )?bezorgd?
+não é possível entregar|não entregue|nie można dostarczyć|niedostarcz|nedoručiteln|nedoručen|olevererbar
+kan (?:inte|ikke) levere|kunne ikke leveres|ei voi(?:da)? toimittaa|toimitus epäonnistui|kézbesíthetetlen|nelivrabil
+nu poate fi livrat|недоставлен|не удается доставить|не е доставено|αδύνατη η παράδοση|teslim edilemedi|neisporuč
+nedostavlj|neįteikt|nepiegādā|kättetoimetamat
+""".strip().replace("\n", "|")
+"""What mail servers write over a mail that they give back."""
+
 BACK = """
 until|till|through|thru|back|return|again on|available again|reachable again|zurück|wieder|bis |jusqu|retour
 de retour|vuelvo|volver|vuelta|hasta|regres|disponible|disponível|até|volto|retorno|fino|rientr|torner|ritorn
