@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, 
 from services.ingest.documents import read_document
 from services.ingest.domain.mistakes import Mistake, Remark
 from services.ingest.domain.options import InboundOptions, one_or_more
+from services.ingest.domain.places import OwnDomain, Region
 from services.ingest.domain.privacy import NO_RULES, PrivacyRule, Rules
 from services.ingest.domain.provider import Provider, SourceKind
 from services.ingest.domain.schemes import SchemeName
@@ -31,6 +32,10 @@ _REMEDIES = {
     "system": 'name the system whose ids it reports, such as system = "zendesk:acme", and never change it',
     "secret_files": 'name the files with its secrets, such as secret_files = ["desk.secret"]',
     "default_region": 'write two capitals (ISO 3166), such as "DE"',
+    "region": 'write two capitals (ISO 3166), such as "DE"',
+    "mailbox": 'write it in small letters, such as "anna@acme.example"',
+    "host": 'write the name of the server, such as "imap.acme.example"',
+    "name": 'write small letters, digits and dashes, such as "works-council"',
     "poll_seconds": "write a number from 0.1 to 3600",
     "port": "write a number from 1 to 65535",
 }
@@ -42,6 +47,10 @@ _REMEDIES_BY_TYPE = {
     "bool_parsing": "write true or false",
     "string_type": 'write a text in quotes, such as "text"',
     "tuple_type": 'write a list, such as ["one"]',
+    "string_too_short": "write it in quotes; it must not be empty",
+    "string_too_long": "write a shorter one",
+    "too_short": 'name at least one, such as ["one"]',
+    "too_long": "name fewer",
     "list_type": 'write a list, such as ["one"]',
     "int_type": "write a number",
     "int_parsing": "write a number",
@@ -68,11 +77,15 @@ class _Company(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    own_domains: tuple[str, ...] = ()
-    default_region: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] | None = None
-    """ISO 3166 code of the country whose national phone numbers appear without a prefix."""
+    own_domains: tuple[OwnDomain, ...] = ()
+    default_region: Region | None = None
+    """The country whose national phone numbers appear without a prefix."""
     privacy: tuple[PrivacyRule, ...] = ()
     """Mail that never comes in."""
+
+
+_BELOW = {"privacy": sorted(PrivacyRule.model_fields)}
+"""What may stand in the tables of a list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,19 +184,16 @@ def _check_source(name: str, table: Any) -> tuple[SourceConfiguration | None, Se
         return None, [Mistake(path, message, "it stands in the address that the provider calls")]
     if not isinstance(table, dict):
         return None, [Mistake(path, f"must be a table: write [sources.{name}]")]
-    if "provider" not in table:
-        return None, [Mistake((*path, "provider"), "is needed", f"add it: one of {', '.join(sorted(KINDS))}")]
-    kind = KINDS.get(str(table["provider"]))
+    common, mistakes = _check_common(path, table)
+    provider = table.get("provider")
+    if not isinstance(provider, str):
+        return None, mistakes
+    kind = KINDS.get(provider)
     if kind is None:
-        remedy = _instead(str(table["provider"]), sorted(KINDS))
-        return None, [Mistake((*path, "provider"), "is no provider that we know", remedy)]
+        remedy = _instead(provider, sorted(KINDS))
+        return None, [Mistake((*path, "provider"), "is no provider that we know", remedy), *mistakes]
     known = sorted({*_Common.model_fields, *kind.options.model_fields})
-    mistakes: list[Mistake] = []
-    common, options = None, None
-    try:
-        common = _Common.model_validate({key: table[key] for key in _Common.model_fields if key in table})
-    except ValidationError as wrong:
-        mistakes += _mistakes(path, wrong)
+    options = None
     try:
         options = kind.options.model_validate({key: table[key] for key in table if key not in _Common.model_fields})
     except ValidationError as wrong:
@@ -198,6 +208,15 @@ def _check_source(name: str, table: Any) -> tuple[SourceConfiguration | None, Se
         common.provider, common.system, common.secret_files, options, kind.scheme, common.responsible
     )
     return configuration, ()
+
+
+def _check_common(path: tuple[str, ...], table: Mapping[str, Any]) -> tuple[_Common | None, list[Mistake]]:
+    if "provider" not in table:
+        return None, [Mistake((*path, "provider"), "is needed", f"add it: one of {', '.join(sorted(KINDS))}")]
+    try:
+        return _Common.model_validate({key: table[key] for key in _Common.model_fields if key in table}), []
+    except ValidationError as wrong:
+        return None, _mistakes(path, wrong)
 
 
 def _inbound_twice(sources: Mapping[str, SourceConfiguration]) -> list[Mistake]:
@@ -226,7 +245,8 @@ def _mistakes(path: tuple[str, ...], wrong: ValidationError, known: Sequence[str
     for error in wrong.errors(include_url=False, include_input=False):
         place = (*path, *map(str, error["loc"]))
         if error["type"] == "extra_forbidden":
-            found.append(Mistake(place, "is not known here", _instead(place[-1], known)))
+            there = known if len(place) == len(path) + 1 else _BELOW.get(place[len(path)], ())
+            found.append(Mistake(place, "is not known here", _instead(place[-1], there)))
         elif error["type"] == "missing":
             found.append(Mistake(place, "is needed", f"add a line `{place[-1]} = …`"))
         else:
@@ -240,6 +260,10 @@ def _plainly(kind: str, message: str) -> str:
     """Return pydantic's words as a person says them who has never heard of it."""
     if kind == "string_pattern_mismatch":
         return "is not written as it must be"
+    if kind in {"string_too_short", "too_short"}:
+        return "is empty or too short"
+    if kind in {"string_too_long", "too_long"}:
+        return "is too long"
     plain = message.removeprefix("Value error, ").replace("Input should be", "must be")
     return plain.replace("a valid tuple", "a list").replace("a valid ", "a ")
 

@@ -8,6 +8,7 @@ from typing import Any
 from services.ingest.domain.mistakes import Mistake
 from services.ingest.domain.schemes import SchemeName
 from services.ingest.domain.source import Source, SourceConfiguration
+from services.ingest.regular import NoFile, TooLong, read_regular
 from services.ingest.verify import read_key
 
 _LONGEST = 64 * 1024
@@ -67,11 +68,14 @@ class Secrets:
         path = self._folder / file
         place = (field,) if number is None else (field, number)
         try:
+            # Editors on Windows begin a file with a mark that is no part of it.
+            secret = read_regular(path, _LONGEST).decode("utf-8-sig").strip()
             mode = path.stat().st_mode
-            with path.open("rb") as opened:
-                secret = opened.read(_LONGEST).decode("utf-8").strip()
-        except (OSError, UnicodeDecodeError):
-            self._wrong(place, f"the secret file {path} cannot be read", "create it, readable by us only")
+        except (OSError, NoFile, UnicodeDecodeError):
+            self._wrong(place, f"the secret file {_shown(path)} cannot be read", "create it, readable by us only")
+            return None
+        except TooLong:
+            self._wrong(place, f"the secret file {path} is larger than 64 KiB", "write the secret alone into it")
             return None
         if not secret:
             self._wrong(place, f"the secret file {path} is empty", "write the secret into it")
@@ -83,3 +87,8 @@ class Secrets:
 
     def _wrong(self, place: tuple[str, ...], message: str, remedy: str) -> None:
         self.mistakes.append(Mistake(("sources", self._name, *place), message, remedy))
+
+
+def _shown(path: Path) -> str:
+    """Return a path on one line, whatever characters it holds."""
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in str(path))

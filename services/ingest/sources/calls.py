@@ -4,20 +4,19 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator
 
 from contracts.identities import normalise_phone, number_in
 from contracts.values import Kind, Party, PartyRole
 from services.ingest.domain.identities import Directory
 from services.ingest.domain.mapping import Origin
+from services.ingest.domain.places import Region
 from services.ingest.domain.provider import Options
 from services.ingest.domain.reports import key_of, reference_to
 
 TERMINAL = 1 << 60
 """Added to a leg's order when nothing more will be said about it: such a report stands above every earlier one."""
 LONGEST_CALL = 7 * 24 * 3600
-
-Region = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
 
 
 class SiteOptions(Options):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -198,3 +199,127 @@ def test_who_answers_for_a_source_is_never_named_by_an_address(folder: Path) -> 
         assert "addresses stay there" in line
     for name in ("operators", "018f9f7e-0000-7000-8000-000000000001"):
         assert not said(examined(folder, table.replace("team:Service", name)))
+
+
+GOOD = """[sources.desk]
+provider = "zendesk"
+system = "zendesk:a"
+secret_files = ["desk.secret"]
+"""
+KEY = "a-plain-secret-of-32-characters!"
+
+
+def with_secret(folder: Path, content: bytes = KEY.encode()) -> Path:
+    (folder / "desk.secret").write_bytes(content)
+    (folder / "desk.secret").chmod(0o600)
+    return folder
+
+
+@pytest.mark.parametrize("written", [GOOD, GOOD.replace("\n", "\r\n"), "\ufeff" + GOOD, GOOD.replace(" = ", "\t=\t")])
+def test_a_file_is_read_as_any_editor_writes_it(folder: Path, written: str) -> None:
+    (folder / "sources.toml").write_bytes(written.encode())
+
+    found = examine(with_secret(folder, f"\ufeff{KEY}\r\n".encode()) / "sources.toml")
+
+    assert (said(found), [source.keys for source in found.sources.values()]) == ([], [(KEY.encode(),)])
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("a = " + "[" * 5_000 + "]" * 5_000, "sources.toml:1: is nested too deep; write lists and tables"),
+        (GOOD + "# x\n" * 1_100_000, "sources.toml:1: is larger than 4 MiB; divide it"),
+        (GOOD.replace("desk.secret", "a\\u0000b"), "a\\x00b cannot be read; create it, readable by us only"),
+        (GOOD.replace("desk.secret", "."), "cannot be read; create it, readable by us only"),
+        (
+            GOOD.replace('"zendesk"', "3"),
+            "sources.toml:2: sources.desk.provider: must be a string; write a text in quotes",
+        ),
+        (
+            GOOD.replace('"zendesk:a"', "3").replace("zendesk", "?"),
+            "sources.desk.system: must be a string; name the system",
+        ),
+    ],
+    ids=["deep", "large", "no name", "a folder", "a number", "two mistakes"],
+)
+def test_what_a_file_can_be_beside_wrong_is_said_in_one_sentence(folder: Path, written: str, expected: str) -> None:
+    found = examined(with_secret(folder), written)
+
+    assert expected in "\n".join(map(str, found.mistakes))
+
+
+@pytest.mark.parametrize("name", ["sources.toml", "desk.secret"])
+def test_a_pipe_is_no_file_and_nobody_waits_for_its_writer(folder: Path, name: str) -> None:
+    (with_secret(folder) / "sources.toml").write_text(GOOD)
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+
+    assert "is no file" in str(found := examine(folder / "sources.toml").mistakes) or "cannot be read" in str(found)
+
+
+def test_a_secret_that_is_too_long_is_not_cut_down(folder: Path) -> None:
+    found = examined(with_secret(folder, b"x" * 70_000), GOOD)
+
+    assert "desk.secret is larger than 64 KiB; write the secret alone into it" in str(found.mistakes[0])
+
+
+def test_a_company_with_thousands_of_sources_has_its_file_read_in_one_go(folder: Path) -> None:
+    text = "".join(GOOD.replace("sources.desk", f"sources.desk-{number}") for number in range(2_000))
+
+    found = examined(with_secret(folder), text + '[sources.last]\nprovider = "zendesc"\n')
+
+    assert (len(found.sources), said(found)) == (
+        2_000,
+        ["sources.toml:8002: sources.last.provider: is no provider that we know; did you mean zendesk?"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("domain", "why"),
+    [
+        ("", "must be a domain alone; write what follows the @"),
+        ("acme", "must be a domain alone"),
+        ("@acme.example", "must be a domain alone"),
+        ("https://acme.example", "must be a domain alone"),
+        ("GMail.com", "everybody there would be one of us; remove it, and name your mailboxes"),
+        ("co.uk", "everybody there would be one of us"),
+    ],
+)
+def test_a_domain_that_is_not_ours_alone_is_never_taken_for_ours(folder: Path, domain: str, why: str) -> None:
+    found = examined(folder, f'own_domains = ["acme.example",\n"mail.müller.example", "{domain}"]\n')
+
+    assert [why in text and text.startswith("sources.toml:2: own_domains.2: ") for text in said(found)] == [True]
+
+
+def test_a_country_without_telephones_is_named(folder: Path) -> None:
+    found = examined(folder, 'default_region = "XX"\n')
+
+    expected = 'XX is no country with telephone numbers; write two capitals (ISO 3166), such as "DE"'
+    assert said(found) == [f"sources.toml:1: default_region: {expected}"]
+
+
+def test_what_is_not_known_in_a_rule_is_held_against_what_rules_may_say(folder: Path) -> None:
+    found = examined(folder, '[[privacy]]\nname = "hr"\nadresses = ["hr@acme.example"]\n')
+
+    assert "sources.toml:3: privacy.0.adresses: is not known here; did you mean addresses?" in said(found)
+
+
+def test_there_is_no_mistake_without_a_remedy(folder: Path) -> None:
+    found = examined(
+        folder,
+        """[sources.m]
+provider = "imap"
+mailbox = "Anna@Acme.Example"
+host = ""
+username = "x"
+password_file = "max.password"
+port = 99999
+since = "2026-13-01"
+poll_seconds = 0
+folder = []
+""",
+    )
+
+    assert [(one.line, bool(one.mistake.remedy)) for one in found.mistakes] == [
+        (line, True) for line in (3, 4, 7, 8, 9, 10)
+    ]

@@ -23,6 +23,7 @@ from pydantic import (
 from contracts.events import BY_TYPE, ENVELOPE_FIELDS, Event
 from contracts.events.order import OrderLine
 from contracts.values import Currency, PartyRole
+from services.ingest.domain.places import Region
 from services.ingest.sources.rows.values import BadCell, Writing, cell
 
 _SHIPPED = "services.ingest.sources.rows"
@@ -147,7 +148,7 @@ class Values(_Part):
     decimal: Literal[".", ","] = "."
     thousands: Literal["", ".", ",", " ", "'"] = ""
     currency: Currency | None = None
-    region: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] | None = None
+    region: Region | None = None
     """Whose national telephone numbers appear without a prefix."""
 
     @model_validator(mode="after")

@@ -8,10 +8,11 @@ from typing import Annotated
 from zoneinfo import ZoneInfo
 
 import orjson
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator
 
 from contracts.events import Event
 from services.ingest.domain.mapping import Invalid, Mapped, Origin, Unmapped
+from services.ingest.domain.places import Region
 from services.ingest.domain.provider import Delivery, Options, Provider
 from services.ingest.domain.schemes import SchemeName
 from services.ingest.sources.cloudevents import read_cloudevent
@@ -47,7 +48,7 @@ class RowsOptions(Options):
     """One of `tenure import --mappings`: surveys, usage, orders-nested …"""
     zone: Annotated[str, AfterValidator(_zone)] = "UTC"
     """Of moments without an offset."""
-    region: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] | None = None
+    region: Region | None = None
     """Whose national telephone numbers appear without a prefix (ISO 3166)."""
 
 
