@@ -31,8 +31,16 @@ def check_deliveries(ground: Ground, seed: int) -> list[Violation]:
         if key not in states:
             complain(f"message {key}", "the key of a delivery", "nobody's")
         if len(contents) > 1:
-            complain(f"message {key}", "one content under one key", f"{len(contents)} contents")
+            complain(f"message {key}", "one content under one key", _apart(contents))
     return found
+
+
+def _apart(contents: set[bytes]) -> str:
+    """Where the first two of them differ."""
+    first, second, *_ = sorted(contents)
+    place = next((at for at, (one, other) in enumerate(zip(first, second, strict=False)) if one != other), len(first))
+    near = slice(max(place - 60, 0), place + 100)
+    return f"{len(contents)} contents, such as {first[near]!r} and {second[near]!r}"
 
 
 def _left(ground: Ground) -> int:

@@ -16,10 +16,13 @@ _OFFICE_START, _OFFICE_END = 540, 1020
 
 def zone_of(hours: WorkingHours | None, otherwise: ZoneInfo) -> ZoneInfo:
     """Return the person's time zone; `otherwise` where none is given or its name is not known here."""
-    if hours is None:
-        return otherwise
+    return otherwise if hours is None else zone_named(hours.time_zone, otherwise)
+
+
+def zone_named(name: str, otherwise: ZoneInfo) -> ZoneInfo:
+    """Return the time zone of this name; `otherwise` where it is empty or not known here."""
     try:
-        return ZoneInfo(hours.time_zone)
+        return ZoneInfo(name) if name else otherwise
     except (ZoneInfoNotFoundError, ValueError):
         return otherwise
 

@@ -15,7 +15,7 @@ from services.notifier.domain.delivery import enqueue
 from services.notifier.domain.life import Alert, Step, alert_id_of, dedup_key
 from services.notifier.domain.look import event_of, versioned
 from services.notifier.domain.state import AT_ONCE, Watched
-from services.notifier.store import deliveries
+from services.notifier.store import deliveries, enqueuing
 from services.runtime.outbox import OutboxMessage, append
 
 _COLUMNS = (
@@ -211,7 +211,7 @@ async def take(
     complete = watched.account.history_complete_at if watched.account else None
     places = await deliveries.mailboxes(connection, {user for _, users in told for user in users})
     routes = await deliveries.routes(connection)
-    await deliveries.enqueue(connection, enqueue(told, places, routes, complete, gathering=gathering))
+    await enqueuing.enqueue(connection, enqueue(told, places, routes, complete, gathering=gathering))
     await append(connection, [_message(step, traceparent) for step in taken])
 
 

@@ -1,15 +1,14 @@
-"""The durable queue of deliveries: what goes where, when it is tried again, what became of it. Times are real."""
+"""The durable queue of deliveries: where, when it is tried, what became of it. Times are real."""
 
 import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import asyncpg
 
-from contracts.accounts import User
-from services.notifier.domain.calendar import zone_of
-from services.notifier.domain.delivery import FOLD_FOR, STORM_FROM, STORM_WITHIN, Attempt, Enqueued, Job, Notice
+from services.notifier.domain.calendar import zone_named
+from services.notifier.domain.delivery import Attempt, Job, Notice
 from services.notifier.domain.look import EVENTS
 from services.notifier.domain.recipients import Destination, Route
 from services.notifier.domain.retry import LEFT_ALONE_AT_MOST
@@ -49,79 +48,6 @@ async def routes(connection: asyncpg.Connection) -> list[tuple[Route, Destinatio
         )
         for row in rows
     ]
-
-
-async def enqueue(connection: asyncpg.Connection, deliveries: Iterable[Enqueued]) -> None:
-    """Queue deliveries in the transaction of the steps that they carry."""
-    for one in deliveries:
-        folded = not one.held and (one.folded or (one.foldable and await _storms(connection, one.destination_id)))
-        delivery_id = await _open_fold(connection, one) if folded else None
-        if delivery_id is None:
-            delivery_id = one.delivery_id
-            # Queued already: the same step to the same place.
-            await connection.execute(
-                """
-                    insert into delivery (delivery_id, destination_id, folded, held, next_attempt_at)
-                    values ($1, $2, $3, $4, now() + $5)
-                    on conflict do nothing
-                """,
-                delivery_id,
-                one.destination_id,
-                folded,
-                one.held,
-                FOLD_FOR if folded else timedelta(0),
-            )
-        # What the delivery carries.
-        await connection.execute(
-            """
-                insert into delivery_step (delivery_id, alert_id, version)
-                values ($1, $2, $3)
-                on conflict do nothing
-            """,
-            delivery_id,
-            one.alert_id,
-            one.version,
-        )
-
-
-async def _storms(connection: asyncpg.Connection, destination_id: str) -> bool:
-    # By the index on destinations; no more rows are read than it takes to know.
-    found: bool = await connection.fetchval(
-        """
-            select count(*) >= $2
-            from (
-                select from delivery
-                where destination_id = $1 and created_at > now() - $3::interval
-                limit $2
-            ) lately
-        """,
-        destination_id,
-        STORM_FROM,
-        STORM_WITHIN,
-    )
-    return found
-
-
-async def _open_fold(connection: asyncpg.Connection, one: Enqueued) -> str | None:
-    # A folded message that has not been tried yet takes one more step, and waits a little for others.
-    found: str | None = await connection.fetchval(
-        """
-            update delivery
-            set next_attempt_at = now() + $2
-            where delivery_id = (
-                select delivery_id
-                from delivery
-                where destination_id = $1 and folded and state = 'waiting' and not held and first_tried_at is null
-                order by created_at
-                limit 1
-                for update skip locked
-            )
-            returning delivery_id
-        """,
-        one.destination_id,
-        FOLD_FOR,
-    )
-    return found
 
 
 async def lease(
@@ -169,7 +95,7 @@ async def lease(
             from taken
             where d.delivery_id = taken.delivery_id and d.state = 'waiting'
                 and (d.lease_until is null or d.lease_until < now())
-            returning d.delivery_id, d.first_tried_at = now() as first
+            returning d.delivery_id, d.first_tried_at = now() and d.attempts = 0 as first
         """,
         list(busy),
         mail_free,
@@ -216,12 +142,14 @@ async def renew(connection: asyncpg.Connection, jobs: Collection[Job], for_secon
 
 
 async def _jobs(connection: asyncpg.Connection, delivery_ids: Sequence[str], zone: ZoneInfo) -> list[Job]:
-    # Everything that a message needs: the steps as published, account names, the reader's time zone.
+    # Everything that a message needs: the steps as published, account names, the reader's time zone. Many steps are of
+    # one moment, and a message is the same at every attempt: the order leaves nothing open.
     rows = await connection.fetch(
         f"""
             select d.delivery_id, d.attempts, d.first_tried_at, now() as leased_at, d.leased_by,
                 s.kind as step, s.document, x.kind = 'mail' and a.state = 'resolved' as obsolete,
-                coalesce(w.account ->> 'name', 'source ' || a.source) as account_name, u.document::text as reader,
+                coalesce(c.account_name, w.account ->> 'name', 'source ' || a.source, '') as account_name,
+                coalesce(d.time_zone, u.document -> 'working_hours' ->> 'time_zone', '') as time_zone,
                 {_DESTINATION}
             from delivery d
             join destination x using (destination_id)
@@ -231,7 +159,7 @@ async def _jobs(connection: asyncpg.Connection, delivery_ids: Sequence[str], zon
             join watched_account w on w.account_id = s.account_id
             left join app_user u on u.user_id = x.user_id
             where d.delivery_id = any($1::uuid[])
-            order by d.next_attempt_at, d.delivery_id, s.taken_at, s.version
+            order by d.next_attempt_at, d.delivery_id, s.taken_at, s.version, s.alert_id
         """,  # noqa: S608 - constant columns
         delivery_ids,
     )
@@ -243,12 +171,11 @@ async def _jobs(connection: asyncpg.Connection, delivery_ids: Sequence[str], zon
 
 def _job(rows: Sequence[asyncpg.Record], zone: ZoneInfo) -> Job:
     first = rows[0]
-    reader = User.model_validate_json(first["reader"]) if first["reader"] else None
     return Job(
         delivery_id=first["delivery_id"],
         destination=_destination(first),
         notices=tuple(
-            Notice(row["step"], EVENTS[row["step"]].model_validate(row["document"]), row["account_name"] or "")
+            Notice(row["step"], EVENTS[row["step"]].model_validate(row["document"]), row["account_name"])
             for row in rows
         )
         # Nobody is woken for what is over: mails say what is to be done.
@@ -258,7 +185,7 @@ def _job(rows: Sequence[asyncpg.Record], zone: ZoneInfo) -> Job:
         first_tried_at=first["first_tried_at"],
         leased_at=first["leased_at"],
         lease=first["leased_by"],
-        zone=zone_of(reader.working_hours if reader else None, zone),
+        zone=zone_named(first["time_zone"], zone),
     )
 
 

@@ -6,6 +6,7 @@ import asyncpg
 
 from services.notifier.domain.absence import Gathered, Pending, gather
 from services.notifier.domain.delivery import OVER, gathered_id
+from services.notifier.store import enqueuing
 
 _TOGETHER = "told together with others in one message"
 
@@ -33,7 +34,7 @@ async def release(connection: asyncpg.Connection) -> None:
         """
             update delivery d set held = false
             where d.held and d.state = 'waiting' and (
-                d.first_tried_at is not null
+                d.first_tried_at is not null or d.attempts > 0
                 or exists (
                     select from delivery_step c
                     where c.delivery_id = d.delivery_id and c.version >> 40 < (select epoch from version_epoch)
@@ -97,16 +98,8 @@ async def _let_go(connection: asyncpg.Connection, gathered: Gathered) -> None:
 async def _send_together(connection: asyncpg.Connection, gathered: Gathered) -> None:
     delivery_id = gathered_id(gathered.destination_id, (one.delivery_id for one in gathered.told))
     # The same message after a restore is the same delivery.
-    await connection.execute(
-        "insert into delivery (delivery_id, destination_id, folded) values ($1, $2, true) on conflict do nothing",
-        delivery_id,
-        gathered.destination_id,
-    )
-    # What it carries.
-    await connection.executemany(
-        "insert into delivery_step (delivery_id, alert_id, version) values ($1, $2, $3) on conflict do nothing",
-        [(delivery_id, one.alert_id, one.version) for one in gathered.told],
-    )
+    if await enqueuing.insert(connection, delivery_id, gathered.destination_id, folded=True) is not None:
+        await enqueuing.carry(connection, delivery_id, [(one.alert_id, one.version) for one in gathered.told])
 
 
 async def _withdraw(connection: asyncpg.Connection, delivery_ids: set[str], why: str) -> None:

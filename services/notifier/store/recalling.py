@@ -9,7 +9,7 @@ from services.notifier.domain.delivery import enqueue
 from services.notifier.domain.look import event_of
 from services.notifier.domain.recall import Recalled, uncertain
 from services.notifier.domain.state import AT_ONCE
-from services.notifier.store import accounts, alerts, deliveries
+from services.notifier.store import accounts, alerts, deliveries, enqueuing
 
 
 async def take_back(connection: asyncpg.Connection, recalled: Sequence[Recalled]) -> int:
@@ -36,7 +36,7 @@ async def take_back(connection: asyncpg.Connection, recalled: Sequence[Recalled]
     again = [(step, (step.alert.owner_id,) if step.alert.owner_id else ()) for step in uncertain(forgotten)]
     places = await deliveries.mailboxes(connection, {user for _, users in again for user in users})
     routes = await deliveries.routes(connection)
-    await deliveries.enqueue(connection, enqueue(again, places, routes, None, gathering=True))
+    await enqueuing.enqueue(connection, enqueue(again, places, routes, None, gathering=True))
     return len(forgotten)
 
 

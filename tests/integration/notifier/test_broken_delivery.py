@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+from collections import defaultdict
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
+from contracts.accounts import WorkingHours
 from services.notifier.failpoints import NotifierFailpoint
 from tests.integration.notifier.house import House, until
-from tests.integration.notifier.test_delivery import deliveries, hook, people
-from tests.unit.notifier.states import account, left, touched
+from tests.integration.notifier.test_delivery import OPERATOR, deliveries, hook, people
+from tests.unit.notifier.states import account, anna, left, touched
 
 
 def order(folder: Path, point: NotifierFailpoint, action: str) -> Path:
@@ -114,6 +117,103 @@ async def test_a_mail_server_that_hangs_up_after_the_message_gets_the_same_messa
     assert identities[0] == identities[1]
     (delivery,) = await delivered(house, 1)
     assert delivery["attempts"] == 2
+
+
+def text_of(mail: EmailMessage) -> str:
+    """Everything that a person reads, in both forms."""
+    return "\n".join([str(mail["Subject"]), *(str(part.get_content()) for part in mail.iter_parts())])
+
+
+async def test_what_is_sent_again_under_one_key_says_the_same_whatever_changed_meanwhile(
+    house: House, tmp_path: Path, httpserver: HTTPServer
+) -> None:
+    hooked: dict[str, set[bytes]] = defaultdict(set)
+    healed = asyncio.Event()
+
+    def receive(request: Request) -> Response:
+        hooked[request.headers["webhook-id"]].add(request.get_data())
+        return Response("", 200 if healed.is_set() else 503)
+
+    httpserver.expect_request("/hook").respond_with_handler(receive)
+    many = [f"00000000-0000-8000-8000-0000000000{number:02}" for number in range(12)]
+    house.mailbox.cut = 10**6
+    await people(house)
+    await hook(house, tmp_path, httpserver.url_for("/hook"))
+    await house.say(*(account(account_id=one, name=f"Customer {one[-2:]}") for one in many))
+    await house.say(*(touched(15).model_copy(update={"account_id": one}) for one in many))
+
+    async def all_tried() -> bool:
+        waiting = await deliveries(house, state="waiting", limit="500")
+        carried = {alert for one in waiting if one["kind"] == "mail" for alert in one["alert_ids"]}
+        return len(carried) == len(many) and all(one["attempts"] for one in waiting)
+
+    await until(all_tried, "an attempt of everything")
+    await house.say(*(account(account_id=one, name=f"Renamed {one[-2:]}", version=2) for one in many))
+    await house.say(anna(version=2, working_hours=WorkingHours(time_zone="Asia/Tokyo", holidays="JP")))
+    await house.drained()
+    # rows that are written anew lie elsewhere: what comes in no order comes in another one
+    for table in ("alert_step", "delivery_step"):
+        await house.execute(f"update {table} set version = version where alert_id::text > '8'")  # noqa: S608
+        await house.execute(f"vacuum full {table}")
+    await house.execute("update delivery set next_attempt_at = now() where state = 'waiting'")
+    healed.set()
+    house.mailbox.cut = 0
+
+    async def nothing_waits() -> bool:
+        return not await deliveries(house, state="waiting")
+
+    await until(nothing_waits, "the end of all deliveries")
+    mailed: dict[str, set[str]] = defaultdict(set)
+    for mail in house.mailbox.messages:
+        mailed[mail["Message-ID"]].add(text_of(mail))
+    assert any("alerts on" in text for texts in mailed.values() for text in texts), "nothing was folded"
+    assert {key: len(texts) for key, texts in mailed.items() if len(texts) > 1} == {}
+    assert {key: len(bodies) for key, bodies in hooked.items() if len(bodies) > 1} == {}
+
+
+async def test_a_dead_end_that_is_tried_again_carries_what_it_carried(house: House) -> None:
+    """It may have arrived: neither is anything added to it, nor what is over taken out."""
+    many = [f"00000000-0000-8000-8000-0000000000{number:02}" for number in range(12)]
+    house.mailbox.cut = 10**6
+    await people(house)
+    await house.say(*(account(account_id=one, name=f"Customer {one[-2:]}") for one in many))
+    await house.say(*(touched(15).model_copy(update={"account_id": one}) for one in many))
+
+    async def folded() -> list[dict[str, Any]]:
+        waiting = await deliveries(house, state="waiting", limit="500")
+        return [one for one in waiting if len(one["alert_ids"]) > 1 and one["attempts"]]
+
+    (before, *_) = await until(folded, "a folded message that was tried")
+    await house.execute("update delivery set first_tried_at = now() - interval '73 hours', next_attempt_at = now()")
+
+    async def all_dead() -> bool:
+        return not await deliveries(house, state="waiting", limit="500")
+
+    await until(all_dead, "dead ends")
+    # One of the alerts is over, another one comes.
+    over = min(await _accounts_of(house, before["alert_ids"]))
+    await house.execute("update destination set paused = true")
+    answer = await house.call("POST", f"/v1/deliveries/{before['delivery_id']}/retry", roles=OPERATOR)
+    assert answer.status_code == 202
+    await house.say(touched(0, version=2).model_copy(update={"account_id": over}))
+    another = "00000000-0000-8000-8000-000000000077"
+    await house.say(account(account_id=another, name="Customer 77"))
+    await house.say(touched(15).model_copy(update={"account_id": another}))
+    await house.drained()
+    house.mailbox.cut = 0
+    await house.execute("update destination set paused = false")
+
+    async def arrived() -> list[dict[str, Any]]:
+        return [
+            one for one in await deliveries(house, state="delivered") if one["delivery_id"] == before["delivery_id"]
+        ]
+
+    (after,) = await until(arrived, "the message")
+    assert sorted(after["alert_ids"]) == sorted(before["alert_ids"])
+
+
+async def _accounts_of(house: House, alerts: list[str]) -> set[str]:
+    return {step.account_id for step in await house.said() if step.alert_id in alerts}
 
 
 async def test_who_asks_to_be_left_alone_is_and_nobody_else_waits(
