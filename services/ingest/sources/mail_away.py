@@ -12,6 +12,9 @@ from services.ingest.sources import mail_phrases as phrases
 _LOOKED_AT = 3000
 _LONGEST_ABSENCE = timedelta(days=400)
 _BACK = re.compile(phrases.BACK, re.IGNORECASE)
+_AWAY = re.compile(phrases.AWAY, re.IGNORECASE)
+# "2-13 March", "dal 2 al", "23.02.-", "02 Mar - ": what stands between the beginning of a span and its end.
+_SPAN = re.compile(r"\d[^\n!?;]{0,20}?(?:[-\u2013\u2014]|(?<=[\s.])(?:al?|au|to|la|til|till|e|et|y|i|und|and))\s{0,2}$")
 _SENTENCES = re.compile(r"[\n!?]|(?<=[^\W\d]{3})\.\s")
 # 2026-03-15 · 15.03.2026, 15/3/26, 15. 3. · 15 March 2026, 15. März, 15 de marzo de 2026 · March 15th, 2026, márc. 15.
 _ISO = re.compile(r"(?<!\d)(20\d\d)[-./年 ]{1,2}(\d{1,2})[-./ ]{1,2}(\d{1,2})(?!\d)")
@@ -24,7 +27,11 @@ _MONTH_FIRST = re.compile(
     r"([^\W\d_]{3,14})\.?\s+(\d{1,2})(?:st|nd|rd|th|\.|-[^\W\d_]{2,4})?(?!\d|[:.]\d)(?:,?\s+(20\d\d))?"
 )
 _YEAR_FIRST = re.compile(r"(20\d\d)\.?\s*(?:m\.\s*|gada\s+|g\.\s*)?([^\W\d_]{3,14})\.?\s+(\d{1,2})\b")
+# 2026. március 2-tól 13-ig
+_MONTH_FIRST_SPAN = re.compile(r"([^\W\d_]{3,14})\.?\s+\d{1,2}\.?(?:-t\w{1,2})?[-\s\u2013]{1,3}(\d{1,2})\.?-ig\b")
 _DECEMBER = 12
+_JUST_PAST = timedelta(days=45)
+"""A day that is written without a year, and that is over no longer, is over: absences begin with such days."""
 _NEAR = 40
 """Characters between a date and the word that makes it an end or a return."""
 
@@ -38,9 +45,11 @@ def away_until(subject: str, text: str, sent: datetime) -> date | None:
     found = []
     for sentence in _SENTENCES.split(f"{subject}\n{text[:_LOOKED_AT]}"):
         words = [match.span() for match in _BACK.finditer(sentence)]
-        for begin, end, named in _dates(sentence, sent) if words else ():
+        away = _AWAY.search(sentence) is not None
+        for begin, end, named in _dates(sentence, sent) if words or away else ():
             near = any(begin - after <= _NEAR and before - end <= _NEAR for before, after in words)
-            if near and _is_plausible(named, sent.date()):
+            ends = near or (away and _SPAN.search(sentence, max(0, begin - 40), begin) is not None)
+            if ends and _is_plausible(named, sent.date()):
                 found.append(named)
     return max(found, default=None)
 
@@ -66,9 +75,17 @@ def _written(sentence: str, sent: datetime) -> Iterator[tuple[re.Match[str], int
         yield match, _year(match.group(3)), _month(match.group(2)), int(match.group(1))
     for match in _MONTH_FIRST.finditer(sentence):
         yield match, _year(match.group(3)), _month(match.group(1)), int(match.group(2))
-    for match in _NUMERIC.finditer(_ISO.sub(lambda iso: " " * len(iso.group()), sentence)):
+    for match in _MONTH_FIRST_SPAN.finditer(sentence):
+        yield match, None, _month(match.group(1)), int(match.group(2))
+    numeric = list(_NUMERIC.finditer(_ISO.sub(lambda iso: " " * len(iso.group()), sentence)))
+    slashed = [(int(match.group(1)), int(match.group(3))) for match in numeric if match.group(2) == "/"]
+    # Who writes 3/13 writes 3/2 the same way; where none tells, the clock does.
+    months_first = any(second > _DECEMBER for _, second in slashed) or (
+        _writes_months_first(sent) and all(first <= _DECEMBER for first, _ in slashed)
+    )
+    for match in numeric:
         day, month = int(match.group(1)), int(match.group(3))
-        if match.group(2) == "/" and (month > _DECEMBER or (day <= _DECEMBER and _writes_months_first(sent))):
+        if match.group(2) == "/" and months_first:
             day, month = month, day
         yield match, _year(match.group(4)), month, day
 
@@ -89,9 +106,12 @@ def _date(year: int | None, month: int, day: int, sent: datetime) -> date | None
     try:
         if year is not None:
             return date(year, month, day)
-        # The next such day.
+        # The next such day, unless it is only just over.
         named = date(sent.year, month, day)
-        return named if named >= sent.date() else date(sent.year + 1, month, day)
+        past = sent.date() - named
+        if past < -_LONGEST_ABSENCE + _JUST_PAST:
+            return date(sent.year - 1, month, day)
+        return date(sent.year + 1, month, day) if past > _JUST_PAST else named
     except ValueError:
         return None
 

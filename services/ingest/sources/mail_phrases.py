@@ -6,6 +6,7 @@ WROTE = """
 wrote|writes|schrieb|schreibt|geschrieben|a écrit|écrit|ecrit|escribió|escribio|escreveu|ha scritto|scrisse
 schreef|geschreven|skrev|skreiv|kirjoitti|skrifaði|napisał|napisała|napisał\\(a\\)|pisze|napsal|napsala
 napsal\\(a\\)|napísal|napísala|napísal\\(a\\)|írta|írtam|a scris|scris|написа|пише|написал|написала|написав
+написао|написао/ла|пишет|napisana przez|missatge de
 написала|napisao|napisala|napisao/la|napisal|je napisal|piše|έγραψε|έγραψες|kirjutas|rakstīja|rašė|parašė|kiteb
 scríobh|va escriure|ha escrit|escrigué|idatzi du|escribiu|yazdı|shkroi
 """.strip().replace("\n", "|")
@@ -26,16 +27,17 @@ to|an|à|a|para|aan|til|till|vastaanottaja|do|komu|címzett|către|до|prima|za
 chuig|per a|nori|кому|kime|për|cc|kopie|copia|kopia|kopio
 """.strip().replace("\n", "|")
 SUBJECT = """
-subject|betreff|objet|asunto|assunto|oggetto|onderwerp|emne|ämne|aihe|efni|temat|předmět|predmet|tárgy|subiect
+subject|betreff|objet|sujet|ogg|asunto|assunto|oggetto|onderwerp|emne|ämne|aihe|efni|temat|předmět|predmet|tárgy|subiect
 относно|тема|naslov|zadeva|θέμα|teema|tēma|tema|suġġett|ábhar|assumpte|gaia|konu|lënda
 """.strip().replace("\n", "|")
 """Labels of the headers that programs copy above a quoted mail."""
 
 SENT_FROM = """
-sent from|sent via|get outlook for|gesendet von|von meinem|holen sie sich outlook|envoyé de|envoyé depuis
+sent from|sent via|get outlook for|gesendet von|gesendet mit|von meinem|holen sie sich outlook|envoyé de|envoyé depuis
+envoyé à partir|envoyé avec|sent with|sent using
 télécharger outlook|enviado desde|enviado do|enviado de|obtener outlook|obter o outlook|inviato da
 ottieni outlook|verzonden vanaf|verstuurd vanaf|outlook voor|sendt fra|hent outlook|skickat från|hämta outlook
-lähetetty|hanki outlook|sent úr|wysłano z|wysłane z|pobierz program outlook|odesláno z|odoslané z
+lähetetty|hanki outlook|sent úr|wysłano z|wysłane z|wysyłane z|pobierz program outlook|odesláno z|odoslané z
 získejte outlook|küldve|trimis de pe|изпратено от|poslano s|poslano iz|στάλθηκε από|αποστολή από|saadetud minu
 nosūtīts no|išsiųsta iš|отправлено с|надіслано з|gönderildi
 """.strip().replace("\n", "|")
@@ -105,7 +107,8 @@ on holidays|away from (?:the|my) (?:office|desk)|i am away|i'm away|am currently
 außer haus|ausser haus|nicht im (?:büro|hause?)|im urlaub|in elternzeit|absent du bureau|absence du bureau
 en congé|en vacances|absente? jusqu|je suis absent|message d'absence|absence :|fuera de (?:la )?oficina|ausencia
 ausente|de vacaciones|fora do escrit[oó]rio|aus[eê]ncia|de f[eé]rias|em f[eé]rias|fuori (?:sede|ufficio)
-in ferie|assenza dall'ufficio|sono assente|assente fino|afwezig|niet op kantoor|met vakantie|op vakantie
+in ferie|assenza dall'ufficio|sono assente|sarò assente
+assente (?:fino|dal)|afwezig|niet op kantoor|met vakantie|op vakantie
 fraværende|ikke på kontoret|på ferie|holder ferie|ikke til stede|frånvarande|frånvaro|inte på kontoret
 på semester|har semester|poissa|lomalla|poissaolo|ekki við|í fríi|fjarverandi|nieobecn|poza biurem|na urlopie
 mimo kancelář|nepřítomn|na dovolen|mimo kancelári|neprítomn|házon kívül|szabadságon|irodán kívül|nem tartózkodom
@@ -113,7 +116,7 @@ mimo kancelář|nepřítomn|na dovolen|mimo kancelári|neprítomn|házon kívül
 na godišnjem|odsut|van kancelarije|na odmoru|odsoten|odsotn|na dopustu|izven pisarne|εκτός γραφείου|σε άδεια
 απουσι|kontorist väljas|puhkusel|eemal kontorist|ārpus biroja|atvaļinājumā|prombūtn|ne biure|atostogauju
 atostogose|nesu biure|barra mill-uffiċċju|as láthair|as oifig|fora de l'oficina|de vacances|bulegotik kanpo
-oporretan|oporrean|fóra da oficina|не в офисе|вне офиса|в отпуске|буду отсутствовать|поза офісом|у відпустці
+oporretan|oporrean|fóra da oficina|на одмор|не в офисе|вне офиса|в отпуске|буду отсутствовать|поза офісом|у відпустці
 ofis dışında|izindeyim|izinde|jashtë zyrës|me pushime
 """.strip().replace("\n", "|")
 """Absences."""
@@ -143,9 +146,10 @@ nedostavlj|neįteikt|nepiegādā|kättetoimetamat
 BACK = """
 until|till|through|thru|back|return|again on|available again|reachable again|zurück|wieder|bis |jusqu|retour
 de retour|vuelvo|volver|vuelta|hasta|regres|disponible|disponível|até|volto|retorno|fino|rientr|torner|ritorn
-tot |terug|weer |tilbage|indtil|til og med|tilbake|igjen|tillbaka|åter|till och med|palaan|takaisin|saakka|asti
+reincorpor|tot |terug|weer |tilbage|indtil|til og med
+frem til|til d\\.|til den|til (?=\\d)|t\\.o\\.m|tilbake|igjen|tillbaka|åter|till och med|palaan|takaisin|saakka|asti
 kunnes|aftur|kem til|til baka|do dnia|wracam|wrócę|powrót|powróc|będę ponownie|zpět|vrátím|návrat|späť|vrátim
-opäť|vissza|-ig|míg|revin|reveni|până|înapoi|връщам|обратно|до |отново|natrag|(?<!\\w)do (?=\\d)|vraćam|vratit
+opäť|vissza|újra|-ig|míg|revin|reveni|până|înapoi|връщам|обратно|до |отново|natrag|(?<!\\w)do (?=\\d)|vraćam|vratit
 nazad|ponovno|ponovo|nazaj|vrnem|vrnil|spet|επιστρ|πίσω|μέχρι|έως|tagasi|kuni|naasen|atgriez|līdz|atpakaļ|grįš
 grįžt|iki|lura|sa |ar ais|go dtí|torno|fins|itzul|arte|ata o|volvo|вернусь|возвращ|повернуся|повернення|kadar
 döneceğ|dönüş|deri|kthehem

@@ -30,6 +30,13 @@ _WROTE = re.compile(rf"(?<!\w)(?:{phrases.WROTE})(?!\w)", re.IGNORECASE)
 _DATED = re.compile(r"\d{4}|\d{1,2}[:.h]\d{2}|\d{1,2}[./-]\d{1,2}|@")
 _LINE_ABOVE = re.compile(r"\S.{0,200}\d")
 _ENDS = re.compile(r":\s*$")
+# Attributions without a verb: "2.3.2026, 09:00, Anna <a@b.example>:"
+_BEGINS_DATED = re.compile(r"\W{0,4}(?:[^\W\d_]{1,14}[.,]{0,2}\s+)?(?:[^\W\d_]{3,14}[.,]{0,2}\s+)?\d")
+_STAMPED = re.compile(r"\d{1,2}[:.]\d{2}(?!\d).{0,150}?[<(\[]\s?(?:mailto:)?[^\s<>@]{1,64}@[^\s<>@]{1,255}[>)\]]")
+_ENDS_DATED = re.compile(r"(?::|(?<!\w)(?:wrote|writes))\s*$", re.IGNORECASE)
+_DAY = re.compile(r"\d{4}|\d{1,2}[./]\s?\d{1,2}")
+_AN_ADDRESS = re.compile(r"\S{0,64}@\S{0,255}")
+_ON = re.compile(r"\W{0,4}(?:on|am|le|el|il|op|den|em|dne|dňa|pe|în|на|dana)\s", re.IGNORECASE)
 _SEPARATOR = re.compile(r"\s*(?:[-_=]{3,}\s?[^\W\d_].{2,60}\S\s?[-_=]{3,}|_{20,}|={20,}|-{20,})\s*$")
 _FROM, _TO_OR_SENT, _SUBJECT = (
     _labels(each) for each in (phrases.FROM, f"{phrases.SENT}|{phrases.TO}", phrases.SUBJECT)
@@ -86,6 +93,8 @@ def _quoted(lines: Sequence[str]) -> tuple[int, int] | None:
             continue
         if _SEPARATOR.match(line) or _is_header_block(lines, number):
             return number, number
+        if (end := _ends_dated(lines, number)) is not None:
+            return number, end
         if _WROTE.search(line) and (end := _ends_with_colon(lines, number)):
             begin = _begin_of_attribution(lines, number)
             if begin is not None:
@@ -95,11 +104,31 @@ def _quoted(lines: Sequence[str]) -> tuple[int, int] | None:
 
 def _is_header_block(lines: Sequence[str], number: int) -> bool:
     """Say whether here begins what Outlook puts above a mail that it quotes: from, sent, to, subject."""
-    if not _FROM.match(lines[number]):
-        return False
+    first = lines[number]
     below = [line for line in lines[number + 1 : number + 9] if line.strip() and len(line) <= _LONGEST_LINE]
     named = sum(1 for line in below[:4] if _TO_OR_SENT.match(line))
-    return named >= 1 and (named > 1 or any(_SUBJECT.match(line) for line in below))
+    if _FROM.match(first):
+        return named >= 1 and (named > 1 or any(_SUBJECT.match(line) for line in below))
+    if not _TO_OR_SENT.match(first) or _DATED.search(first) is None:
+        return False
+    # Web mailers begin with the date; then nobody writes lines like the next three by hand.
+    return any(map(_FROM.match, below[:2])) and any(map(_SUBJECT.match, below[:4])) and named >= 1
+
+
+def _ends_dated(lines: Sequence[str], number: int) -> int | None:
+    """Return the line below an attribution that has no verb, such as "2.3.2026, 09:00, Anna <a@b.example>:", or None.
+
+    It begins with a day, names a time and an address, and ends with a colon, on this line or the next.
+    """
+    if _BEGINS_DATED.match(lines[number]) is None:
+        return None
+    for end in (number + 1, number + 2):
+        sentence = " ".join(lines[number:end])
+        if len(sentence) > _LONGEST_LINE:
+            return None
+        if _ENDS_DATED.search(sentence):
+            return end if _STAMPED.search(sentence) and _DAY.search(sentence) else None
+    return None
 
 
 def _ends_with_colon(lines: Sequence[str], number: int) -> int:
@@ -122,17 +151,26 @@ def _begin_of_attribution(lines: Sequence[str], number: int) -> int | None:
     if verb is not None and _dated_without_address(line[: verb.start()]):
         return number
     if len(above) <= _LONGEST_LINE and _dated_without_address(above) and not _ends_a_sentence(above):
-        return number - 1
+        # Some programs break it after the day, and after the time.
+        return number - 2 if _begins_on(two_above) else number - 1
     if len(two_above) <= _LONGEST_LINE and above.strip() and _dated_without_address(two_above):
         return number if _ends_a_sentence(two_above) else number - 2
+    if line[: verb.start() if verb is not None else 0].strip("> \t") == "" and above.strip() and _begins_on(two_above):
+        return number - 2
     sentence = " ".join(lines[number : number + 3])
     return number if _DATED.search(sentence) else None
 
 
-def _dated_without_address(text: str) -> bool:
+def _begins_on(line: str) -> bool:
+    """Say whether a line could be the first of a broken "On Nov 21, 2014, …"."""
+    short = 80
     return (
-        _LINE_ABOVE.match(text.lstrip("> \t")) is not None and _DATED.search(text.split("@", maxsplit=1)[0]) is not None
+        len(line) <= short and _ON.match(line) is not None and any(map(str.isdigit, line)) and line.rstrip()[-1:] != "."
     )
+
+
+def _dated_without_address(text: str) -> bool:
+    return _LINE_ABOVE.match(text.lstrip("> \t")) is not None and _DATED.search(_AN_ADDRESS.sub(" ", text)) is not None
 
 
 def _ends_a_sentence(line: str) -> bool:
