@@ -19,6 +19,8 @@ from services.runtime.telemetry import Metrics
 _LOOK_SECONDS = 1.0
 _SETTLE_SECONDS = 0.3
 """A file that is being written is read once it has not changed for so long: half of it might be right by chance."""
+_SURE_SECONDS = 5.0
+"""The same, where it would take something away: the rest of a large file may be on its way, privacy rules with it."""
 _MOST_FILES = 2000
 _SHOWN = 20
 
@@ -29,10 +31,24 @@ _log = structlog.get_logger(__name__)
 
 
 class Reloader:
-    """Looks at the files every second, and at once on SIGHUP. What is wrong is said, and what was right stays."""
+    """Looks at the files every second, and at once on SIGHUP. What is wrong is said, and what was right stays.
 
-    def __init__(self, path: Path, secrets_dir: Path | None, first: Examined, use: Use, metrics: Metrics) -> None:
+    What would take something away must have stood for a while, unless somebody asks for it by SIGHUP: a file that is
+    written in place may be right in the middle of it.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        secrets_dir: Path | None,
+        first: Examined,
+        use: Use,
+        metrics: Metrics,
+        *,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         """`first` is what was read when the service was built; `use` takes what is read later."""
+        self._pause = pause
         self._path = path
         self._secrets_dir = secrets_dir
         self._use = use
@@ -74,9 +90,12 @@ class Reloader:
         if seen == self._seen and not asked:
             return False
         while True:
-            await asyncio.sleep(_SETTLE_SECONDS)
+            await self._pause(_SETTLE_SECONDS)
             examined = await asyncio.to_thread(examine, self._path, self._secrets_dir)
             again = await asyncio.to_thread(self._look)
+            if again == seen and not asked and _takes_away(self._current, examined):
+                await self._pause(_SURE_SECONDS)
+                again = await asyncio.to_thread(self._look)
             if again == seen:
                 break
             seen = again
@@ -136,6 +155,17 @@ def _identity(path: Path) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return (found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def _takes_away(before: Examined, after: Examined) -> bool:
+    """Say whether a right configuration lacks something that was there: a source, a privacy rule, a domain of ours."""
+    if after.mistakes:
+        return False
+    return (
+        not before.sources.keys() <= after.sources.keys()
+        or not set(before.file.privacy.rules) <= set(after.file.privacy.rules)
+        or not set(before.file.own_domains) <= set(after.file.own_domains)
+    )
 
 
 def _difference(before: Mapping[str, Source], after: Mapping[str, Source]) -> dict[str, list[str]]:
