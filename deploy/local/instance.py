@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -23,6 +24,9 @@ from deploy.local.postgres import LocalPostgres
 from deploy.local.processes import LocalFault, ProcessRecord, spawn, stop
 
 CHECKOUT = Path(__file__).parents[2]
+INSTANCES = CHECKOUT / ".tenure"
+"""The systems of this checkout, a directory each."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 _GUARD = "guard"
 
 
@@ -57,8 +61,13 @@ class State:
 
 
 def instance_directory(name: str) -> Path:
-    """Where an instance of this checkout lives."""
-    return CHECKOUT / ".tenure" / name
+    """Where an instance of this checkout lives. Raises LocalFault when the name would lead elsewhere."""
+    if not _NAME.fullmatch(name):
+        raise LocalFault(
+            f"{name[:60]!r} is no name for a system: up to 40 letters, digits, dots, hyphens and underscores, "
+            "beginning with a letter or digit."
+        )
+    return INSTANCES / name
 
 
 def this_process() -> ProcessRecord:

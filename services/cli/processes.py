@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from deploy.databases import SERVICES
-from deploy.local.instance import Instance, instance_directory
+from deploy.local.instance import INSTANCES, Instance, instance_directory
 from deploy.local.system import SystemPlan, start_system
 from services.cli.faults import CommandFault
 from services.cli.targets import DEFAULT_INSTANCE, InstanceName
@@ -66,15 +66,18 @@ def down(
     purge: Annotated[bool, typer.Option("--purge", help="delete its data as well")] = False,
 ) -> None:
     """Stop what `tenure up` or the demo has left running; without --instance, every system of this checkout."""
-    of_each = instance_directory("").glob("*/logs" if purge else "*/state.json")
-    names = [instance] if instance else sorted(path.parent.name for path in of_each)
+    of_each = INSTANCES.glob("*/logs" if purge else "*/state.json")
+    there = sorted(path.parent.name for path in of_each)
+    # A name that was given is looked at, however little of it there is.
+    names = there if instance is None else [instance]
+    instances = [Instance(instance_directory(name)) for name in names]
+    stopped = [found.directory.name for found in instances if found.directory.exists()]
     with progress() as report:
-        for name in names:
-            found = Instance(instance_directory(name))
+        for found in instances:
             found.stop_all(report)
             if purge:
                 found.remove()
-    typer.echo(f"stopped: {', '.join(names)}" if names else "nothing was running")
+    typer.echo(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
 
 
 def run(service: Annotated[str, typer.Argument(help=f"one of {', '.join(SERVICES)}")]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,11 +16,12 @@ import httpx2
 import typer
 
 from services.cli.faults import CommandFault
-from services.cli.targets import fact, local_token, running_instance
+from services.cli.targets import fact, local_token, running_instance, web_address
 
 _PATIENCE = 10.0  # seconds for one answer
 _LONG_PATIENCE = 60.0  # the same, to a file
 _ATTEMPTS = 30  # while the service says that it cannot take anything for now
+_BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750
 Url = Annotated[str | None, typer.Option(help="the service's public address, instead of the local one")]
 TokenFile = Annotated[Path | None, typer.Option(help="a file with a bearer token; by default one of the local issuer")]
 AsJson = Annotated[bool, typer.Option("--json", help="for programs")]
@@ -61,8 +63,7 @@ class Remote:
     @property
     def address(self) -> str:
         """The service's address, without a slash at its end."""
-        base = self.url or str(fact(running_instance(self.instance), "services")[self.service]["http"])
-        return base.rstrip("/")
+        return web_address(self.url or fact(running_instance(self.instance), "services")[self.service]["http"])
 
     def _away(self, away: httpx2.HTTPError) -> CommandFault:
         return CommandFault(f"{self.address} does not answer ({type(away).__name__}); is it running?")
@@ -76,12 +77,17 @@ class Remote:
             return said
         told = said if isinstance(said, dict) else {}
         why = told.get("detail") or told.get("title") or f"HTTP {answer.status_code}"
-        wrong = "; ".join(f"{error['field']}: {error['message']}" for error in told.get("errors", ()))
+        errors = [
+            error for error in told.get("errors", ()) if isinstance(error, dict) and {"field", "message"} <= {*error}
+        ]
+        wrong = "; ".join(f"{error['field']}: {error['message']}" for error in errors)
         raise CommandFault(f"{self.service} says: {why}{f' ({wrong})' if wrong else ''}")
 
     def _headers(self) -> dict[str, str]:
         if self.token_file is not None:
-            bearer = self.token_file.read_text(encoding="ascii").strip()
+            bearer = self.token_file.read_bytes().strip().decode("ascii", "replace")
+            if not _BEARER.fullmatch(bearer):
+                raise CommandFault(f"{self.token_file} holds no bearer token: one word of letters, digits and -._~+/=.")
         else:
             bearer = local_token(self.instance, "tenure", [self.role], timedelta(minutes=5))
         return {"authorization": f"Bearer {bearer}"}

@@ -15,7 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy.local.instance import Instance
-from services.cli.targets import InstanceName, fact, running_instance
+from services.cli.faults import CommandFault
+from services.cli.targets import InstanceName, fact, running_instance, web_address
 
 _PATIENCE = 5.0  # seconds for one answer
 _OLD_OUTBOX = 60.0  # seconds; a relay that works empties the outbox in less
@@ -113,7 +114,7 @@ def status(
     """Say whether everything flows; exit with 1 when it does not."""
     stopped: list[str] = []
     if service:
-        addresses = dict(entry.split("=", 1) for entry in service)
+        addresses = dict(_named(entry) for entry in service)
     else:
         found = running_instance(instance)
         addresses = {name: str(at["operations"]) for name, at in fact(found, "services").items()}
@@ -129,6 +130,13 @@ def status(
         typer.echo("; ".join(obstacles) if obstacles else _verdict(answers))
     if obstacles:
         raise typer.Exit(1)
+
+
+def _named(entry: str) -> tuple[str, str]:
+    name, equals, url = entry.partition("=")
+    if not name or not equals:
+        raise CommandFault(f"{entry!r} names no service; write --service name=http://host:port of its operations port.")
+    return name, web_address(url)
 
 
 def _verdict(answers: list[ServiceStatus]) -> str:
@@ -163,8 +171,17 @@ async def _ask(client: httpx2.AsyncClient, name: str, url: str) -> ServiceStatus
         name=name,
         live=live is not None and live.is_success,
         failing=_failing(ready),
-        flow=flow.json() if flow is not None and flow.is_success else {},
+        flow=_flow(flow),
     )
+
+
+def _flow(answer: httpx2.Response | None) -> Mapping[str, Any]:
+    """What /flow says; nothing when it is no service of ours that answers."""
+    try:
+        said = answer.json() if answer is not None and answer.is_success else {}
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) and isinstance(said.get("lag", {}), dict) else {}
 
 
 def _failing(ready: httpx2.Response | None) -> dict[str, str]:
@@ -173,10 +190,10 @@ def _failing(ready: httpx2.Response | None) -> dict[str, str]:
     if ready.is_success:
         return {}
     try:
-        checks = ready.json()["checks"]
-    except (ValueError, KeyError, TypeError):
+        checks = ready.json()["checks"].items()
+    except (ValueError, KeyError, TypeError, AttributeError):
         return {"readyz": f"HTTP {ready.status_code}"}
-    return {check: str(said) for check, said in checks.items() if said != "ok"}
+    return {check: str(said) for check, said in checks if said != "ok"}
 
 
 def _show(answers: list[ServiceStatus]) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Annotated, Any
 
+import httpx2
 import typer
 
-from deploy.local.instance import Instance, instance_directory
+from deploy.local.instance import INSTANCES, Instance, instance_directory
 from deploy.local.system import AUDIENCE, ISSUER
 from services.cli.faults import CommandFault
 
@@ -20,6 +21,18 @@ Bootstrap = Annotated[
 Prefix = Annotated[str | None, typer.Option("--prefix", envvar="TENURE_TOPIC_PREFIX", help="before every topic")]
 
 
+def web_address(given: str) -> str:
+    """An http(s) address without a slash at its end. Raises CommandFault when it is none."""
+    try:
+        url = httpx2.URL(given)
+        good = url.scheme in {"http", "https"} and bool(url.host) and not set(given) & set(" \t\n")
+    except httpx2.InvalidURL:
+        good = False
+    if not good:
+        raise CommandFault(f"{given!r} is no address; write it as http://host:port.")
+    return given.rstrip("/")
+
+
 def running_instance(name: str | None) -> Instance:
     """The named system, else the only one that runs. Raises CommandFault when there is none or more than one."""
     if name is not None:
@@ -27,7 +40,7 @@ def running_instance(name: str | None) -> Instance:
         if not found.exists():
             raise CommandFault(f"Nothing runs under the name {name}; start it with `tenure up --instance {name}`.")
         return found
-    running = sorted(path.parent for path in instance_directory("").glob("*/state.json"))
+    running = sorted(path.parent for path in INSTANCES.glob("*/state.json"))
     if not running:
         raise CommandFault("Nothing runs here; start it with `tenure up`, or name a cluster (see --help).")
     if len(running) > 1:

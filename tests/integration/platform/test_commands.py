@@ -74,6 +74,9 @@ def test_a_migrated_database_is_up_to_date(database: Callable[[str], DatabaseAcc
         (["migrate"], {"OWNER_DATABASE_URL": "postgresql://x"}, "A connection URL belongs to one service"),
         (["status", "--instance", "nowhere"], {}, "Nothing runs under the name nowhere"),
         (["run", "accounts"], {}, "accounts cannot start. TENURE_KAFKA_BOOTSTRAP is not set"),
+        (["down", "--purge", "--instance", "nowhere/.."], {}, "is no name for a system"),
+        (["down", "--purge", "--instance", ""], {}, "is no name for a system"),
+        (["up", "--instance", "../elsewhere"], {}, "is no name for a system"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_sentence(
@@ -83,6 +86,11 @@ def test_what_cannot_be_done_is_said_in_a_sentence(
     assert done.returncode != 0
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_does_not_run_is_not_said_to_be_stopped(unused_instance: str) -> None:
+    down = tenure("down", "--instance", unused_instance)
+    assert (down.returncode, down.stdout) == (0, "nothing was running\n")
 
 
 def test_a_service_that_does_not_answer_is_named_by_status() -> None:
