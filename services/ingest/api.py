@@ -73,7 +73,7 @@ def build_api(
         return MailDoor(behind, sources, mappings.mails).post
 
     tried = Rehearsals(reception, verifier)
-    webhooks = Webhooks(reception, sources, mappings.webhooks, amazon, public_url, once=once)
+    webhooks = Webhooks(reception, sources, mappings.webhooks, amazon, public_url, once=once, together=True)
     hot = {
         "/v1/webhooks/": Door(tried.hot(webhooks.take, webhooks_to), webhooks.trimmer),
         "/v1/events": Door(tried.hot(events.take, events_to)),

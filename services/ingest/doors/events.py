@@ -10,7 +10,7 @@ from services.ingest.domain.schemes import SchemeName
 from services.ingest.domain.source import Source
 from services.ingest.domain.written import OpenLines
 from services.ingest.doors.hot import Answer, Knock
-from services.ingest.doors.plain import PlainEvents, Visit
+from services.ingest.doors.plain import PlainEvents, PlainVisit
 from services.ingest.doors.requests import check_media, parse, refusal, unsigned
 from services.ingest.publisher import TooLarge, Unavailable
 from services.ingest.reception import Reception
@@ -50,7 +50,7 @@ class Events:
         media = check_media(headers, _MEDIA)
         seen = False
         if self._plain is not None and media == STRUCTURED:
-            visit = Visit(knock)
+            visit = PlainVisit(knock)
             if (answer := await self._plain.take(visit)) is not None:
                 return answer
             seen = visit.seen

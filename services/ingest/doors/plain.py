@@ -1,15 +1,12 @@
 """The way that nearly every CloudEvent goes: one structured event, plainly written, whose trace nobody will look at.
 
-What comes in one turn of the event loop is read together, one after the other with nothing in between. Between two
-steps of one request lies what all others do, and until then its code and data have left the processor's caches: the
-same reading takes twice as long there. Nobody waits for the next turn.
-
-What is not plain beyond doubt is left to the door's ordinary way, unsigned and wrong events among it: that one explains
-and counts. Both say the same where this one says something (see `services.ingest.sources.quick`).
+What comes in one turn of the event loop is read together (see `services.ingest.doors.turns`). What is not plain beyond
+doubt is left to the door's ordinary way, unsigned and wrong events among it: that one explains and counts. Both say the
+same where this one says something (see `services.ingest.sources.quick`).
 """
 
-import asyncio
 from collections.abc import Mapping
+from datetime import datetime
 from typing import NamedTuple
 
 from services.ingest.domain.schemes import SchemeName
@@ -17,31 +14,32 @@ from services.ingest.domain.source import Source
 from services.ingest.domain.written import OpenLines, ReadLine, Written
 from services.ingest.doors.hot import Answer, Knock
 from services.ingest.doors.requests import refusal
-from services.ingest.publisher import TooLarge, Unavailable, Waiting
+from services.ingest.doors.turns import Turns, Visit
+from services.ingest.publisher import TooLarge, Unavailable
 from services.ingest.reception import Heads, Reception
 from services.ingest.verify import Request, Unverified, verify
 
 _NO_SYSTEMS: frozenset[str] = frozenset()
 
 
-class Visit:
-    """One request. After `PlainEvents.take`: `seen` says that its trace was drawn to be recorded."""
+class PlainVisit(Visit):
+    """One request that may be a plain event, and what it says when it is one."""
 
-    __slots__ = ("knock", "record", "seen", "source", "waiting")
+    __slots__ = ("at", "record", "source")
 
     def __init__(self, knock: Knock) -> None:
-        self.knock = knock
-        self.waiting = Waiting()
+        super().__init__(knock)
         self.source = ""
+        self.at: datetime | None = None
         self.record: Written | None = None
-        self.seen = False
 
 
-class _Turn(NamedTuple):
+class _Shared(NamedTuple):
     """What the visits of one turn to one source have in common."""
 
     read: ReadLine
     head: Heads
+    at: datetime
 
 
 class PlainEvents:
@@ -51,64 +49,49 @@ class PlainEvents:
         self._reception = reception
         self._sources = sources
         self._lines = lines
-        self._visits: list[Visit] = []
+        self._turns = Turns(reception.publisher, (self._vouch, self._read, self._write))
 
-    async def take(self, visit: Visit) -> Answer | None:
+    async def take(self, visit: PlainVisit) -> Answer | None:
         """Return the answer to an event that is acknowledged; None: the door has to look at it. Raises `Problem`."""
-        if not self._visits:
-            asyncio.get_running_loop().call_soon(self._read_all)
-        self._visits.append(visit)
-        reception, at = self._reception, self._reception.clock.now()
         try:
-            await reception.publisher.acknowledged(visit.waiting)
+            taken = await self._turns.read(visit)
         except (Unavailable, TooLarge) as error:
-            reception.undelivered(visit.source, error)
+            self._reception.undelivered(visit.source, error)
             raise refusal(error) from None
         record = visit.record
-        if record is None:
+        if not taken or record is None or visit.at is None:
             return None
-        reception.count(visit.source, (record.event,), at)
+        self._reception.count(visit.source, (record.event,), visit.at)
         result = {"index": 0, "status": "accepted", "id": record.event, "interaction": record.interaction}
         return Answer({"accepted": 1, "rejected": 0, "results": [result]}, 202)
 
-    def _read_all(self) -> None:
-        visits, self._visits = self._visits, []
-        turns: dict[str, _Turn] = {}
-        for visit in visits:
-            answer = visit.waiting.answer
-            try:
-                if not answer.done() and not self._read(visit, turns):
-                    answer.set_result(None)
-            except (Unavailable, TooLarge) as error:
-                answer.set_exception(error)
-            except Exception:  # noqa: BLE001 - whatever it was, the ordinary way meets it again and can tell
-                visit.record = None
-                answer.set_result(None)
-
-    def _read(self, visit: Visit, turns: dict[str, _Turn]) -> bool:
-        """Read and queue one event; False: it is not plain beyond doubt."""
-        headers, body = visit.knock.headers, visit.knock.body
-        source = self._vouched(headers, body)
+    def _vouch(self, visit: PlainVisit, turn: dict[str, _Shared]) -> bool:
+        source = self._vouched(visit.knock.headers, visit.knock.body)
         if source is None:
             return False
-        turn = turns.get(source.name)
-        if turn is None:
-            turn = turns[source.name] = self._turn(source)
-        record = turn.read(body)
-        if record is None:
-            return False
-        trace = self._reception.telemetry.unseen(headers.get("traceparent"))
-        if trace is None:
-            visit.seen = True
-            return False
-        visit.source, visit.record = source.name, record
-        publisher = self._reception.publisher
-        publisher.submit(visit.waiting, (turn.head(record, trace.traceparent, record.publisher),))
+        visit.source = source.name
+        if source.name not in turn:
+            turn[source.name] = self._share(source)
         return True
 
-    def _turn(self, source: Source) -> _Turn:
+    def _read(self, visit: PlainVisit, turn: dict[str, _Shared]) -> bool:
+        visit.record = turn[visit.source].read(visit.knock.body)
+        return visit.record is not None
+
+    def _write(self, visit: PlainVisit, turn: dict[str, _Shared]) -> bool:
+        shared, record = turn[visit.source], visit.record
+        trace = self._reception.telemetry.unseen(visit.knock.headers.get("traceparent"))
+        if trace is None or record is None:
+            visit.seen = True
+            return False
+        visit.at = shared.at
+        visit.records = (shared.head(record, trace.traceparent, record.publisher),)
+        return True
+
+    def _share(self, source: Source) -> _Shared:
         origin = self._reception.origin(source)
-        return _Turn(self._lines(origin, _NO_SYSTEMS), Heads(source.name, origin.received_at))
+        at = origin.received_at
+        return _Shared(self._lines(origin, _NO_SYSTEMS), Heads(source.name, at), at)
 
     def _vouched(self, headers: Mapping[str, str], body: bytes) -> Source | None:
         named = headers.get("tenure-source")
