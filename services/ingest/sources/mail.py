@@ -133,7 +133,7 @@ def map_mail(raw: bytes | ReadMail, mailbox: Mailbox, origin: Origin, *, stored_
 def _from_nobody(mail: Mail, origin: Origin, stored_at: datetime | None) -> Mapped:
     """Map what a mail server wrote that gives no address of its own: it can only speak of others."""
     signed = mail.plain("from").strip("<>")
-    server = _SERVER.search(signed or "mailer-daemon")
+    server = _SERVER.search(signed or ("mailer-daemon" if mail.plain("return-path") == "<>" else ""))
     if classify(mail, server.group() if server else "", origin.directory) != "bounce":
         raise Unmapped("no_sender")
     dated = _moments(mail, origin, stored_at)[1]

@@ -166,6 +166,7 @@ def test_a_server_without_an_address_of_its_own_speaks_of_others(sender: str) ->
     assert (late.events, late.ignored) == ((), "bounce")
 
 
-def test_nobody_who_is_no_server_is_not_understood() -> None:
+@pytest.mark.parametrize("raw", [b"From: Bob\r\nReturn-Path: <>\r\n\r\nx", b"\x00" * 100, b"To: a@b.example\r\n\r\nx"])
+def test_nobody_who_is_no_server_is_not_understood(raw: bytes) -> None:
     with pytest.raises(Unmapped):
-        map_mail(b"From: Bob\r\nReturn-Path: <>\r\n\r\nx", MAILBOX, origin("mail"))
+        map_mail(raw, MAILBOX, origin("mail"))
