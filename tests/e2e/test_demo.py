@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import uuid
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from deploy.local.instance import Instance, instance_directory
+from deploy.local.instance import CHECKOUT, Instance, instance_directory
 from tests.e2e.scene import expected
 
 
@@ -33,8 +34,14 @@ def test_the_demo_shows_every_alert_and_stops_what_it_started(name: str) -> None
         said = sum(any(sign in line for sign in signs) for line in done.stdout.splitlines())
         assert said == sum(line["change"] == change for line in expected()["alerts"]), change
     assert "mails went to managers" in done.stdout
+    assert [line for line in _mail_of_the_readme() if line not in done.stdout] == []
     assert "\x1b" not in done.stdout
     assert not [process for process in psutil.process_iter(["cmdline"]) if _is_about(process, name)]
+
+
+def _mail_of_the_readme() -> list[str]:
+    (mail,) = re.findall(r"```\n(Subject: .*?)```", (CHECKOUT / "README.md").read_text(), re.DOTALL)
+    return [line for line in mail.splitlines() if line]
 
 
 def _is_about(process: psutil.Process, name: str) -> bool:
