@@ -10,11 +10,10 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from contracts.envelope import format_instant
-from services.runtime import dead_letters, outbox
+from services.runtime import dead_letters, outbox, replaying
 from services.runtime.auth import Caller, TokenVerifier, require_role
 from services.runtime.clock import Clock
 from services.runtime.dead_letters import LetterFilter
-from services.runtime.outbox import RawRecord
 from services.runtime.postgres import acquire, transaction
 from services.runtime.problems import Problem, not_found
 
@@ -134,14 +133,8 @@ def _add_bulk(routes: APIRouter, pool: asyncpg.Pool, operator: Any, clock: Clock
 async def _replay(connection: asyncpg.Connection, which: LetterFilter | str, caller: Caller, now: datetime) -> int:
     rows = await dead_letters.replay(connection, which, _who(caller), now)
     if rows:
-        await outbox.append_raw(connection, [_record(row, now) for row in rows])
+        await outbox.append_raw(connection, [replaying.again(row, now) for row in rows])
     return len(rows)
-
-
-def _record(row: asyncpg.Record, now: datetime) -> RawRecord:
-    names = [name.decode("utf-8", "replace") for name in row["header_names"]]
-    headers = list(zip(names, row["header_values"], strict=True))
-    return RawRecord(row["topic"], row["record_key"], row["value"], headers, row["recordedtime"] or now)
 
 
 async def _not_waiting(connection: asyncpg.Connection, letter_id: UUID) -> Problem:

@@ -147,7 +147,7 @@ async def replay(
     rows = await connection.fetch(
         "update dead_letter set state = 'replayed', settled_at = $3, settled_by = $2"
         " where id = any($1::uuid[]) and state = 'waiting'"
-        " returning id, topic, record_key, value, header_names, header_values, recordedtime",
+        " returning id, topic, record_key, value, header_names, header_values, recordedtime, handler",
         ids,
         by,
         now,

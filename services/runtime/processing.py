@@ -10,7 +10,7 @@ import structlog
 
 from contracts.envelope import Unreadable
 from contracts.topics import Topic
-from services.runtime import dead_letters, offsets
+from services.runtime import dead_letters, offsets, replaying
 from services.runtime.blame import Blame
 from services.runtime.clock import Clock
 from services.runtime.dead_letters import DeadLetter
@@ -100,12 +100,13 @@ class BatchProcessor(Generic[T]):
             if received:
                 with self._telemetry.batch(f"{self._service} process", received) as traced:
                     await attempt.apply(traced)
-            if attempt.letters:
-                await dead_letters.insert(connection, attempt.letters)
+            dead = replaying.kept_by(self._service, attempt.letters)
+            if dead:
+                await dead_letters.insert(connection, dead)
             positions = _positions(stored, ends, received)
             await offsets.save(connection, self._group, positions)
         self._blame.note(attempt.unexpected, len(fresh), now)
-        return Outcome(positions, len(fresh) - len(attempt.letters), len(records) - len(fresh), attempt.letters)
+        return Outcome(positions, len(fresh) - len(attempt.letters), len(records) - len(fresh), dead)
 
 
 class _Attempt(Generic[T]):

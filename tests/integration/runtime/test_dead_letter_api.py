@@ -14,9 +14,12 @@ from typer.testing import CliRunner, Result
 
 from services.cli.app import build
 from services.cli.faults import CommandFault
-from services.runtime import dead_letter_api, problems
+from services.runtime import dead_letter_api, dead_letters, problems, replaying
 from services.runtime.auth import Issuer, TokenVerifier
+from services.runtime.dead_letters import DeadLetter
 from services.runtime.outbox import Relay
+from services.runtime.postgres import transaction
+from services.runtime.records import Record
 from services.runtime.server import build_server, listen
 from services.runtime.telemetry import Telemetry
 from tests.integration.runtime.harness import REPORTS, Message, Probe, Rig, eventually, message, running
@@ -117,6 +120,41 @@ async def test_a_replay_carries_the_record_as_it_came(one_rig: Rig, tmp_path: Pa
     first, second = await one_rig.letters()
     for part in ("record_key", "value", "header_names", "header_values"):
         assert first[part] == second[part]
+
+
+async def test_a_replay_is_for_who_gave_the_record_up_and_other_readers_keep_no_second_letter(
+    one_rig: Rig, tmp_path: Path
+) -> None:
+    await one_rig.produce(
+        Message(b"k", b"{}", [("odd", b"\xfe"), ("tenure-replay-for", reader)], 0) for reader in (b"other", b"probe")
+    )
+    settings = one_rig.settings()
+    relay = Relay(
+        service="probe", dsn=one_rig.database.worker, settings=settings, telemetry=Telemetry("probe", settings)
+    )
+    async with running(one_rig.consumer(Probe())), _operator(one_rig, tmp_path, "operator") as client:
+        await _letters(one_rig, 1)
+        await client.post("/v1/dead-letters/replay", json={})
+        await relay.start()
+        await _letters(one_rig, 2)
+        await relay.stop()
+    # What came with the replay is no part of what came first.
+    assert [letter["header_names"] for letter in await one_rig.letters()] == [[b"odd"], [b"odd"]]
+
+
+async def test_a_replay_leaves_what_is_last_under_a_key_of_a_compacted_topic(one_rig: Rig) -> None:
+    """An older state under the same key would be all that remains of it."""
+    first = Record("tenure.accounts", 3, 17, b"account:1", b"{}", [("odd", b"\xfe")])
+    async with transaction(one_rig.pool) as connection:
+        letter = DeadLetter.of(first, "bad_body", "of a test", handler="probe", now=one_rig.clock.now())
+        await dead_letters.insert(connection, [letter])
+        (row,) = await dead_letters.replay(connection, letter.id, "olga", one_rig.clock.now())
+    sent = replaying.again(row, one_rig.clock.now())
+    assert (sent.topic, sent.key, sent.value) == (first.topic, f"replay:{letter.id}".encode(), first.value)
+    came = Record(sent.topic, 0, 90, sent.key, sent.value, [(name, value or b"") for name, value in sent.headers])
+    failed = DeadLetter.of(came, "bad_body", "of a test", handler="probe", now=one_rig.clock.now())
+    (kept,) = replaying.kept_by("probe", [failed])
+    assert (kept.record.key, list(kept.record.headers), kept.record.offset) == (first.key, first.headers, 90)
 
 
 async def test_a_key_that_is_no_text_survives_a_replay(one_rig: Rig, tmp_path: Path) -> None:
