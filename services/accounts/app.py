@@ -110,8 +110,9 @@ async def build(settings: AccountsSettings) -> Service:
 def kinds_of_states(fold: Fold) -> list[States]:
     """Return what accounts can say again, in that order: whoever looks after an account is known before what it has."""
 
-    async def say_again(connection: asyncpg.Connection, ids: Sequence[str], order: Order) -> int:
-        repetition = Repetition(order.run_id, order.fresh_versions)
+    async def say_again(connection: asyncpg.Connection, of: Sequence[tuple[str, str]], order: Order) -> int:
+        repetition = Repetition(order.run_id, order.fresh_versions, of)
+        ids = list(dict.fromkeys(interaction for _, interaction in of))
         return await fold.say_again(connection, ids, order.recorded_at, repetition)
 
     return [OwnStates("teams"), OwnStates("users"), OwnStates("accounts"), Attributions(say_again)]

@@ -7,6 +7,7 @@ identities, interactions (sorted), conversations (sorted), accounts (sorted).
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
+from operator import itemgetter
 from types import MappingProxyType
 from typing import Any
 
@@ -38,10 +39,14 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Repetition:
-    """What was said is said again, marked with the run that asked for it; `fresh_versions`: under new versions."""
+    """What was said is said again, marked with the run that asked for it; `fresh_versions`: under new versions.
+
+    `of`: what of it and in which order, as (account, interaction), before what is news; None: everything about them.
+    """
 
     run_id: str
     fresh_versions: bool
+    of: Sequence[tuple[str, str]] | None = None
 
 
 @dataclass(slots=True)
@@ -123,7 +128,7 @@ class Fold:
             async with meanwhile(self._save(tables, work, changed, grouping)):
                 said = await self._say(readings, grouping, last, again=False)
         else:
-            said = await self._say(readings, grouping, last, again=True)
+            said = _asked_for(await self._say(readings, grouping, last, again=True), repetition)
             changed = _changed(work, readings, grouping, said)
             await self._save(tables, work, changed, grouping)
         await self._read_others_again(tables, work, readings, grouping)
@@ -290,6 +295,19 @@ class Fold:
                     cause = work.causes[saying.reading.interaction.id]
                     messages.append(message_of(saying, version, drawn[saying.account_id].state, cause, run_id))
         await tables.publish(messages)
+
+
+def _asked_for(said: list[Saying], repetition: Repetition) -> list[Saying]:
+    if repetition.of is None:
+        return said
+    places = {one: place for place, one in enumerate(repetition.of)}
+    placed = [(places.get((one.account_id, one.reading.interaction.id)), one) for one in said]
+    kept = [
+        (len(places) if place is None else place, one)
+        for place, one in placed
+        if place is not None or one.known is None
+    ]
+    return [one for _, one in sorted(kept, key=itemgetter(0))]
 
 
 def _changed(

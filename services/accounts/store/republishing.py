@@ -1,6 +1,7 @@
 """Which states come next when they are said again: `services.runtime.republish.States` of accounts."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Literal, Protocol
 
 import asyncpg
@@ -10,10 +11,10 @@ from services.runtime.republish import Order, Said
 
 
 class SayAgain(Protocol):
-    """Says again what was said of interactions; `app` brings the fold."""
+    """Says again what was said; `app` brings the fold."""
 
-    async def __call__(self, connection: asyncpg.Connection, ids: Sequence[str], order: Order) -> int:
-        """Return how many attributions were said."""
+    async def __call__(self, connection: asyncpg.Connection, of: Sequence[tuple[str, str]], order: Order) -> int:
+        """Say what was said of (account, interaction), and what reads otherwise by now; return how much that is."""
         ...
 
 
@@ -46,7 +47,11 @@ class OwnStates:
 
 
 class Attributions:
-    """Attributions, on `tenure.activity`: what stands, and the tombstones."""
+    """Attributions, on `tenure.activity`: what stands, and the tombstones.
+
+    Account by account, each from the first to the last that happened: then few accounts are locked at a time, and
+    whoever reads it has all of an account at once, in the order that costs least.
+    """
 
     name = "activity"
 
@@ -54,14 +59,38 @@ class Attributions:
         self._say_again = say_again
 
     async def say_again(self, connection: asyncpg.Connection, after: str | None, order: Order) -> Said:
-        """Lock the next interactions, in order of id, and append what was said of them to the outbox."""
-        # By primary key; an interaction of which nothing was ever said has none.
+        """Lock the interactions of the next attributions and append what was said to the outbox."""
+        account, moment, interaction = _read_place(after)
+        # Backwards by the index on accounts: what is left of one, then those that follow. Whatever moves behind this
+        # place meanwhile, or comes there, was said by whoever moved it.
         rows = await connection.fetch(
-            "select distinct interaction_id as id from attribution where $1::text::uuid is null or interaction_id >"
-            " $1::text::uuid order by interaction_id limit $2",
-            after,
+            "select account_id, occurred_at, interaction_id from ("
+            "(select account_id, occurred_at, interaction_id from attribution where account_id = $1"
+            " and occurred_at >= $2 and (occurred_at > $2 or interaction_id < $3)"
+            " order by account_id desc, occurred_at, interaction_id desc limit $4) union all"
+            " (select account_id, occurred_at, interaction_id from attribution where account_id < $1"
+            " order by account_id desc, occurred_at, interaction_id desc limit $4)) as following"
+            " order by account_id desc, occurred_at, interaction_id desc limit $4",
+            account,
+            moment,
+            interaction,
             order.limit,
         )
-        ids = [row["id"] for row in rows]
-        said = await self._say_again(connection, ids, order) if ids else 0
-        return Said(said, ids[-1] if len(ids) == order.limit else None)
+        of = [(row["account_id"], row["interaction_id"]) for row in rows]
+        said = await self._say_again(connection, of, order) if of else 0
+        return Said(said, _place(rows[-1]) if len(rows) == order.limit else None)
+
+
+_LAST = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+
+
+def _place(row: asyncpg.Record) -> str:
+    return f"{row['account_id']} {row['occurred_at'].isoformat()} {row['interaction_id']}"
+
+
+def _read_place(after: str | None) -> tuple[str, datetime, str]:
+    """A place that has no account was left by a version that went from interaction to interaction: begin again."""
+    if after is None or " " not in after:
+        return _LAST, datetime.max.replace(tzinfo=UTC), _LAST
+    account, moment, interaction = after.split(" ")
+    return account, datetime.fromisoformat(moment), interaction

@@ -42,6 +42,8 @@ class Handlers:
     async def handle(self, connection: asyncpg.Connection, batch: Sequence[Received[Model]], now: datetime) -> None:
         """Restate the accounts that the batch concerns and publish those whose figures differ."""
         newest = _Newest(batch)
+        if newest.repeated and self._outlet is Outlet.PUBLISH:
+            await self._forget_known(connection, newest)
         dirty = await self._people(connection, newest)
         touched = {account for account, _ in newest.attributions} | set(newest.accounts)
         if touched:
@@ -54,6 +56,20 @@ class Handlers:
             recordedtime = min([received.envelope.recordedtime for received in batch])
             dirty |= await restatement.finish(recordedtime, newest.traces)
         await self._tables.rollups.mark(connection, dirty)
+
+    async def _forget_known(self, connection: asyncpg.Connection, newest: "_Newest") -> None:
+        """Leave out what is said again, for others to read, and known here: then nothing is locked for it.
+
+        Versions only grow, and whoever reads a partition is alone with it: what is known now is known then.
+        """
+        if said := [key for key in newest.attributions if key in newest.repeated]:
+            for key, version in (await self._tables.facts.versions(connection, said)).items():
+                if newest.attributions[key].version <= version:
+                    del newest.attributions[key]
+        if copies := [account for account in newest.accounts if account in newest.repeated]:
+            for account, (version, _) in (await self._tables.accounts.known(connection, copies)).items():
+                if newest.accounts[account].version <= version:
+                    del newest.accounts[account]
 
     async def _people(self, connection: asyncpg.Connection, newest: "_Newest") -> set[date]:
         if newest.teams:
@@ -88,15 +104,22 @@ class _Newest:
         self.users: dict[str, User] = {}
         self.teams: dict[str, Team] = {}
         self.traces: dict[str, str | None] = {}
+        self.repeated: set[object] = set()
+        """Keys of attributions and accounts of which some state is said again."""
         for received in batch:
             state: Any = received.event
             kind = received.envelope.type
+            again = received.envelope.republished is not None
             if kind == Attribution.TYPE:
                 account = state.account_id
                 _keep(self.attributions, (account, state.interaction_id), state)
+                if again:
+                    self.repeated.add((account, state.interaction_id))
                 self.traces[account] = received.envelope.traceparent
             elif kind == Account.TYPE:
                 _keep(self.accounts, state.account_id, state)
+                if again:
+                    self.repeated.add(state.account_id)
                 self.traces[state.account_id] = received.envelope.traceparent
             elif kind == User.TYPE:
                 _keep(self.users, state.user_id, state)

@@ -25,6 +25,10 @@ class FactTable(Protocol):
         """Return the rows of (account, interaction)."""
         ...
 
+    async def versions(self, connection: Connection, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        """Return the versions of (account, interaction)."""
+        ...
+
     async def load_touches(
         self, connection: Connection, windows: Sequence[tuple[str, datetime, datetime]]
     ) -> dict[str, list[Fact]]:

@@ -14,7 +14,7 @@ from services.metrics.store.states import load_roles
 
 async def known(connection: asyncpg.Connection, accounts: Sequence[str]) -> dict[str, tuple[int, RoleSpans]]:
     """Return version and roles of the copies that we have."""
-    # by primary key; the accounts are locked
+    # by primary key
     rows = await connection.fetch(
         "select account_id, version, roles::text as roles from account where account_id = any($1::uuid[])", accounts
     )

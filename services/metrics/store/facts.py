@@ -43,6 +43,18 @@ async def load(connection: asyncpg.Connection, keys: Sequence[tuple[str, str]]) 
     return {(row[0], row[1]): _fact(row) for row in rows}
 
 
+async def versions(connection: asyncpg.Connection, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """Return the stored versions of (account, interaction)."""
+    # by primary key
+    rows = await connection.fetch(
+        "select account_id, interaction_id, f.version from unnest($1::uuid[], $2::uuid[])"
+        " as wanted (account_id, interaction_id) inner join fact as f using (account_id, interaction_id)",
+        arrays.ids([account for account, _ in keys]),
+        arrays.ids([interaction for _, interaction in keys]),
+    )
+    return {(row[0], row[1]): row[2] for row in rows}
+
+
 async def load_touches(connection: asyncpg.Connection, windows: Sequence[Window]) -> dict[str, list[Fact]]:
     """Return per account touches and missed calls from a moment on, and older questions answered from another on.
 

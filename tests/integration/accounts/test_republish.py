@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from datetime import timedelta
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import asyncpg
@@ -21,7 +24,7 @@ from services.runtime.republish import Order, Republisher, Said
 from tests.integration.accounts.desk import StandingClock
 from tests.integration.accounts.stories import Office, consume
 from tests.integration.accounts.test_concurrency import history_of
-from tests.unit.accounts.events import MONDAY, order, withdrawn
+from tests.unit.accounts.events import MONDAY, at, mail, order, person, withdrawn
 
 EVERYTHING = ["teams", "users", "accounts", "activity"]
 
@@ -153,6 +156,41 @@ async def test_records_of_one_account_keep_their_order_while_traffic_flows(
         greatest[key] = one.version
     stored = await office.rows("select account_id, interaction_id, version from attribution")
     assert greatest == {(row["account_id"], row["interaction_id"]): row["version"] for row in stored}
+
+
+async def test_what_was_said_of_an_account_comes_together_and_in_the_order_in_which_it_happened(
+    office: Office, pool: asyncpg.Pool, fold: Fold
+) -> None:
+    await _world(office)
+    parties = [person("from", "anna@brightwell.example", ours=True)]
+    parties += [person("to", f"p0@c{number}.example") for number in range(3)]
+    to_three = [mail(f"<to three {hour}>", "", "", when=at(hours=hour), parties=parties) for hour in range(4)]
+    await office.receive(*history_of(3), *to_three)
+    before = await _records(office)
+    republisher = Republisher(pool, [_InSmallChunks(kind) for kind in kinds_of_states(fold)], StandingClock())
+    await republisher.begin(["activity"], "somebody")
+    await republisher.run_until_done()
+    again = [orjson.loads(row["payload"]) for row in (await _records(office))[len(before) :]]
+    assert sorted(Counter(one["interaction_id"] for one in again).values())[-4:] == [3, 3, 3, 3]
+    assert len([account for account, _ in groupby(again, key=itemgetter("account_id"))]) == 4
+    stored = await office.rows(
+        "select account_id, interaction_id from attribution order by account_id desc, occurred_at, interaction_id desc"
+    )
+    assert [(one["account_id"], one["interaction_id"]) for one in again] == [tuple(row) for row in stored]
+
+
+async def test_a_run_that_an_earlier_version_left_somewhere_says_everything(
+    office: Office, republisher: Republisher
+) -> None:
+    await _world(office)
+    await office.receive(*history_of(3))
+    before = await _records(office)
+    await republisher.begin(["activity"], "somebody")
+    # the last interaction that was said
+    await office.rows("update republish set said_up_to = (select max(interaction_id::text) from attribution)")
+    await republisher.run_until_done()
+    said = {key[1:] for key in _states((await _records(office))[len(before) :])}
+    assert said == {key[1:] for key in _states(before) if key[0] == "tenure.activity"}
 
 
 class _InSmallChunks:

@@ -71,15 +71,18 @@ class Running:
         """A replica that runs."""
         return self._services[0]
 
-    async def produce(self, topic: str, states: Iterable[Model], moment: datetime) -> None:
-        """Put states on a topic as accounts does."""
+    async def produce(
+        self, topic: str, states: Iterable[Model], moment: datetime, *, republished: str | None = None
+    ) -> None:
+        """Put states on a topic as accounts does; `republished`: the run that says them again."""
         producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap)
         await producer.start()
         sent = []
         for state in states:
             names = (getattr(state, name, None) for name in ("account_id", "user_id", "team_id"))
             subject = next(str(name) for name in names if name is not None)
-            headers = Envelope(subject, "/accounts", state.TYPE, subject, moment, moment).headers()  # type: ignore[attr-defined]
+            envelope = Envelope(subject, "/accounts", state.TYPE, subject, moment, moment, republished=republished)  # type: ignore[attr-defined]
+            headers = envelope.headers()
             sent.append(await producer.send(self.prefix + topic, encode(state), key=subject.encode(), headers=headers))
         await asyncio.gather(*sent)
         await producer.stop()

@@ -24,8 +24,8 @@ async def rebuilt(stage: Running) -> dict[str, Any]:
 
 async def republish(stage: Running, states: Sequence[Attribution]) -> None:
     """What accounts does on `POST /v1/republish`, in no particular order between accounts."""
-    await stage.produce(ACCOUNTS.name, people(), NOW)
-    await stage.produce(ACTIVITY.name, newest(states), NOW)
+    await stage.produce(ACCOUNTS.name, people(), NOW, republished="run")
+    await stage.produce(ACTIVITY.name, newest(states), NOW, republished="run")
 
 
 async def contents(stage: Running) -> dict[str, list[tuple[Any, ...]]]:
