@@ -55,7 +55,7 @@ def kill_during_commit(strike: Strike) -> None:
     """A process stands right before COMMIT while its session, the server, or the answer on its way back is lost."""
     ground = strike.ground
     for _ in strike.times(2, 6):
-        service = strike.chance.choice(CONSUMERS)
+        service = strike.chance.choice(SERVICES)
         way = strike.chance.choice(("session", "server", "answer"))
         before = ground.hits()[service, RuntimeFailpoint.COMMITTING, "stall"]
         ground.order(service, RuntimeFailpoint.COMMITTING, "stall", on=strike.chance.randint(1, 4), seconds=0.7)
@@ -74,9 +74,9 @@ def kill_during_commit(strike: Strike) -> None:
 
 
 def pause_service(strike: Strike) -> None:
-    """SIGSTOP to a consumer past its session: it wakes up and believes that it still owns what others have by then."""
+    """SIGSTOP to a service past its session: it wakes up and believes that it still owns what others have by then."""
     ground = strike.ground
-    victim = strike.chance.choice(CONSUMERS)
+    victim = strike.chance.choice(SERVICES)
     if strike.chance.random() < 0.5:
         place = strike.chance.choice((RuntimeFailpoint.BATCH_LOCKED, RuntimeFailpoint.RELAY_SENT))
         ground.order(victim, place, "stop", on=strike.chance.randint(1, 3))

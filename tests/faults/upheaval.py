@@ -22,7 +22,7 @@ from deploy.local.instance import CHECKOUT
 from deploy.local.system import Launch
 from tests.faults.ground import Ground
 from tests.faults.sinks import Mood
-from tests.faults.strike import CONSUMERS, Strike
+from tests.faults.strike import Strike
 
 OLDER_BUILD = "acd9641"
 """It reads and writes the same topics and tables, as far as it knows them. Builds from before `mailbox_of` keep
@@ -51,7 +51,7 @@ def rolling_upgrade(strike: Strike) -> None:
         return
     ground = strike.ground
     old = {"PYTHONPATH": str(build)}
-    for service in strike.chance.sample(CONSUMERS, 3 if strike.thorough else 1):
+    for service in strike.chance.sample(SERVICES, 3 if strike.thorough else 1):
         replica = f"{service}-2"
         ground.system.launches[replica] = Launch(("-m", f"services.{service}.app"), old)
         ground.start(replica)
@@ -122,7 +122,7 @@ def restore(ground: Ground, service: str) -> None:
 
 def restored_backup(strike: Strike) -> None:
     """A service's database becomes what it was some reports ago."""
-    service = strike.chance.choice(CONSUMERS)
+    service = strike.chance.choice(SERVICES)
     strike.wait(0.0, 0.5)
     # An edit that is not in the backup is lost, and rightly so; reports are read again.
     while service == "accounts" and not strike.only_deliveries():

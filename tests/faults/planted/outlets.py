@@ -13,9 +13,11 @@ from aiokafka import AIOKafkaProducer
 from services.notifier.dispatch import Dispatcher
 from services.notifier.domain.delivery import Attempt, Job
 from services.runtime import outbox, publishing
-from services.runtime.headers import load_headers
+from services.runtime.headers import dump_headers, load_headers
 from services.runtime.postgres import transaction
 from tests.faults.planted import put
+
+_BEGAN = "planted-transaction"
 
 
 class _Reordering:
@@ -30,19 +32,27 @@ class _Reordering:
     async def fetch(self, query: str, *arguments: Any) -> list[asyncpg.Record]:
         """The same rows, otherwise."""
         rows = await self._connection.fetch(query, *arguments)
-        ids = [row["id"] for row in rows]
-        written = "select id, xmin::text::bigint as began from outbox where id = any($1::bigint[])"
-        began = {row["id"]: row["began"] for row in await self._connection.fetch(written, ids)}
-        return sorted(rows, key=lambda row: (began.get(row["id"], 0), row["id"]))
+        return sorted(rows, key=lambda row: (int(dict(load_headers(row["headers"])).get(_BEGAN) or 0), row["id"]))
 
 
 def order_by_transaction() -> None:
-    """The relay reads rows by the id of the transaction that wrote them."""
-    usual = outbox.Relay._round  # noqa: SLF001
+    """Each row says which transaction wrote it, and the relay reads rows in the order of these.
+
+    The number is that of the whole transaction. `xmin` would be that of the savepoint in which a batch is handled. It is
+    drawn when the accounts are being locked, and so in the right order.
+    """
+    usual_insert, usual_round = outbox._insert, outbox.Relay._round  # noqa: SLF001
+
+    async def insert(connection: asyncpg.Connection, *columns: Sequence[Any]) -> None:
+        began = await connection.fetchval("select pg_current_xact_id()::text")
+        topics, keys, types, payloads, headers, moments = columns
+        marked = [dump_headers([*load_headers(text), (_BEGAN, began.encode())]) for text in headers]
+        await usual_insert(connection, topics, keys, types, payloads, marked, moments)
 
     async def read_round(self: Any, connection: Any, publisher: Any) -> int:
-        return await usual(self, _Reordering(connection), publisher)  # type: ignore[arg-type]
+        return await usual_round(self, _Reordering(connection), publisher)  # type: ignore[arg-type]
 
+    put(outbox, "_insert", insert)
     put(outbox.Relay, "_round", read_round)
 
 
