@@ -38,8 +38,8 @@ class _Reordering:
 def order_by_transaction() -> None:
     """Each row says which transaction wrote it, and the relay reads rows in the order of these.
 
-    The number is that of the whole transaction. `xmin` would be that of the savepoint in which a batch is handled. It is
-    drawn when the accounts are being locked, and so in the right order.
+    The number is that of the whole transaction. `xmin` would be that of the savepoint in which a batch is handled. It
+    is drawn when the accounts are being locked, and so in the right order.
     """
     usual_insert, usual_round = outbox._insert, outbox.Relay._round  # noqa: SLF001
 
