@@ -25,6 +25,7 @@ from aiokafka.structs import TopicPartition
 
 from services.ingest.failpoints import IngestFailpoint
 from services.ingest.settings import IngestSettings
+from services.runtime import connections
 from services.runtime.failpoints import InjectedFault, reach
 from services.runtime.partitioning import partitions_of
 
@@ -352,6 +353,7 @@ class Publisher:
 
     async def _open(self) -> None:
         self._void.clear()
+        connections.install()
         producer = AIOKafkaProducer(
             bootstrap_servers=self._settings.kafka_bootstrap.split(","),
             client_id=self._settings.physical("ingest"),

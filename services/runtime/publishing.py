@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
 from aiokafka.producer import sender
 
+from services.runtime import connections
 from services.runtime.failpoints import RuntimeFailpoint, reach
 from services.runtime.headers import load_headers
 
@@ -99,6 +100,7 @@ class TransactionalPublisher:
     async def start(self) -> None:
         """Connect and shut out every earlier producer of this id; raises `KafkaError` when the broker is away."""
         sender.BACKOFF_OVERRIDE = _BETWEEN_TRANSACTIONS
+        connections.install()
         try:
             await self._producer.start()
         except BaseException:

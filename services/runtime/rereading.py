@@ -7,6 +7,7 @@ from typing import Self
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from contracts.topics import Topic
+from services.runtime import connections
 from services.runtime.offsets import Partition
 from services.runtime.records import Record
 from services.runtime.settings import RuntimeSettings
@@ -37,6 +38,7 @@ class Rereader:
 
     async def __aenter__(self) -> Self:
         """Connect and go to the positions; raises `KafkaError` when the broker is away."""
+        connections.install()
         try:
             await self._consumer.start()
         except BaseException:

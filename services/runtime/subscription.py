@@ -21,6 +21,7 @@ from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 from faststream.kafka.message import KafkaAckableMessage
 
+from services.runtime import connections
 from services.runtime.buffer import Buffer
 from services.runtime.failpoints import RuntimeFailpoint, reach
 from services.runtime.records import Record
@@ -262,6 +263,7 @@ class Subscription:
     async def start(self) -> None:
         """Join the group; raises `KafkaError` when the broker is away."""
         tolerate_header_bytes()
+        connections.install()
         await self._broker.connect()
         # FastStream has no setting for the consumer's class; `connect` has put the options into this builder.
         config = self._broker.config.broker_config

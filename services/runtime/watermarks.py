@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
+from services.runtime import connections
 from services.runtime.offsets import Partition
 from services.runtime.settings import RuntimeSettings
 
@@ -30,6 +31,7 @@ class Watermarks:
         async with self._lock:
             if self._client is not None:
                 return
+            connections.install()
             client = _Asker(
                 bootstrap_servers=self._settings.kafka_bootstrap.split(","),
                 isolation_level="read_uncommitted",
