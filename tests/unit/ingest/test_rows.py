@@ -230,6 +230,26 @@ def test_a_voicemail_is_no_person_and_a_withheld_number_nobody() -> None:
     assert [party.ours for party in leg.parties] == [True]
 
 
+@pytest.mark.parametrize("rows", [["", "linked", "7"], ["userfield", "", "linked", "7"]])
+def test_what_the_last_columns_of_a_call_record_are_follows_from_their_number(rows: list[str]) -> None:
+    # loguserfield is off by default: then twenty cells, with it one more; and it may be switched between two rows.
+    line = CDR.format(answer="", billsec=0, disposition="BUSY", sequence=1)
+    head = line.split(',"1772440200.1"')[0]
+    other = ",".join((head, '"1772440200.2"', *(f'"{cell}"' for cell in rows))) + "\n"
+    legs: list[Any] = read(cdr(line.replace('"1772440200.1",1', '"linked",1'), other))
+    assert [leg.interaction.native_id for leg in legs] == ["linked", "linked"]
+    assert [leg.report for leg in legs] == ["1772440200.1/1", "1772440200.2/7"]
+
+
+def test_a_call_record_without_the_newer_columns_is_a_call_of_its_own() -> None:
+    head = CDR.format(answer="", billsec=0, disposition="BUSY", sequence=1).split(',"1772440200.1"')[0]
+    for tail in (',"1772440200.9"', ',"1772440200.9","userfield"'):
+        [leg] = read(cdr(f"{head}{tail}\n"))
+        assert leg.interaction.native_id == "1772440200.9"
+    # Without loguniqueid three cells follow, and none of them is its id.
+    assert only_rejection(cdr(f'{head},"","linked","7"\n')).field == "uniqueid"
+
+
 def test_a_cdr_without_uniqueid_says_what_to_set() -> None:
     short = CDR.format(answer="", billsec=0, disposition="BUSY", sequence=1).split(',"1772440200.1"')[0] + "\n"
     assert "loguniqueid" in only_rejection(cdr(short)).remedy

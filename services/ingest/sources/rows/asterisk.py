@@ -5,7 +5,7 @@ extensions concern no customer.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -37,6 +37,26 @@ COLUMNS = (
     "sequence",
 )
 """The order in which `cdr_csv` writes them; the file has no heading."""
+_ALWAYS = COLUMNS.index("uniqueid")
+_NEW = len(COLUMNS) - COLUMNS.index("peeraccount")
+
+
+def columns_of(cells: int) -> Sequence[str]:
+    """Return what the cells of a row are, by their number: which of the last there are cdr.conf says.
+
+    `loguniqueid` and `loguserfield` add one each, `newcdrcolumns` three behind them. A single one of the first two is
+    taken for the unique id, without which a row is nothing.
+    """
+    optional = cells - _ALWAYS
+    has_new = optional >= _NEW
+    single = optional - (_NEW if has_new else 0)
+    return (
+        (*COLUMNS[: _ALWAYS + min(single, 2)], *(COLUMNS[-_NEW:] if has_new else ()))
+        if optional > 0
+        else COLUMNS[:cells]
+    )
+
+
 _DISPOSITIONS = frozenset({"ANSWERED", "NO ANSWER", "NOANSWER", "BUSY", "FAILED", "CONGESTION"})
 # What answers is no person.
 _MACHINES = ("voicemail", "playback", "background", "read", "milliwatt", "echo", "record", "musiconhold")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.ingest import strict_json
-from services.ingest.sources.rows.asterisk import COLUMNS as ASTERISK_COLUMNS
+from services.ingest.sources.rows.asterisk import columns_of
 from services.ingest.sources.rows.mapping import RowMapping, filled
 from services.ingest.sources.rows.values import BadCell
 
@@ -101,14 +101,14 @@ def _table(lines: Iterable[str], mapping: RowMapping) -> Iterator[Row | Rejected
             continue
         if not any(cells):
             continue
-        if columns is None:
-            if not asterisk or "uniqueid" in cells:
-                columns = _heading(cells, mapping)
-                continue
-            columns = ASTERISK_COLUMNS[: len(cells)]
-        row = Row(begins, dict(zip(columns, cells, strict=False)))
-        if len(cells) > len(columns) and any(cells[len(columns) :]):
-            reason = f"has {len(cells)} cells, the heading {len(columns)}"
+        if columns is None and (not asterisk or "uniqueid" in cells):
+            columns = _heading(cells, mapping)
+            continue
+        # What stands in a row may be changed while the file is written.
+        named = columns_of(len(cells)) if columns is None else columns
+        row = Row(begins, dict(zip(named, cells, strict=False)))
+        if len(cells) > len(named) and any(cells[len(named) :]):
+            reason = f"has {len(cells)} cells, the heading {len(named)}"
             yield Rejected(begins, "row", reason, "put quotation marks around cells that hold the delimiter", (row,))
             continue
         yield row
