@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from deploy.local.processes import LocalFault
+from samples.player import PlayFault
 from services.cli.terminal import progress
 from tests.faults import results as outcome
 from tests.faults.history import Sizes
@@ -19,6 +20,8 @@ from tests.faults.planted.catalogue import BUGS
 from tests.faults.planted.hunt import hunt
 from tests.faults.results import Results
 from tests.faults.rounds import Verdict, run
+
+_ATTEMPTS = 3
 
 
 def main(
@@ -41,29 +44,47 @@ def main(
         raise typer.BadParameter(f"there is no {', '.join(unknown)}; there are {', '.join(FAULTS)}")
     results = Results()
     began = time.monotonic()
+    stopped = ""
     try:
         with progress() as say:
             for number in [seed] if seed is not None else numbers(seeds):
                 if time.monotonic() - began > minutes * 60:
                     break
-                _history(results, number, faults, cast("Sizes", size), thorough=not short, say=say)
-    except LocalFault as failure:
-        raise SystemExit(f"The rounds cannot run. {failure}") from None
+                _patiently(results, number, faults, cast("Sizes", size), thorough=not short, say=say)
+    except (LocalFault, PlayFault) as failure:
+        stopped = f"The rounds cannot go on. {failure}\n"
     except KeyboardInterrupt:
-        raise SystemExit(130) from None
+        stopped = "Interrupted.\n"
     outcome.keep(results)
     outcome.show(results, Console())
     never = results.never_hit() if seed is None and fault is None else []
     for place in never:
         sys.stderr.write(f"The failpoint {place} was never reached.\n")
     sys.stderr.write(f"{time.monotonic() - began:.0f} s; every verdict is in .tenure/faults.json\n")
-    raise SystemExit(1 if results.bad or never else 0)
+    sys.stderr.write(stopped)
+    raise SystemExit(1 if results.bad or never or stopped else 0)
+
+
+def _patiently(results: Results, seed: int, faults: Sequence[str], size: Sizes, *, thorough: bool, say: Any) -> None:
+    """A history; again where its system could not be started, because somebody else took a port or all the memory."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            _history(results, seed, faults, size, thorough=thorough, say=say)
+        except (LocalFault, PlayFault) as failure:
+            if attempt == _ATTEMPTS - 1:
+                raise
+            sys.stderr.write(f"seed {seed} could not be played and is begun again: {failure}\n")
+        else:
+            return
 
 
 def _history(results: Results, seed: int, faults: Sequence[str], size: Sizes, *, thorough: bool, say: Any) -> None:
     say(f"seed {seed}: a fresh system")
 
     def report(verdict: Verdict) -> None:
+        # at once: a long run that is broken off has its table all the same
+        results.verdicts.append(verdict)
+        outcome.keep(results)
         text = outcome.sentence(verdict, size, [] if len(faults) == len(FAULTS) else faults)
         if verdict.good:
             say(text)
@@ -71,7 +92,6 @@ def _history(results: Results, seed: int, faults: Sequence[str], size: Sizes, *,
             sys.stderr.write(f"{text}\n")
 
     played = run(seed, faults, size=size, thorough=thorough, report=report)
-    results.verdicts += played.verdicts
     results.hits += played.hits
     results.small_disks = results.small_disks and played.small_disks
 
