@@ -40,8 +40,9 @@ def up(
     directory = instance_directory(instance or DEFAULT_INSTANCE)
     if _released_and_running(directory):
         raise CommandFault(f"It is up already ({directory}); `tenure status` shows it, `tenure down` stops it.")
-    plan = SystemPlan(time_zone=time_zone)
+    plan = SystemPlan(time_zone=_zone(time_zone))
     if sources:
+        _check(sources)
         plan = replace(plan, environment={"ingest": {"SOURCES_FILE": str(sources.resolve())}})
     with progress() as report:
         system = start_system(directory, plan, fresh=fresh, report=report)
@@ -85,6 +86,24 @@ def run(service: Annotated[str, typer.Argument(help=f"one of {', '.join(SERVICES
     if service not in SERVICES:
         raise CommandFault(f"There is no service {service}; there are {', '.join(SERVICES)}.")
     os.execv(sys.executable, [sys.executable, "-m", f"services.{service}.app"])  # noqa: S606 - becomes the service
+
+
+def _zone(name: str) -> str:
+    from services.runtime.settings import known_zone  # noqa: PLC0415 - brings pydantic along
+
+    try:
+        return known_zone(name)
+    except ValueError as wrong:
+        raise CommandFault(f"--time-zone: {name!r} {wrong}.") from None
+
+
+def _check(sources: Path) -> None:
+    """Look before anything is started: ingest would say the same a minute later."""
+    from services.ingest.configuration import examine  # noqa: PLC0415 - brings the readers of all providers along
+
+    mistakes = [str(remark) for remark in examine(sources).remarks if remark.severe]
+    if mistakes:
+        raise CommandFault("\n".join(mistakes))
 
 
 def _released_and_running(directory: Path) -> bool:

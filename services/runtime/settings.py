@@ -18,6 +18,16 @@ class SettingsError(Exception):
     """A setting is missing or wrong. `str()` is one plain sentence that names the variable and the remedy."""
 
 
+def known_zone(name: str) -> str:
+    """The name, when it is that of a time zone; raises ValueError otherwise."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # a folder of zones, such as Europe, is an OSError
+        message = "is no time zone of the IANA database; write one like Europe/Berlin"
+        raise ValueError(message) from None
+    return name
+
+
 class RuntimeSettings(BaseSettings):
     """Settings that every service understands; a service's own settings extend this class.
 
@@ -79,12 +89,7 @@ class RuntimeSettings(BaseSettings):
     @field_validator("time_zone")
     @classmethod
     def _known_zone(cls, name: str) -> str:
-        try:
-            ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError):
-            message = "is no time zone of the IANA database; write one like Europe/Berlin"
-            raise ValueError(message) from None
-        return name
+        return known_zone(name)
 
     @model_validator(mode="after")
     def _clock_is_real_in_production(self) -> Self:

@@ -23,7 +23,7 @@ def zone_named(name: str, otherwise: ZoneInfo) -> ZoneInfo:
     """Return the time zone of this name; `otherwise` where it is empty or not known here."""
     try:
         return ZoneInfo(name) if name else otherwise
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # a folder of zones, such as Europe, is an OSError
         return otherwise
 
 

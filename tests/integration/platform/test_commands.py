@@ -76,6 +76,8 @@ def test_a_migrated_database_is_up_to_date(database: Callable[[str], DatabaseAcc
         (["run", "accounts"], {}, "accounts cannot start. TENURE_KAFKA_BOOTSTRAP is not set"),
         (["down", "--purge", "--instance", "nowhere/.."], {}, "is no name for a system"),
         (["down", "--purge", "--instance", ""], {}, "is no name for a system"),
+        (["up", "--instance", "unused", "--time-zone", "Europe"], {}, "--time-zone: 'Europe' is no time zone"),
+        (["up", "--instance", "unused", "--sources", "pyproject.toml"], {}, "pyproject.toml:"),
         (["up", "--instance", "../elsewhere"], {}, "is no name for a system"),
     ],
 )
@@ -99,9 +101,10 @@ def test_a_service_that_does_not_answer_is_named_by_status() -> None:
     assert json.loads(done.stdout)["obstacles"] == ["metrics does not answer"]
 
 
-def test_a_system_is_brought_up_flows_is_not_started_twice_and_goes_down(unused_instance: str) -> None:
+def test_a_system_is_brought_up_flows_is_not_started_twice_and_goes_down(unused_instance: str, tmp_path: Path) -> None:
     here = ("--instance", unused_instance)
-    up = tenure("up", *here)
+    (tmp_path / "sources.toml").write_text('[sources.old]\nprovider = "import"\nsystem = "erp:acme"\n')
+    up = tenure("up", *here, "--sources", str(tmp_path / "sources.toml"))
     assert up.returncode == 0, up.stderr
     processes = Instance(instance_directory(unused_instance)).state().processes
     assert set(processes) == {"kafka", "postgres", *SERVICES}
@@ -113,6 +116,9 @@ def test_a_system_is_brought_up_flows_is_not_started_twice_and_goes_down(unused_
     )
     assert tenure("topics", "check", *here).returncode == 0
     assert tenure("migrate", *here).stdout.count("up to date") == len(SERVICES)
+    # The file is the one that the system was brought up with, not one of our own beside its state.
+    tried = tenure("sources", "test", "old", *here)
+    assert (tried.returncode, tried.stdout.splitlines()[0]) == (0, "configuration: right (import)"), tried.stderr
     assert tenure("token", "--subject", "somebody", *here).stdout.count(".") == 2
 
     down = tenure("down", "--purge", *here)

@@ -210,8 +210,9 @@ def test_business_time_never_ends_early_and_grows_with_its_start(start: datetime
     assert after_business_days(start + timedelta(minutes=30), days, hours, BERLIN) >= end
 
 
-def test_nonsense_hours_fall_back_to_office_hours() -> None:
-    nonsense = WorkingHours(time_zone="Mars/Olympus", weekdays=(), start_minute=900, end_minute=600)
+@pytest.mark.parametrize("zone", ["Mars/Olympus", "Europe", "Z" * 256, "../etc"])
+def test_nonsense_hours_fall_back_to_office_hours(zone: str) -> None:
+    nonsense = WorkingHours(time_zone=zone, weekdays=(), start_minute=900, end_minute=600)
     start = datetime.fromisoformat("2026-03-02T10:00:00+01:00")
     assert after_business_days(start, 1, nonsense, BERLIN) == start + timedelta(days=1)
     assert after_business_days(start, 1, None, BERLIN) == start + timedelta(days=1)

@@ -36,6 +36,7 @@ def test_the_prefix_stands_before_every_physical_name() -> None:
         ("TENURE_ENVIRONMENT", "prod", "TENURE_ENVIRONMENT: input should be 'development' or 'production'"),
         ("TENURE_HTTP_PORT", "99999", "TENURE_HTTP_PORT: input should be less than or equal to 65535"),
         ("TENURE_TIME_ZONE", "Europe/Berlln", "TENURE_TIME_ZONE: is no time zone of the IANA database"),
+        ("TENURE_TIME_ZONE", "Europe", "TENURE_TIME_ZONE: is no time zone of the IANA database"),
         ("TENURE_TIME_ZONE", "../etc/passwd", "TENURE_TIME_ZONE: is no time zone of the IANA database"),
         ("TENURE_CLOCK", "yesterday", "TENURE_CLOCK: string should match pattern"),
         ("TENURE_TOPIC_PREFIX", "a b", "TENURE_TOPIC_PREFIX: string should match pattern"),
