@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
-from contracts.identities import normalise_phone, number_in
+from contracts.identities import is_withheld, normalise_phone, number_in
 from contracts.values import Kind, Party, PartyRole
 from services.ingest.domain.identities import Directory
 from services.ingest.domain.mapping import Origin
@@ -47,6 +47,9 @@ def is_among(number: str, own: Sequence[str]) -> bool:
 
 def endpoint(directory: Directory, role: PartyRole, uri: str, origin: Origin, *, ours: bool) -> Party | None:
     """Return who is at an end of a leg: a number, a SIP address, or a client of the provider; None: it names nobody."""
+    if is_withheld(uri):
+        # "sip:anonymous@anonymous.invalid" would be one person for all who hide their number.
+        return None
     person = None
     if uri.startswith("client:"):
         person = origin.named(uri)

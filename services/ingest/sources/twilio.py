@@ -112,7 +112,9 @@ def read(delivery: Delivery, origin: Origin, options: TwilioOptions) -> Mapped:
         return Mapped(ignored="call_under_way")
     if status not in _ENDED:
         raise Unmapped("unknown_status")
-    leg = _Leg(form, origin.directory.in_region(options.default_region), options)
+    # A call over WhatsApp has a telephone number at its other end.
+    ends = {end: form[end].removeprefix("whatsapp:") for end in ("From", "To") if end in form}
+    leg = _Leg({**form, **ends}, origin.directory.in_region(options.default_region), options)
     return Mapped([_ended(leg, delivery.body, origin)])
 
 

@@ -169,3 +169,30 @@ def test_a_national_number_is_read_where_the_site_is() -> None:
     read = provider.bind(provider.options.model_validate({"default_region": "FR"}))
     event = told(read(delivery(golden), origin("aircall")))[0]
     assert event.parties[0].identities[0].value == "+33142685300"
+
+
+@pytest.mark.parametrize(
+    ("caller", "identities"),
+    [
+        ("sip:anonymous@anonymous.invalid", None),
+        ("sip:restricted@gw.example;transport=tls", None),
+        ("Anonymous", None),
+        ("+266696687", None),
+        ("whatsapp:+4930123456", ["+4930123456"]),
+        ("sip:bob@acme.example", ["sip:bob@acme.example"]),
+    ],
+)
+def test_who_hides_the_number_is_nobody(caller: str, identities: list[str] | None) -> None:
+    form = {
+        "CallSid": "CA1",
+        "CallStatus": "completed",
+        "Direction": "inbound",
+        "CallDuration": "30",
+        "From": caller,
+        "To": "+4930999100",
+        "Timestamp": "Mon, 02 Mar 2026 09:00:30 +0000",
+    }
+    options = TwilioOptions(own_numbers=("+4930999*",))
+    mapped = WEBHOOKS["twilio"].bind(options)(Delivery(payload=form, body=b"x", headers={}), origin("twilio"))
+    theirs = [party for party in mapped.events[0].parties if not party.ours]
+    assert [[one.value for one in party.identities] for party in theirs] == ([] if identities is None else [identities])
