@@ -19,6 +19,7 @@ from tests.faults.upheaval import everything
 
 _RELAY_LEASE = 0x54454E555245
 """The advisory lock of relays; see `services/runtime/outbox.py`."""
+_ASSIGNED = b'"event":"partitions assigned"'
 _SILENCES = frozenset({"stale_touch", "order_gap", "unanswered_mail"})
 """Rules that speak of what did not happen."""
 _SPEAKS = ("tenure.alert.opened.v1", "tenure.alert.escalated.v1", "tenure.alert.reopened.v1")
@@ -27,9 +28,7 @@ _SPEAKS = ("tenure.alert.opened.v1", "tenure.alert.escalated.v1", "tenure.alert.
 def crowd(strike: Strike) -> None:
     """Three replicas of accounts and two of metrics, edits at any of them, and now and then one that stands still."""
     ground = strike.ground
-    for part in ("accounts-2", "accounts-3", "metrics-2"):
-        ground.start(part)
-    ground.system.wait_ready(["accounts-2", "accounts-3"])
+    _join(strike, "accounts-2", "accounts-3", "metrics-2")
     ground.spread_over = ("accounts", "accounts-2", "accounts-3")
     began = time.monotonic()
     while strike.loaded() and time.monotonic() - began < strike.at_most(15.0):
@@ -78,18 +77,30 @@ def many_doors(strike: Strike) -> None:
 
 def _three_of(service: str, strike: Strike) -> tuple[str, str, str]:
     second, third = f"{service}-2", f"{service}-3"
-    for part in (second, third):
-        strike.ground.start(part)
-    strike.ground.system.wait_ready([second, third])
+    _join(strike, second, third)
     return service, second, third
+
+
+def _join(strike: Strike, *parts: str) -> None:
+    """Start replicas while the load waits: it goes on when they have partitions, however busy the machine is."""
+    system = strike.ground.system
+    strike.hold()
+    try:
+        logs = {part: system.log(part) for part in parts}
+        began = {part: log.stat().st_size if log.exists() else 0 for part, log in logs.items()}
+        for part in parts:
+            strike.ground.start(part)
+        system.wait_ready(parts)
+        for part, log in logs.items():
+            until(lambda: _ASSIGNED in log.read_bytes()[began[part] :], 30.0)  # noqa: B023 - called at once
+    finally:
+        strike.go_on()
 
 
 def blocked_outbox(strike: Strike) -> None:
     """Somebody holds the lease of a relay: what replicas commit meanwhile waits, and goes out in order afterwards."""
     ground = strike.ground
-    for part in ("accounts-2", "accounts-3"):
-        ground.start(part)
-    ground.system.wait_ready(["accounts-2", "accounts-3"])
+    _join(strike, "accounts-2", "accounts-3")
     ground.spread_over = ("accounts", "accounts-2", "accounts-3")
 
     async def hold() -> None:
@@ -113,8 +124,8 @@ def blocked_outbox(strike: Strike) -> None:
 def zombie(strike: Strike) -> None:
     """A relay stands still with records in its hands; another one takes over and goes on; then the first wakes up."""
     ground = strike.ground
-    ground.start("accounts-2")
-    ground.system.wait_ready(["accounts", "accounts-2"])
+    _join(strike, "accounts-2")
+    ground.system.wait_ready(["accounts"])
     read, sent = RuntimeFailpoint.RELAY_READ, RuntimeFailpoint.RELAY_SENT
     place = strike.chance.choice((read, read, sent))
     stopped = ground.hits()["accounts", place, "stop"]

@@ -115,7 +115,8 @@ class Tour:
 
     def _load(self, step: Step, fault: Fault) -> list[tuple[str, str, str, str]]:
         """The step under the fault; raises what went wrong on either side, after everything was healed."""
-        loaded, struck = threading.Event(), threading.Event()
+        loaded, struck, free = threading.Event(), threading.Event(), threading.Event()
+        free.set()
         place = 0
         last_edit = max((number for number, action in enumerate(step.actions) if isinstance(action, Edit)), default=-1)
         failures: list[BaseException] = []
@@ -123,6 +124,7 @@ class Tour:
         def between(done: int, of: int) -> None:
             nonlocal place
             place = done
+            free.wait()
             if done > of * _SLOW_FROM and not struck.is_set():
                 struck.wait(_PACE)
 
@@ -140,6 +142,8 @@ class Tour:
             thorough=self.thorough,
             loaded=lambda: not loaded.is_set(),
             only_deliveries=lambda: place > last_edit or loaded.is_set(),
+            hold=free.clear,
+            go_on=free.set,
         )
         load = threading.Thread(target=play, name="load", daemon=True)
         load.start()
@@ -147,6 +151,7 @@ class Tour:
             fault(strike)
         finally:
             struck.set()
+            free.set()
             self.ground.heal()
             load.join()
         for failure in failures:

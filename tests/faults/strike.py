@@ -27,6 +27,9 @@ class Strike:
     thorough: bool
     only_deliveries: Callable[[], bool] = lambda: True
     """Whether nothing but reports is left of the load: no edit that a restored backup would undo."""
+    hold: Callable[[], object] = lambda: None
+    """Have the load wait until `go_on`."""
+    go_on: Callable[[], object] = lambda: None
     complaints: list[tuple[str, str, str, str]] = field(default_factory=list)
 
     def complain(self, invariant: str, subject: str, expected: str, found: str) -> None:
