@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from services.cli.remote import AsJson, Remote, TokenFile, Url
 from services.cli.targets import InstanceName
+from services.cli.terminal import on_terminal, plain, show_rows
 
 _STYLES = {"alert": "red", "warn": "yellow"}
 
@@ -46,7 +45,7 @@ def list_alerts(
     if not found:
         typer.echo("no alerts")
         return
-    _show_table(found)
+    show_table(found)
 
 
 def show_alert(
@@ -82,7 +81,7 @@ def list_deliveries(
     for one in () if as_json else found:
         attempts = f"{one['attempts']} attempt{'' if one['attempts'] == 1 else 's'}"
         said = one["last_outcome"] or "not tried yet"
-        typer.echo(f"{one['delivery_id']} {one['state']} {one['kind']} {one['name']}: {attempts}, {said}")
+        typer.echo(plain(f"{one['delivery_id']} {one['state']} {one['kind']} {one['name']}: {attempts}, {said}"))
     if not found and not as_json:
         typer.echo("no deliveries" if state == "any" else f"no deliveries that are {state}")
     if any(one["state"] == "dead" for one in found):
@@ -110,7 +109,7 @@ def told(alert: Mapping[str, Any]) -> list[str]:
         f"  {_moment(step['at'])}  {step['step']} ({step['severity']}){' by a person' if step['by'] else ''}"
         for step in alert.get("history", ())
     ]
-    return lines
+    return [plain(line) for line in lines]
 
 
 def _figure(figure: Mapping[str, Any]) -> str:
@@ -123,21 +122,16 @@ def _moment(text: str) -> str:
     return f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M} UTC"
 
 
-def _show_table(alerts: list[Mapping[str, Any]]) -> None:
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        for alert in alerts:
-            console.print(
-                f"{alert['alert_id']} {alert['severity']} {alert['state']} {alert['rule']} {alert['title']}",
-                markup=False,
-                soft_wrap=True,
-            )
+def show_table(alerts: Sequence[Mapping[str, Any]]) -> None:
+    """Print alerts: for a person on a terminal, a line each elsewhere."""
+    if not on_terminal():
+        show_rows(
+            (), [[alert[name] for name in ("alert_id", "severity", "state", "rule", "title")] for alert in alerts]
+        )
         return
-    table = Table(box=None, pad_edge=False)
-    for title in ("severity", "state", "alert", "since", "id"):
-        table.add_column(title)
-    for alert in alerts:
-        style = _STYLES.get(alert["severity"]) if alert["state"] == "open" else None
-        row = (alert["severity"], alert["state"], alert["title"], _moment(alert["opened_at"]), alert["alert_id"])
-        table.add_row(*row, style=style)
-    console.print(table)
+    rows = [
+        (alert["severity"], alert["state"], alert["title"], _moment(alert["opened_at"]), alert["alert_id"])
+        for alert in alerts
+    ]
+    styles = [_STYLES.get(alert["severity"]) if alert["state"] == "open" else None for alert in alerts]
+    show_rows(("severity", "state", "alert", "since", "id"), rows, styles)

@@ -9,14 +9,13 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from services.cli import rereading
 from services.cli.faults import CommandFault
 from services.cli.options import grouped
 from services.cli.remote import AsJson, Remote, TokenFile, Url
 from services.cli.targets import InstanceName
+from services.cli.terminal import plain, show_rows
 
 KEEPERS = ("accounts", "metrics", "notifier", "ingest")
 """Services that read topics, and so may set records aside."""
@@ -94,7 +93,7 @@ def list_letters(
     elif not found:
         typer.echo("no dead letters")
     else:
-        _show(found)
+        show_table(found)
 
 
 def show_letter(letter: LetterId, keepers: Keepers, *, as_json: AsJson = False) -> None:
@@ -105,11 +104,11 @@ def show_letter(letter: LetterId, keepers: Keepers, *, as_json: AsJson = False) 
         return
     typer.echo(f"{found['topic']} partition {found['partition']} offset {found['offset']}, kept by {remote.service}")
     typer.echo(f"{found['state']} since {found['created_at']}: {found['reason']}")
-    typer.echo(found["detail"])
+    typer.echo(plain(found["detail"]))
     if found["traceparent"] is not None:
         typer.echo(f"trace {found['traceparent']}")
     for header in found["headers"]:
-        typer.echo(f"  {header['name']}: {_readable(header['value'])}")
+        typer.echo(f"  {plain(header['name'])}: {_readable(header['value'])}")
     typer.echo(f"key: {_readable(found['key'])}")
     typer.echo(_readable(found["value"]))
 
@@ -239,8 +238,8 @@ def _readable(content: str | None) -> str:
     return text if all(line.isprintable() for line in text.splitlines()) else repr(raw)
 
 
-def _show(letters: list[dict[str, Any]]) -> None:
-    console = Console(highlight=False)
+def show_table(letters: list[dict[str, Any]]) -> None:
+    """Print letters: a table on a terminal, a line each elsewhere."""
     columns = ("id", "service", "topic", "place", "reason", "detail")
     rows = [
         (
@@ -253,11 +252,4 @@ def _show(letters: list[dict[str, Any]]) -> None:
         )
         for letter in letters
     ]
-    if not console.is_terminal:
-        for row in rows:
-            console.print(" ".join(row), markup=False, soft_wrap=True)
-        return
-    table = Table(*columns, box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
+    show_rows(columns, rows)

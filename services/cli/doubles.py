@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from services.cli.options import grouped
 from services.cli.remote import AsJson, Remote, TokenFile, Url
 from services.cli.targets import InstanceName
+from services.cli.terminal import on_terminal, show_rows
 
 _PAGES = 1000
 One = Annotated[str, typer.Argument(help="the id of one of the two, from `tenure doubles list`")]
@@ -75,7 +74,7 @@ def list_doubles(
     elif not found:
         typer.echo("no suspected doubles")
     else:
-        _show(found)
+        show_table(found)
 
 
 @grouped
@@ -115,16 +114,13 @@ def restore(where: Where, one: One, other: Other) -> None:
     typer.echo("restored")
 
 
-def _show(found: Sequence[Mapping[str, Any]]) -> None:
-    console = Console()
-    if not console.is_terminal:
-        for one in found:
-            typer.echo(f"{one['kind']} {one['one']['id']} {one['other']['id']}: {'; '.join(one['reasons'])}")
-        return
-    table = Table("kind", "one", "other", "reasons")
-    for one in found:
-        table.add_row(one["kind"], _told(one["one"]), _told(one["other"]), "\n".join(one["reasons"]))
-    console.print(table)
+def show_table(found: Sequence[Mapping[str, Any]]) -> None:
+    """Print suspected doubles: with what each of the two is on a terminal, a line for each pair elsewhere."""
+    if not on_terminal():
+        rows = [(one["kind"], one["one"]["id"], f"{one['other']['id']}:", "; ".join(one["reasons"])) for one in found]
+    else:
+        rows = [(one["kind"], _told(one["one"]), _told(one["other"]), "\n".join(one["reasons"])) for one in found]
+    show_rows(("kind", "one", "other", "reasons"), rows)
 
 
 def _told(one: Mapping[str, Any]) -> str:
