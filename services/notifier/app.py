@@ -29,6 +29,7 @@ from services.notifier.store import (
     rebuilds,
     recalling,
     rules,
+    taking,
     watch,
 )
 from services.notifier.store.republishing import AlertsAgain
@@ -99,7 +100,7 @@ async def build(settings: NotifierSettings) -> Service:
         scope=Scope(
             TokenVerifier.from_settings(settings), pool, api_pool, clock, zone, Freshness.of(consumer, ACCOUNTS)
         ),
-        tables=Tables(accounts, alerts, rules, delivery_log, destinations),
+        tables=Tables(accounts, alerts, taking, rules, delivery_log, destinations),
         telemetry=telemetry,
         secrets=settings.secrets_dir,
         look=on.look.set,
@@ -160,8 +161,9 @@ def _poller(on: _Ground, consumer: BatchConsumer[Known], inside: httpx2.AsyncCli
         accounts=accounts,
         rules=rules,
         alerts=alerts,
+        taking=taking,
         lookout=lookout,
-        sources=SourceWatch(on.pool, accounts, alerts, people, rules, zone, on.telemetry),
+        sources=SourceWatch(on.pool, accounts, alerts, taking, people, rules, zone, on.telemetry),
         clock=on.clock,
         zone=zone,
         telemetry=on.telemetry,

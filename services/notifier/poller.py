@@ -14,9 +14,9 @@ import structlog
 from contracts.alerts import RuleName
 from contracts.envelope import format_instant
 from services.notifier.domain.horizon import Horizons, Known, Unknown, known_up_to
-from services.notifier.domain.life import Step
-from services.notifier.domain.look import Look, look
-from services.notifier.domain.ports import AccountTables, AlertTables, RuleTables
+from services.notifier.domain.life import Alert, Step
+from services.notifier.domain.look import Decided, Look, look
+from services.notifier.domain.ports import AccountTables, AlertTables, RuleTables, Taking
 from services.notifier.domain.recipients import told_users
 from services.notifier.domain.rules import RULES, RuleVersion
 from services.notifier.domain.state import AT_ONCE, Due, Surroundings, Watched
@@ -54,6 +54,7 @@ class Poller:
         accounts: AccountTables,
         rules: RuleTables,
         alerts: AlertTables,
+        taking: Taking,
         lookout: Lookout,
         sources: SourceWatch,
         clock: Clock,
@@ -66,6 +67,7 @@ class Poller:
         self._accounts = accounts
         self._rules = rules
         self._alerts = alerts
+        self._taking = taking
         self._lookout = lookout
         self._source_watch = sources
         self._clock = clock
@@ -207,62 +209,95 @@ class Poller:
         while not self._stopping and await self._chunk(this):
             pass
 
-    async def _chunk(self, this: "_Pass") -> int:
+    async def _chunk(self, this: "_Pass") -> bool:
+        """Look at some of what is due; return whether there may be more."""
         async with transaction(self._pool) as connection:
             watched = await self._accounts.lock_due(connection, this.now, this.asked_at, _CHUNK, this.rules)
             if not watched or (this.present and await self._lookout.is_away(connection)):
-                return 0
+                return False
             due = await self._rules.due_rules(connection, list(watched), this.now, this.asked_at, this.rules)
             versions = await self._rules.current(connection)
             around = await self._accounts.surroundings(connection, watched.values(), this.now, evidence=True)
-            taken: list[Step] = []
-            for account_id, names in due.items():
-                present = _Present(watched[account_id], [versions[name] for name in names], around, this)
-                taken += await self._guarded(connection, present)
-        for step in taken:
+            done = await self._guarded(
+                connection,
+                [
+                    _Present(watched[key], [versions[name] for name in names], around, this)
+                    for key, names in due.items()
+                ],
+            )
+        for step in done.steps:
             self._telemetry.metrics.alert_steps.labels(step.alert.rule, step.kind).inc()
-        if taken:
+        if done.delivered:
             self._spoke()
-        return len(due)
+        return bool(due) and (len(watched) == _CHUNK or done.again)
 
-    async def _guarded(self, connection: asyncpg.Connection, present: "_Present") -> list[Step]:
-        """Look at one account under a savepoint: what one account cannot bear stops no other, and is shown as held."""
+    async def _guarded(self, connection: asyncpg.Connection, accounts: Sequence["_Present"]) -> "_Done":
+        """Look at accounts under a savepoint: what one account cannot bear stops no other, and is shown as held."""
         try:
             async with connection.transaction():
-                return await self._account(connection, present)
+                return await self._look_and_take(connection, accounts)
         except Exception as error:
             if judge(error) is Fault.TRANSIENT:
                 raise
-            account_id = present.watched.account_id
+            if len(accounts) > 1:
+                # Who it is comes out when each is looked at alone.
+                parts = [await self._guarded(connection, [one]) for one in accounts]
+                return _Done(
+                    [step for part in parts for step in part.steps],
+                    sum(part.delivered for part in parts),
+                    again=any(part.again for part in parts),
+                )
+            account_id = accounts[0].watched.account_id
             _log.error("a rule failed on an account", account=account_id, exc_info=error)
             failed = Look(held=Unknown("broken", f"the rule failed with {type(error).__name__}; see the log"))
-            await self._rules.save_due(connection, [_due(account_id, one.rule, failed) for one in present.versions])
-            return []
+            await self._rules.save_due(connection, [_due(account_id, one.rule, failed) for one in accounts[0].versions])
+            return _Done([], 0, again=False)
 
-    async def _account(self, connection: asyncpg.Connection, present: "_Present") -> list[Step]:
-        """Look at due rules of one locked account; return the steps that were taken."""
+    async def _look_and_take(self, connection: asyncpg.Connection, accounts: Sequence["_Present"]) -> "_Done":
+        """Look at due rules of locked accounts and take the steps, of all accounts together."""
+        decided: list[Decided] = []
+        silent: list[Alert] = []
+        looks: list[Due] = []
+        for number, present in enumerate(accounts):
+            if number:
+                await asyncio.sleep(0)
+            one, unsaid, its_looks = self._decide(present)
+            decided.append(one)
+            silent += unsaid
+            looks += its_looks
+        await self._alerts.save_alerts(connection, silent)
+        delivered = await self._taking.take(connection, decided, gathering=accounts[0].this.gathering)
+        await self._rules.save_due(connection, looks)
+        this = accounts[0].this
+        return _Done(
+            [step for one in decided for step, _ in one.steps],
+            delivered,
+            again=any(look.is_due(this.now, this.asked_at) for look in looks),
+        )
+
+    def _decide(self, present: "_Present") -> tuple[Decided, list[Alert], list[Due]]:
+        """Look at due rules of one locked account; return its steps, alerts to keep silently, when to look again."""
         watched, around, now = present.watched, present.around, present.this.now
         horizons = present.this.horizons
         account_id = watched.account_id
-        view = _view(watched, around, self._zone)
-        sources = self._sources(view, around, now)
-
-        def ask(deadline: datetime) -> Known | Unknown:
-            return known_up_to(deadline, sources, horizons, self._zone, present.this.vouched)
-
-        caught_up = view.kpis is None or horizons.ourselves_past(view.kpis.computed_at)
         steps: list[tuple[Step, tuple[str, ...]]] = []
+        silent: list[Alert] = []
         looks: list[Due] = []
         with self._telemetry.span("notifier look", parent=watched.traceparent) as trace:
+            view = _view(watched, around, self._zone)
+            sources = self._sources(view, around, now)
+
+            def ask(deadline: datetime) -> Known | Unknown:
+                return known_up_to(deadline, sources, horizons, self._zone, present.this.vouched)
+
+            caught_up = view.kpis is None or horizons.ourselves_past(view.kpis.computed_at)
             for version in present.versions:
                 alerts = [alert for alert in around.alerts.get(account_id, ()) if alert.rule == version.rule]
                 found = look(view, version, alerts, now, ask=ask, caught_up=caught_up)
-                await self._alerts.save_alerts(connection, found.silent)
+                silent += found.silent
                 steps += [(step, told_users(step, view, around.teams, now)) for step in found.steps]
                 looks.append(_due(account_id, version.rule, found))
-            await self._alerts.take(connection, watched, steps, trace.traceparent, gathering=present.this.gathering)
-            await self._rules.save_due(connection, looks)
-        return [step for step, _ in steps]
+        return Decided(watched, steps, trace.traceparent), silent, looks
 
     def _sources(self, view: AccountView, around: Surroundings, now: datetime) -> set[str]:
         """Return what feeds the account: mailboxes and phones of owner and team, and what delivered for it lately."""
@@ -302,6 +337,15 @@ class _Present:
     versions: list[RuleVersion]
     around: Surroundings
     this: _Pass
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What came of looking: the steps, how much of them is delivered, whether something is due again already."""
+
+    steps: list[Step]
+    delivered: int
+    again: bool
 
 
 def _view(watched: Watched, surroundings: Surroundings, zone: ZoneInfo) -> AccountView:

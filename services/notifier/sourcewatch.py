@@ -11,7 +11,8 @@ import structlog
 from services.notifier.domain.findings import Finding
 from services.notifier.domain.horizon import Source
 from services.notifier.domain.life import Alert, Step
-from services.notifier.domain.ports import AccountTables, AlertTables, PeopleTables, RuleTables
+from services.notifier.domain.look import Decided
+from services.notifier.domain.ports import AccountTables, AlertTables, PeopleTables, RuleTables, Taking
 from services.notifier.domain.rules import SOURCE_RULE, RuleVersion
 from services.notifier.domain.sources import evaluate, look_at, subject_id, told, vouched
 from services.notifier.domain.thresholds import SourceSilent
@@ -28,6 +29,7 @@ class SourceWatch:
     pool: asyncpg.Pool
     accounts: AccountTables
     alerts: AlertTables
+    taking: Taking
     people: PeopleTables
     rules: RuleTables
     zone: ZoneInfo
@@ -81,7 +83,8 @@ class SourceWatch:
                 users = await self._told(connection, step, source, now)
                 if users:
                     await self.alerts.save_told(connection, account_id, name, users)
-                await self.alerts.take(connection, watched, [(step, users)], trace.traceparent, gathering=gathering)
+                decided = Decided(watched, [(step, users)], trace.traceparent)
+                await self.taking.take(connection, [decided], gathering=gathering)
                 if step.kind == "resolved":
                     # What waited for the source need not wait until its turn comes.
                     await self.rules.ask_again(connection)

@@ -18,7 +18,7 @@ from contracts.values import Instant, json_safe
 from services.notifier.api.scope import Scope, Tables
 from services.notifier.domain import life
 from services.notifier.domain.life import Alert, NotAllowed, Step
-from services.notifier.domain.look import event_of
+from services.notifier.domain.look import Decided, event_of
 from services.notifier.domain.rules import advice
 from services.runtime.auth import Caller, authenticated
 from services.runtime.postgres import transaction
@@ -122,7 +122,8 @@ class _Steps:
                     step = decide(alert, by, self.scope.clock.now())
                 except NotAllowed as refused:
                     raise Problem(409, "Not possible now", str(refused), "alert-state") from None
-                await self.tables.alerts.take(connection, watched[seen.account_id], [(step, ())], trace.traceparent)
+                decided = Decided(watched[seen.account_id], [(step, ())], trace.traceparent)
+                await self.tables.taking.take(connection, [decided])
                 await self.tables.alerts.look_again(connection, alert.account_id, alert.rule)
                 if alert.source is not None:
                     # Silence alerts that wait for the source may speak, or have to wait again.

@@ -7,7 +7,14 @@ from zoneinfo import ZoneInfo
 
 import asyncpg
 
-from services.notifier.domain.ports import AccountTables, AlertTables, DeliveryLog, DestinationTables, RuleTables
+from services.notifier.domain.ports import (
+    AccountTables,
+    AlertTables,
+    DeliveryLog,
+    DestinationTables,
+    RuleTables,
+    Taking,
+)
 from services.runtime.auth import Caller, TokenVerifier
 from services.runtime.clock import Clock
 from services.runtime.freshness import Freshness
@@ -20,6 +27,7 @@ class Tables:
 
     accounts: AccountTables
     alerts: AlertTables
+    taking: Taking
     rules: RuleTables
     deliveries: DeliveryLog
     destinations: DestinationTables

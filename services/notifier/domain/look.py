@@ -16,7 +16,7 @@ from contracts.alerts import (
 from services.notifier.domain.horizon import Known, Unknown
 from services.notifier.domain.life import Alert, Raised, Step, StepKind, dedup_key, settle
 from services.notifier.domain.rules import RULES, RuleVersion, judge
-from services.notifier.domain.state import AT_ONCE
+from services.notifier.domain.state import AT_ONCE, Watched
 from services.notifier.domain.view import AccountView, earliest
 
 Ask = Callable[[datetime], Known | Unknown]
@@ -43,6 +43,16 @@ class Look:
     silent: tuple[Alert, ...] = ()
     due: datetime | None = None
     held: Unknown | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What was decided about one account, while it is locked."""
+
+    watched: Watched
+    steps: Sequence[tuple[Step, tuple[str, ...]]]
+    """Each with the users who are told of it."""
+    traceparent: str | None
 
 
 def look(

@@ -14,7 +14,8 @@ from contracts.alerts import RuleName
 from services.notifier.domain.absence import Watch
 from services.notifier.domain.delivery import Attempt, Job
 from services.notifier.domain.horizon import Horizons
-from services.notifier.domain.life import Alert, Step
+from services.notifier.domain.life import Alert
+from services.notifier.domain.look import Decided
 from services.notifier.domain.recall import Recalled
 from services.notifier.domain.rules import RuleVersion
 from services.notifier.domain.state import Due, Surroundings, Watched
@@ -170,18 +171,6 @@ class AlertTables(Protocol):
         """Write alerts without a step."""
         ...
 
-    async def take(
-        self,
-        connection: Any,
-        watched: Watched,
-        steps: Sequence[tuple[Step, tuple[str, ...]]],
-        traceparent: str | None,
-        *,
-        gathering: bool = False,
-    ) -> None:
-        """Take steps of a locked account, each with the users told of it; `gathering`: their mails are held."""
-        ...
-
     async def look_again(self, connection: Any, account_id: str, rule: str) -> None:
         """Have a rule of a locked account looked at at once."""
         ...
@@ -213,6 +202,14 @@ class AlertTables(Protocol):
 
     async def account_names(self, connection: Any, account_ids: Collection[str]) -> dict[str, str]:
         """Return names of accounts."""
+        ...
+
+
+class Taking(Protocol):
+    """What becomes of decisions."""
+
+    async def take(self, connection: Any, decided: Sequence[Decided], *, gathering: bool = False) -> int:
+        """Take steps of locked accounts; return how much is delivered of them. `gathering`: their mails are held."""
         ...
 
 

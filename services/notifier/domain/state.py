@@ -89,6 +89,11 @@ class Due:
     ask_again_at: datetime | None = None
     """Real time."""
 
+    def is_due(self, now: datetime, asked_at: datetime) -> bool:
+        """Say whether it is due at `now`, and not held in real time beyond `asked_at`."""
+        asked = self.ask_again_at is None or self.ask_again_at <= asked_at
+        return asked and self.due_at is not None and self.due_at < now
+
 
 def signal_of(attribution: Attribution) -> Signal | None:
     """Return the one-shot signal that a live attribution is; None for all others."""

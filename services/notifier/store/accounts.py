@@ -304,7 +304,7 @@ async def surroundings(
         users=users,
         teams=await teams(connection),
         signals=await signals(connection, ids),
-        briefs=await briefs(connection, ids, named),
+        briefs=await briefs(connection, ids, named) if named else {},
         sources=await sources(connection, ids, now),
         alerts=await relevant(connection, ids),
     )

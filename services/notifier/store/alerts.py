@@ -1,22 +1,13 @@
-"""Alerts, their steps, and what they say to the world: state, outbox and deliveries in one transaction."""
+"""Alerts as they are, and the history of each. `taking` takes their steps."""
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import asyncpg
 
 from contracts.alerts import AlertEvidence
-from contracts.codec import encode
-from contracts.envelope import Envelope
-from contracts.ids import derive_id
-from contracts.topics import ALERTS
-from services.notifier.domain.delivery import enqueue
-from services.notifier.domain.life import Alert, Step, alert_id_of, dedup_key
-from services.notifier.domain.look import event_of, versioned
-from services.notifier.domain.state import AT_ONCE, Watched
-from services.notifier.store import deliveries, enqueuing
-from services.runtime.outbox import OutboxMessage, append
+from services.notifier.domain.life import Alert
+from services.notifier.domain.state import AT_ONCE
 
 _COLUMNS = (
     "alert_id, account_id, version, rule, rule_version, severity, state, dedup_key, title, explanation, evidence,"
@@ -100,76 +91,11 @@ async def find(connection: asyncpg.Connection, alert_id: str) -> Alert | None:
     return None if row is None else alert_of(row)
 
 
-async def epoch(connection: asyncpg.Connection) -> int:
-    """Return the first half of versions."""
-    # One row.
-    number: int = await connection.fetchval("select epoch from version_epoch")
-    return number
-
-
-async def save_steps(connection: asyncpg.Connection, watched: Watched, steps: Sequence[Step]) -> tuple[Step, ...]:
-    """Name and number the steps of a locked account, write alerts and steps, and return the steps as taken."""
-    named = await _named(connection, steps)
-    taken, next_version = versioned(named, await epoch(connection), watched.next_version)
-    # Under the account's lock, so numbers follow the order of commits.
-    await connection.execute(
-        "update watched_account set next_version = $2 where account_id = $1", watched.account_id, next_version
-    )
-    await save_alerts(connection, (step.alert for step in taken))
-    # What was published, kept as the alert's history.
-    await connection.executemany(
-        """
-            insert into alert_step (alert_id, version, account_id, kind, taken_at, document, occasion)
-            values ($1, $2, $3, $4, $5, $6::text::jsonb, $7)
-        """,
-        [
-            (
-                step.alert.alert_id,
-                step.alert.version,
-                step.alert.account_id,
-                step.kind,
-                step.alert.changed_at,
-                encode(event_of(step)).decode(),
-                step.occasion,
-            )
-            for step in taken
-        ],
-    )
-    return taken
-
-
-async def _free_id(connection: asyncpg.Connection, alert: Alert, earlier: int) -> str:
-    # Rarely more than one question: of alerts that were taken back after a restore the cause is not known.
-    while await connection.fetchval("select true from alert where alert_id = $1", alert_id_of(alert, earlier)):
-        earlier += 1
-    return alert_id_of(alert, earlier)
-
-
-async def _named(connection: asyncpg.Connection, steps: Sequence[Step]) -> list[Step]:
-    """Give alerts that have just opened their ids, and say of each step how many like it the alert had before."""
-    named = []
-    for step in steps:
-        alert = step.alert
-        if not alert.alert_id:
-            # By the index on accounts: earlier alerts of this very cause.
-            earlier = await connection.fetchval(
-                "select count(*) from alert where account_id = $1 and rule = $2 and dedup_key = $3 and cause = $4",
-                alert.account_id,
-                alert.rule,
-                alert.dedup_key,
-                alert.cause,
-            )
-            alert = replace(alert, alert_id=await _free_id(connection, alert, earlier))
-        # By the primary key's first column.
-        number = await connection.fetchval(
-            "select count(*) from alert_step where alert_id = $1 and occasion = $2", alert.alert_id, step.occasion
-        )
-        named.append(replace(step, alert=alert, number=number))
-    return named
-
-
 async def save_alerts(connection: asyncpg.Connection, alerts: Iterable[Alert]) -> None:
     """Write alerts of locked accounts as they are."""
+    rows = [_row(alert) for alert in alerts]
+    if not rows:
+        return
     # Alerts change rarely: a statement each, pipelined.
     await connection.executemany(
         f"""
@@ -184,70 +110,8 @@ async def save_alerts(connection: asyncpg.Connection, alerts: Iterable[Alert]) -
                 snoozed_until = excluded.snoozed_until, resolution = excluded.resolution,
                 lead_steps = excluded.lead_steps, cause_present = excluded.cause_present
         """,  # noqa: S608 - constant columns
-        [_row(alert) for alert in alerts],
+        rows,
     )
-
-
-async def take(
-    connection: asyncpg.Connection,
-    watched: Watched,
-    steps: Sequence[tuple[Step, tuple[str, ...]]],
-    traceparent: str | None,
-    *,
-    gathering: bool = False,
-) -> None:
-    """Take steps of a locked account, each with the users told of it: state, outbox, deliveries in one transaction.
-
-    `gathering`: something is being caught up, and mails wait until that is done. Of an interaction of which people were
-    told before, under an account that has been merged into this one since, they are not told again.
-    """
-    if not steps:
-        return
-    taken = await save_steps(connection, watched, [step for step, _ in steps])
-    told = [
-        (step, () if users and await _told_before_merge(connection, step) else users)
-        for step, (_, users) in zip(taken, steps, strict=True)
-    ]
-    complete = watched.account.history_complete_at if watched.account else None
-    places = await deliveries.mailboxes(connection, {user for _, users in told for user in users})
-    routes = await deliveries.routes(connection)
-    await enqueuing.enqueue(connection, enqueue(told, places, routes, complete, gathering=gathering))
-    await append(connection, [_message(step, traceparent) for step in taken])
-
-
-async def _told_before_merge(connection: asyncpg.Connection, step: Step) -> bool:
-    alert = step.alert
-    subject = alert.dedup_key.removeprefix(dedup_key(alert.rule, alert.account_id, ""))
-    if step.kind != "opened" or subject == "account":
-        return False
-    # By the index on merged accounts, then their alerts by account and rule.
-    found: bool = await connection.fetchval(
-        """
-            select exists (
-                select from watched_account w
-                join alert a on a.account_id = w.account_id and a.rule = $2
-                where w.account ->> 'merged_into' = $1 and a.dedup_key = $2 || ':' || w.account_id || ':' || $3
-            )
-        """,
-        alert.account_id,
-        alert.rule,
-        subject,
-    )
-    return found
-
-
-def _message(step: Step, traceparent: str | None) -> OutboxMessage:
-    event = event_of(step)
-    envelope = Envelope(
-        id=derive_id("alert-step", event.alert_id, str(event.version)),
-        source="/notifier",
-        type=event.TYPE,
-        subject=event.alert_id,
-        time=event.changed_at,
-        recordedtime=event.changed_at,
-        traceparent=traceparent,
-    )
-    return OutboxMessage(topic=ALERTS, key=event.account_id, envelope=envelope, value=encode(event))
 
 
 async def listing(

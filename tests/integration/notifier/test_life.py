@@ -216,6 +216,22 @@ async def test_an_account_that_a_rule_cannot_bear_stops_no_other_and_is_shown(ho
     assert (hold["by"], hold["why"]) == ("broken", "the rule failed with ValidationError; see the log")
 
 
+async def test_accounts_that_fall_due_together_get_an_alert_each_whatever_one_of_them_bears(house: House) -> None:
+    # More than are looked at in one transaction.
+    ids = [derive_id("test", f"account {number}") for number in range(70)]
+    await house.say(team(), anna(), lena())
+    await house.say(*(account(account_id=one, name=f"Customer {number}") for number, one in enumerate(ids)))
+    await house.say(*(touched(13).model_copy(update={"account_id": one}) for one in ids))
+    await house.drained()
+    await house.execute("""update watched_account set kpis = '{"nonsense": 1}' where account_id = $1""", ids[33])
+    house.step(NOON + timedelta(days=2))
+    expected = sorted(one for one in ids if one != ids[33])
+    events = await house.said()
+    assert sorted(event.account_id for event in events) == expected
+    assert {(event.TYPE, event.state) for event in events} == {("tenure.alert.opened.v1", "open")}
+    assert len({event.alert_id for event in events}) == len(expected)
+
+
 async def test_a_restart_in_the_middle_says_nothing_twice(house: House) -> None:
     await house.say(team(), anna(), lena(), account(), touched(days_ago=15))
     await house.mailed(1)
