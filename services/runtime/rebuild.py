@@ -283,11 +283,11 @@ class Rebuild:
 
     async def _follow(self, reader: Rereader, live: Mapping[Partition, int], *, once: bool = False) -> None:
         """Come to where the live consumer is; `once`: one fetch towards it."""
-        while not self._stopping.is_set():
+        while reader.behind(live) and not self._stopping.is_set():
             records, moved = await reader.fetch(self._settings.batch_size, live)
             if moved:
                 await self._following.process(records, moved)
-            if once or not reader.behind(live):
+            if once:
                 return
 
     async def _swap(self, run: Run, reader: Rereader) -> bool:

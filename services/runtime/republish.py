@@ -23,6 +23,7 @@ from contracts.envelope import format_instant
 from services.runtime.clock import Clock
 from services.runtime.faults import Fault, judge
 from services.runtime.flow import Part
+from services.runtime.garbage import uncollected
 from services.runtime.postgres import acquire, transaction
 
 _log = structlog.get_logger(__name__)
@@ -235,6 +236,10 @@ class Republisher:
 
     async def step(self) -> bool:
         """Say one chunk again; say whether there was something to do."""
+        with uncollected():
+            return await self._step()
+
+    async def _step(self) -> bool:
         taken: tuple[str, str] | None = None
         try:
             async with transaction(self._pool) as connection:

@@ -12,7 +12,8 @@ from services.runtime.offsets import Partition
 from services.runtime.records import Record
 from services.runtime.settings import RuntimeSettings
 
-_FETCH_WAIT_MS = 500
+_FETCH_WAIT_MS = 100
+"""Where only control records are left there is nothing to return: each such wait is one more for who swaps tables."""
 _PARTITION_FETCH_BYTES = 4 * 1024 * 1024
 
 
@@ -69,7 +70,7 @@ class Rereader:
     ) -> tuple[list[Record], dict[Partition, int]]:
         """Return up to `limit` next records, none at or beyond `until`, and the new positions of what has moved.
 
-        Waits half a second at most. Positions also move over control records, without any record.
+        Waits a tenth of a second at most. Positions also move over control records, without any record.
         """
         consumer = self._consumer
         if until is not None:
