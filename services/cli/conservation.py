@@ -14,13 +14,14 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from contracts.topics import INTERACTIONS
 from deploy.topics import list_topics
 from services.cli.faults import CommandFault
 from services.cli.remote import AsJson, Remote, TokenFile, Url
 from services.cli.targets import Bootstrap, InstanceName, Prefix, fact, running_instance
-from services.cli.terminal import progress
+from services.cli.terminal import plain, progress
 
 _CHUNK = 5000
 _COLUMNS = ("accepted", "attributed", "unmatched", "nobodys", "dead_letter", "waiting", "missing")
@@ -130,7 +131,7 @@ def _show(counts: dict[str, dict[str, int]]) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         for source, counted in counts.items():
-            typer.echo(" ".join([f"source={source}", *(f"{name}={number}" for name, number in counted.items())]))
+            typer.echo(" ".join([f"source={plain(source)}", *(f"{name}={number}" for name, number in counted.items())]))
         return
     table = Table(box=None, pad_edge=False)
     table.add_column("source")
@@ -138,6 +139,8 @@ def _show(counts: dict[str, dict[str, int]]) -> None:
         table.add_column(name.replace("_", " ").replace("nobodys", "nobody's"), justify="right")
     for source, counted in counts.items():
         table.add_row(
-            source, *(str(number) for number in counted.values()), style="red" if counted["missing"] else None
+            Text(plain(source)),
+            *(str(number) for number in counted.values()),
+            style="red" if counted["missing"] else None,
         )
     console.print(table)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -11,8 +10,6 @@ from typing import Any
 
 import orjson
 import typer
-from rich.console import Console
-from rich.table import Table as Drawn
 
 from services.cli.faults import CommandFault
 from services.cli.imports import Keeping, Reading, Target
@@ -23,6 +20,7 @@ from services.cli.imports_run import Errand, Outcome, run
 from services.cli.imports_state import State, survey
 from services.cli.imports_units import History, Lines, Table, exported_at, is_ndjson
 from services.cli.remote import Remote
+from services.cli.terminal import on_terminal, plain, show_rows
 from services.ingest.sources.rows.events import Export
 from services.ingest.sources.rows.mapping import BadMapping, RowMapping, read_mapping, shipped, shipped_mapping
 from services.ingest.sources.rows.reading import Rejected
@@ -221,11 +219,9 @@ def _show(outcome: Outcome, *, would: bool) -> None:
 
 
 def _show_rejections(rejections: Sequence[Rejected]) -> None:
-    if rejections and sys.stdout.isatty():
-        table = Drawn("line", "field", "reason", "remedy")
-        for one in rejections:
-            table.add_row(str(one.line), one.field, one.reason, one.remedy)
-        Console().print(table)
+    if rejections and on_terminal():
+        rows = [(str(one.line), one.field, one.reason, one.remedy) for one in rejections]
+        show_rows(("line", "field", "reason", "remedy"), rows)
         return
     for one in rejections:
-        typer.echo(f"line {one.line}: {one.field}: {one.reason}; {one.remedy}")
+        typer.echo(plain(f"line {one.line}: {one.field}: {one.reason}; {one.remedy}"))

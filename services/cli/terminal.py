@@ -45,7 +45,7 @@ def progress() -> Iterator[Callable[[str], None]]:
     """A function that says what is being done now; on a terminal the last word is replaced by the next."""
     console = Console(stderr=True, highlight=False)
     if not console.is_terminal:
-        yield lambda text: console.print(text, markup=False, soft_wrap=True)
+        yield lambda text: console.print(plain(text), markup=False, soft_wrap=True)
         return
     with console.status("") as line:
-        yield line.update
+        yield lambda text: line.update(Text(plain(text)))

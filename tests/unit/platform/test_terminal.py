@@ -59,6 +59,13 @@ def test_lists_of_alerts_letters_and_doubles_show_any_title(
     assert not set(out.getvalue()) & set("\x1b\x07\u202e\ud83d")
 
 
+def test_what_is_done_now_may_have_any_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = printed(monkeypatch, is_terminal=True)
+    with terminal.progress() as say:
+        say(f"importing {HOSTILE}.mbox")
+    assert "\x1b]0;" not in out.getvalue()
+
+
 def test_an_alert_that_is_shown_steers_no_terminal() -> None:
     found = {
         **dict.fromkeys(("title", "explanation", "advice", "rule"), HOSTILE),
