@@ -252,7 +252,7 @@ class Player:
             while not self._at_rest(service):
                 self.stage.check()
                 if time.monotonic() > deadline:
-                    raise PlayFault(f"{service} does not come to rest: {str(self.flow(service))[:1500]}")
+                    raise PlayFault(f"{service} does not come to rest: {str(self.flow(service))[:6000]}")
                 time.sleep(_PAUSE)
 
     def _at_rest(self, service: str) -> bool:
