@@ -112,6 +112,9 @@ def list_(services: Services, *, as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps({"items": pages}))
         return
+    if not pages:
+        typer.echo("no sources")
+        return
     rows = [_row(page) for page in pages]
     console = Console(highlight=False)
     if not console.is_terminal:

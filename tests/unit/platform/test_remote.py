@@ -67,3 +67,9 @@ def test_status_of_a_server_that_is_another_is_no_answer(body: str, httpserver: 
     result = CliRunner().invoke(build(), ["status", "--json", "--service", f"metrics={httpserver.url_for('')}"])
     assert result.exit_code == 1, result.exception
     assert json.loads(result.stdout)["obstacles"] == ["metrics is not ready: readyz says HTTP 503"]
+
+
+def test_a_list_of_no_sources_says_so(httpserver: HTTPServer, token: Path) -> None:
+    httpserver.expect_request("/v1/sources").respond_with_json({"items": []})
+    where = ["--url", httpserver.url_for("").rstrip("/"), "--token-file", str(token)]
+    assert CliRunner().invoke(build(), ["sources", "list", *where]).output == "no sources\n"
