@@ -7,13 +7,16 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import pytest
 
+from contracts.topics import ACCOUNTS, ACTIVITY, INTERACTIONS
 from deploy.databases import DatabaseAccess
 from services.accounts.handlers.fold import Fold
 from services.accounts.handlers.jobs import JobRunner
 from services.accounts.store import jobs
 from services.accounts.store.interactions import InteractionTables
 from services.runtime.postgres import create_pool
+from tests.conftest import CreateTopics
 from tests.integration.accounts.desk import Company, opened
+from tests.integration.accounts.running import Running
 from tests.integration.accounts.stories import Office
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -43,6 +46,15 @@ def fold() -> Fold:
 def runner(pool: asyncpg.Pool, fold: Fold) -> JobRunner:
     """Runs jobs when a test asks it to."""
     return JobRunner(pool, fold, jobs)
+
+
+@pytest.fixture
+def stage(
+    kafka_bootstrap: str, topic_prefix: str, make_topics: CreateTopics, access: DatabaseAccess, tmp_path: Path
+) -> Running:
+    """Everything that accounts needs; no replica runs yet."""
+    make_topics((INTERACTIONS, ACTIVITY, ACCOUNTS), partitions=3)
+    return Running(kafka_bootstrap, topic_prefix, access, tmp_path)
 
 
 @pytest.fixture

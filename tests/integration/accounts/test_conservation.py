@@ -12,25 +12,16 @@ from typer.testing import CliRunner
 
 from contracts.envelope import Envelope
 from contracts.events import UNMAPPED_TYPE
-from contracts.topics import ACCOUNTS, ACTIVITY, INTERACTIONS
-from deploy.databases import DatabaseAccess
+from contracts.topics import INTERACTIONS
 from services.cli.app import build
-from tests.conftest import CreateTopics
 from tests.integration.accounts.running import Running
 from tests.integration.accounts.stories import Office
 from tests.unit.accounts.events import MONDAY, at, mail, order
 
 
-async def test_what_was_accepted_is_attributed_unmatched_nobodys_or_a_dead_letter(  # noqa: PLR0917 - fixtures
-    kafka_bootstrap: str,
-    topic_prefix: str,
-    make_topics: CreateTopics,
-    access: DatabaseAccess,
-    tmp_path: Path,
-    office: Office,
+async def test_what_was_accepted_is_attributed_unmatched_nobodys_or_a_dead_letter(
+    stage: Running, office: Office, tmp_path: Path
 ) -> None:
-    make_topics((INTERACTIONS, ACTIVITY, ACCOUNTS), partitions=3)
-    stage = Running(kafka_bootstrap, topic_prefix, access, tmp_path)
     acme = await office.account("acme", domains=["acme.example"])
     ours = [order(f"o{number}", "maria@acme.example", source="shop") for number in range(5)]
     strange = [
@@ -41,7 +32,7 @@ async def test_what_was_accepted_is_attributed_unmatched_nobodys_or_a_dead_lette
     token.write_text(stage.issuer.issue("ops", ["operator"]))
 
     async def ask() -> tuple[int, dict[str, object]]:
-        arguments = ["conservation", "--bootstrap", kafka_bootstrap, "--prefix", topic_prefix, "--json"]
+        arguments = ["conservation", "--bootstrap", stage.bootstrap, "--prefix", stage.prefix, "--json"]
         arguments += ["--url", f"http://127.0.0.1:{stage.services[0].http_port}", "--token-file", str(token)]
         result = await asyncio.to_thread(CliRunner().invoke, build(), arguments)
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
@@ -49,7 +40,7 @@ async def test_what_was_accepted_is_attributed_unmatched_nobodys_or_a_dead_lette
 
     async with stage.replica():
         await stage.produce([*ours, *ours[:2], *strange])
-        await _unreadable(kafka_bootstrap, topic_prefix)
+        await _unreadable(stage.bootstrap, stage.prefix)
         await stage.drained()
         nobodys = f"/v1/interactions/{strange[0].interaction.id}/attribution"
         assert (await stage.ask("POST", nobodys, {"accounts": []})).status_code == 202

@@ -5,27 +5,17 @@ from __future__ import annotations
 import asyncio
 import random
 from contextlib import AsyncExitStack
-from pathlib import Path
 
-from contracts.topics import ACCOUNTS, ACTIVITY, INTERACTIONS
-from deploy.databases import DatabaseAccess
-from tests.conftest import CreateTopics
+from contracts.topics import ACTIVITY
 from tests.integration.accounts.running import Running, greatest, states
 from tests.integration.accounts.stories import Office, forget_everything_said
 from tests.integration.accounts.test_concurrency import history_of
 from tests.unit.accounts.events import event, person
 
 
-async def test_replicas_that_come_and_go_under_reports_edits_and_merges_do_everything_once(  # noqa: PLR0917 - fixtures
-    kafka_bootstrap: str,
-    topic_prefix: str,
-    make_topics: CreateTopics,
-    access: DatabaseAccess,
-    tmp_path: Path,
-    office: Office,
+async def test_replicas_that_come_and_go_under_reports_edits_and_merges_do_everything_once(
+    stage: Running, office: Office
 ) -> None:
-    make_topics((INTERACTIONS, ACTIVITY, ACCOUNTS), partitions=3)
-    stage = Running(kafka_bootstrap, topic_prefix, access, tmp_path)
     accounts = [await office.account(f"c{number}") for number in range(4)]
     strange = event("note.written", "note", "n1", parties=[person("from", "who@unknown.example")], text="Hello")
     history = [*history_of(8), strange]

@@ -5,18 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import asyncpg
-import pytest
 from typer.testing import CliRunner
 
-from contracts.topics import ACCOUNTS, ACTIVITY, INTERACTIONS
+from contracts.topics import ACCOUNTS, ACTIVITY
 from deploy.databases import DatabaseAccess
 from services.cli.app import build
 from services.runtime.restoring import epoch_of, restored
-from tests.conftest import CreateTopics
 from tests.integration.accounts.running import Running, State, greatest, states
 from tests.integration.accounts.test_concurrency import history_of
 
@@ -31,15 +28,6 @@ LATER: list[tuple[str, str, Any]] = [
     ("PATCH", "/v1/accounts/key:c1", {"name": "C1 renamed"}),
     ("POST", "/v1/accounts/key:c3/merge", {"into": "key:c2"}),
 ]
-
-
-@pytest.fixture
-def stage(
-    kafka_bootstrap: str, topic_prefix: str, make_topics: CreateTopics, access: DatabaseAccess, tmp_path: Path
-) -> Running:
-    """Everything that accounts needs; no replica runs yet."""
-    make_topics((INTERACTIONS, ACTIVITY, ACCOUNTS), partitions=3)
-    return Running(kafka_bootstrap, topic_prefix, access, tmp_path)
 
 
 async def _edit(stage: Running, edits: list[tuple[str, str, Any]]) -> None:

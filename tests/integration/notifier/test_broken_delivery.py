@@ -47,15 +47,22 @@ async def delivered(house: House, number: int) -> list[dict[str, Any]]:
     return await until(ask, f"{number} deliveries")
 
 
+async def breaking(
+    house: House, folder: Path, httpserver: HTTPServer, where: NotifierFailpoint, how: str
+) -> tuple[list[str], asyncio.subprocess.Process]:
+    """People and a web hook, and in the notifier's place a replica that breaks; return the hook's keys and it."""
+    keys = receiver(httpserver)
+    await people(house)
+    await hook(house, folder, httpserver.url_for("/hook"))
+    await house.drained()
+    await house.stop()
+    return keys, await house.spawn(order(folder / "orders", where, how))
+
+
 async def test_a_replica_that_is_killed_leaves_its_deliveries_to_another_under_the_same_key(
     house: House, tmp_path: Path, httpserver: HTTPServer
 ) -> None:
-    keys = receiver(httpserver)
-    await people(house)
-    await hook(house, tmp_path, httpserver.url_for("/hook"))
-    await house.drained()
-    await house.stop()
-    killed = await house.spawn(order(tmp_path / "orders", NotifierFailpoint.DELIVERY_SENT, "kill"))
+    keys, killed = await breaking(house, tmp_path, httpserver, NotifierFailpoint.DELIVERY_SENT, "kill")
     await house.say(account(), touched(days_ago=1), left(sources=()))
     assert await asyncio.wait_for(killed.wait(), 60) == -signal.SIGKILL
     await house.start()
@@ -72,12 +79,7 @@ async def test_a_replica_that_is_killed_leaves_its_deliveries_to_another_under_t
 async def test_a_replica_that_stands_still_is_overtaken_and_does_no_harm_when_it_wakes_up(
     house: House, tmp_path: Path, httpserver: HTTPServer
 ) -> None:
-    keys = receiver(httpserver)
-    await people(house)
-    await hook(house, tmp_path, httpserver.url_for("/hook"))
-    await house.drained()
-    await house.stop()
-    asleep = await house.spawn(order(tmp_path / "orders", NotifierFailpoint.DELIVERY_CLAIMED, "stop"))
+    keys, asleep = await breaking(house, tmp_path, httpserver, NotifierFailpoint.DELIVERY_CLAIMED, "stop")
     try:
         await house.say(account(), touched(days_ago=1), left(sources=()))
 
