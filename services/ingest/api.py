@@ -75,7 +75,7 @@ def build_api(
     tried = Rehearsals(reception, verifier)
     webhooks = Webhooks(reception, sources, mappings.webhooks, amazon, public_url, once=once, together=True)
     hot = {
-        "/v1/webhooks/": Door(tried.hot(webhooks.take, webhooks_to), webhooks.trimmer),
+        "/v1/webhooks/": Door(tried.hot(webhooks.take, webhooks_to), webhooks.trimmer, webhooks.too_large),
         "/v1/events": Door(tried.hot(events.take, events_to)),
     }
     mail = tried.plain(mail_to(reception), mail_to)

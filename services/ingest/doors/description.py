@@ -133,7 +133,8 @@ def _webhook() -> dict[str, Any]:
         "tags": ["doors"],
         "summary": "Take a provider's webhook",
         "description": "The body is the provider's, and so is the proof that it is: a signature or a secret, in"
-        " headers, body or address, as its page in docs/sources/ says. A provider's handshake is answered as it asks.",
+        " headers, body or address, as its page in docs/sources/ says. A provider's handshake is answered as it asks."
+        " What is authentic is answered with 200 even where it cannot be understood or is no JSON: it is kept whole.",
         "operationId": "take_webhook",
         "parameters": [_path("source", "a source of sources.toml")],
         "requestBody": {

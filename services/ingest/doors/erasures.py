@@ -32,7 +32,7 @@ def router(erase: Erase, verifier: TokenVerifier) -> APIRouter:
     async def erase_people(erasure: Erasure) -> dict[str, Any]:
         """Forget people in planned meetings: who comes, and the texts of those meetings. Again changes nothing.
 
-        A calendar that still names them names them again; what it then says is blanked where interactions are kept.
+        A calendar that still names them names them again: erase them there first. What other services keep is left.
         """
         try:
             return {"meetings": await erase([_address(place, one) for place, one in enumerate(erasure.addresses)])}

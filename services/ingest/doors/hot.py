@@ -18,6 +18,7 @@ from services.ingest.doors.trimming import MOST_HELD, TooMuch, Trimmer
 from services.runtime.limits import BODY_LIMIT
 from services.runtime.problems import CONTENT_TYPE, Problem
 
+_BODY_TOO_LARGE = "body-too-large"
 _log = structlog.get_logger(__name__)
 
 
@@ -62,6 +63,10 @@ def _held_whole(_rest: str, _headers: Mapping[str, str]) -> Trimmer | None:
     return None
 
 
+def _not_counted(_rest: str) -> None:
+    return None
+
+
 class Door(NamedTuple):
     """What is behind a path prefix."""
 
@@ -69,6 +74,8 @@ class Door(NamedTuple):
     trimmer: Callable[[str, Mapping[str, str]], Trimmer | None] = _held_whole
     """(what follows the prefix, lower-case headers) → what cuts the body down while it comes; None: nothing does, and
     it must be small. Raises `Problem`."""
+    too_large: Callable[[str], None] = _not_counted
+    """Is told what followed the prefix of a request whose body was too large to be taken in."""
 
 
 class HotDoors:
@@ -100,6 +107,8 @@ async def _serve(door: Door, rest: str, scope: Scope, receive: Receive, send: Se
         else:
             await _respond(send, answer.status, orjson.dumps(answer.content), b"application/json")
     except Problem as problem:
+        if problem.kind == _BODY_TOO_LARGE:
+            door.too_large(rest)
         await _refuse(send, problem)
     except HTTPException as refused:
         # The limits of bodies, from the middleware around us.
@@ -114,7 +123,7 @@ def _limit_problem(refused: HTTPException) -> Problem:
     detail = str(refused.detail)
     if refused.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
         return Problem(503, "Too busy", detail, "busy", headers=dict(refused.headers or {}))
-    return Problem(refused.status_code, "Body too large", detail, "body-too-large")
+    return Problem(refused.status_code, "Body too large", detail, _BODY_TOO_LARGE)
 
 
 async def _body(receive: Receive, declared: str, trimmer: Trimmer | None) -> bytes:
@@ -159,7 +168,7 @@ async def _trimmed(receive: Receive, trimmer: Trimmer) -> bytes:
 
 
 def _too_large(limit: int = BODY_LIMIT) -> Problem:
-    return Problem(413, "Body too large", f"The body must not exceed {limit} bytes.", "body-too-large")
+    return Problem(413, "Body too large", f"The body must not exceed {limit} bytes.", _BODY_TOO_LARGE)
 
 
 def _incomplete() -> Problem:

@@ -62,11 +62,16 @@ def media_of(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
-def check_media(headers: Mapping[str, str], accepted: frozenset[str] = _JSON) -> str:
-    """Return the media type without parameters; raise 415 for another, or for a compressed body."""
+def uncompressed(headers: Mapping[str, str]) -> str:
+    """Return the media type without parameters, whichever it is; raise 415 for a compressed body."""
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise Problem(415, "Compressed body", "Send the body without Content-Encoding.", "content-encoding")
-    media = media_of(headers.get("content-type", ""))
+    return media_of(headers.get("content-type", ""))
+
+
+def check_media(headers: Mapping[str, str], accepted: frozenset[str] = _JSON) -> str:
+    """Return the media type without parameters; raise 415 for another, or for a compressed body."""
+    media = uncompressed(headers)
     if media not in accepted:
         raise Problem(415, "Unknown media type", f"Send Content-Type: {' or '.join(sorted(accepted))}.", "media-type")
     return media

@@ -16,11 +16,11 @@ from services.ingest.doors.amazon import Amazon, Unreachable
 from services.ingest.doors.deliveries import Call, Proofs, TogetherRead, why_not
 from services.ingest.doors.hot import Answer, Knock, RawAnswer
 from services.ingest.doors.requests import (
-    check_media,
     foreign_address,
     media_of,
     refusal,
     unavailable,
+    uncompressed,
     unknown_source,
     unsigned,
     without_content,
@@ -87,6 +87,11 @@ class Webhooks:
                 raise unsigned() from None
         return trimmer_of(headers) if bound.provider.large else PlainTrimmer()
 
+    def too_large(self, name: str) -> None:
+        """Count a body that nobody has read to its end."""
+        if name in self._sources:
+            self._reception.refused(name, "body_too_large")
+
     async def take(self, name: str, knock: Knock) -> Answer | RawAnswer:
         """Take one delivery to the source called `name`."""
         source = self._sources.get(name)
@@ -98,7 +103,7 @@ class Webhooks:
             unproven = Delivery(None, knock.body, knock.headers, bodies.query(knock.query))
             if (reply := provider.challenge(unproven, source.keys)) is not None:
                 return _raw(reply)
-        call = Call(knock, source, bound, check_media(knock.headers, provider.media))
+        call = Call(knock, source, bound, uncompressed(knock.headers))
         if not provider.large:
             return await self._take_together(call)
         try:

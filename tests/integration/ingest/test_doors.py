@@ -36,7 +36,7 @@ async def knock(ingest: Ingest, door: str, body: bytes, **headers: str) -> httpx
 
 
 DOORS = ("events", "zendesk", "shopify", "mail", "import")
-JSON_DOORS = ("events", "zendesk", "shopify")
+WEBHOOKS = ("zendesk", "shopify")
 PATHS = {
     "events": "/v1/events",
     "zendesk": "/v1/webhooks/desk",
@@ -56,9 +56,9 @@ def is_problem(response: httpx2.Response, status: int) -> dict[str, Any]:
     return problem
 
 
-async def in_pieces() -> AsyncIterator[bytes]:
-    """Two megabytes whose length nobody announces."""
-    for _ in range(32):
+async def in_pieces(megabytes: int = 2) -> AsyncIterator[bytes]:
+    """So many megabytes whose length nobody announces."""
+    for _ in range(16 * megabytes):
         yield b" " * 65_536
 
 
@@ -69,18 +69,23 @@ def media_of(door: str, ingest: Ingest) -> dict[str, str]:
 
 async def test_what_no_door_takes(ingest: Ingest) -> None:
     for door in DOORS:
-        # A mail may be large: it is cut down while it comes in.
+        # A mail may be large, it is cut down while it comes in; and what a provider sends must not be lost.
         if door != "mail":
-            is_problem(await knock(ingest, door, b" " * (2 * 1024 * 1024)), 413)
-            is_problem(await ingest.http.post(PATHS[door], content=in_pieces(), headers=media_of(door, ingest)), 413)
+            megabytes = 9 if door in WEBHOOKS else 2
+            is_problem(await knock(ingest, door, b" " * (megabytes * 1024 * 1024)), 413)
+            pieces = in_pieces(megabytes)
+            is_problem(await ingest.http.post(PATHS[door], content=pieces, headers=media_of(door, ingest)), 413)
         is_problem(await knock(ingest, door, b"{}", x_long="x" * 17_000), 431)
         is_problem(await knock(ingest, door, b"{}", content_encoding="gzip"), 415)
-        is_problem(await knock(ingest, door, b"{}", content_type="text/plain"), 415)
+        if door not in WEBHOOKS:
+            is_problem(await knock(ingest, door, b"{}", content_type="text/plain"), 415)
     for path in PATHS.values():
         is_problem(await ingest.http.get(path), 405)
     for path in ("/v1/webhooks/nobody", "/v1/mail/nobody", "/v1/events/nobody", "/v1/nothing"):
         is_problem(await ingest.http.post(path, content=b"{}", headers={"content-type": "application/json"}), 404)
     assert await ingest.published(0) == []
+    counted = (await ingest.operations.get("/metrics")).text
+    assert 'tenure_ingest_rejected_total{reason="body_too_large",source="desk"} 2.0' in counted
 
 
 async def test_a_forgery_learns_nothing(ingest: Ingest) -> None:
@@ -117,11 +122,52 @@ async def test_both_secrets_of_a_rotation_are_taken(ingest: Ingest) -> None:
     assert first.id == second.id
 
 
+NO_JSON = (b"", b"{", b'{"a": NaN}', b'{"a":1,"a":2}', b"\xff", b"[" * 10_000 + b"]" * 10_000, b"[1e999]")
+
+
 async def test_json_that_is_none_is_400_and_says_why(ingest: Ingest) -> None:
-    for body in (b"", b"{", b'{"a": NaN}', b'{"a":1,"a":2}', b"\xff", b"[" * 10_000 + b"]" * 10_000, b"[1e999]"):
-        for door in JSON_DOORS:
-            problem = is_problem(await knock(ingest, door, body), 400)
-            assert problem["errors"][0]["remedy"]
+    for body in NO_JSON:
+        problem = is_problem(await knock(ingest, "events", body), 400)
+        assert problem["errors"][0]["remedy"]
+    assert await ingest.published(0) == []
+
+
+async def test_what_a_provider_signs_is_kept_whole_even_where_it_cannot_be_read(ingest: Ingest) -> None:
+    large = orjson.dumps({"type": "zen:event-type:ticket.solved", "detail": "x" * 3_000_000})
+    for door in WEBHOOKS:
+        for body in NO_JSON:
+            response = await knock(ingest, door, body)
+            assert (response.status_code, response.json()) == (200, {"accepted": 0, "unmapped": "bad_json"})
+    for media in ("application/xml", "application/x-www-form-urlencoded", "multipart/form-data", ""):
+        response = await knock(ingest, "shopify", b"<order/>", content_type=media)
+        assert (response.status_code, response.json()["accepted"]) == (200, 0), response.text
+        assert response.json()["unmapped"] in {"bad_json", "bad_form", "missing:x-shopify-shop-domain"}
+    for content in (large, _piecemeal(large)):
+        headers = {"content-type": "application/json", **sign(SchemeName.ZENDESK, SECRETS["desk.secret"], large)}
+        response = await ingest.http.post(PATHS["zendesk"], content=content, headers=headers)
+        assert (response.status_code, response.json()["accepted"]) == (200, 0), response.text
+
+    records = await ingest.published(len(WEBHOOKS) * len(NO_JSON) + 4 + 2 * 4)
+
+    kept = [(dict(one.headers), one.value) for one in records]
+    unread = [value for headers, value in kept if headers["tenure_unmapped"] == b"bad_json"]
+    assert sorted(one for one in unread if one != b"<order/>") == sorted(NO_JSON * len(WEBHOOKS))
+    parts = sorted((headers["tenure_part"], value) for headers, value in kept if "tenure_part" in headers)
+    assert b"".join(value for _, value in parts[::2]) == large
+    again = await ingest.http.post("/v1/replay/desk", content=b"{", headers=ingest.bearer("operator"))
+    assert is_problem(again, 400)["errors"][0]["remedy"]
+
+
+async def _piecemeal(body: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(body), 65_536):
+        yield body[start : start + 65_536]
+
+
+async def test_a_large_body_that_nobody_signed_is_kept_nowhere(ingest: Ingest) -> None:
+    for body in (b"{" * 3_000_000, b'{"token":"guess","x":"' + b"x" * 2_000_000 + b'"}'):
+        for door, expected in (("zendesk", 401), ("shopify", 401), ("aircall", 413)):
+            response = await ingest.http.post(PATHS[door], content=body, headers={"content-type": "application/json"})
+            is_problem(response, expected)
     assert await ingest.published(0) == []
 
 

@@ -28,6 +28,7 @@ from services.ingest.domain.schemes import SchemeName
 from services.ingest.domain.source import Source, SourceConfiguration
 from services.ingest.doors.amazon import Amazon, BoundedGet, Unreachable
 from services.ingest.doors.hot import Answer, Knock, RawAnswer
+from services.ingest.doors.trimming import PlainTrimmer
 from services.ingest.doors.webhooks import Webhooks
 from services.ingest.publisher import Publisher
 from services.ingest.reception import Reception
@@ -292,6 +293,43 @@ async def test_what_is_authentic_waits_for_the_broker() -> None:
     assert (await door.post(signed.headers, signed.body))[0] == 503
     assert (await door.post(HEADERS, b"{}"))[0] == 401
     assert door.rejected == {"unavailable": 1, "missing_signature": 1}
+
+
+@pytest.mark.parametrize("media", ["application/json", "application/xml", "multipart/form-data", "text/\xe9", ""])
+@pytest.mark.parametrize("body", [b"", b"{", b'{"a":1,"a":2}', b"<order/>", b"\xff", b"[" * 100 + b"]" * 100])
+async def test_what_is_authentic_is_never_refused_for_what_it_says(media: str, body: bytes) -> None:
+    door = Door(replace(provider(SchemeName.SHOPIFY), read=_odd), ["shpss_secret"], Outside({}))
+    signed = seal(SchemeName.SHOPIFY, "shpss_secret", Request("", {**HEADERS, "content-type": media}, body))
+    # Without a broker it is to come again; with one it is kept.
+    assert (await door.post(signed.headers, body))[0] == 503
+    assert (await door.post(signed.headers, body + b" "))[0] == 401
+    assert door.rejected == {"unavailable": 1, "bad_signature": 1}
+
+
+@pytest.mark.parametrize(
+    ("scheme", "headers", "held"),
+    [
+        (SchemeName.SHOPIFY, {"content-length": "1048576"}, False),
+        (SchemeName.SHOPIFY, {"content-length": "1048577"}, True),
+        (SchemeName.SHOPIFY, {}, True),
+        (SchemeName.SHOPIFY, {"content-length": "9" * 5_000}, True),
+        (SchemeName.AIRCALL, {"content-length": "1048577"}, False),
+        (SchemeName.AIRCALL, {}, False),
+    ],
+)
+def test_a_large_body_is_held_where_it_can_be_proven_without_being_read(
+    scheme: SchemeName, headers: Mapping[str, str], *, held: bool
+) -> None:
+    door = Door(provider(scheme), ["a-secret-of-some-length"], Outside({}))
+    assert isinstance(door.webhooks.trimmer("one", headers), PlainTrimmer) is held
+
+
+def test_nobody_elses_megabytes_are_read_where_headers_alone_are_the_proof() -> None:
+    door = Door(provider(SchemeName.TOKEN), ["a-secret-of-some-length"], Outside({}))
+    with pytest.raises(Problem) as refused:
+        door.webhooks.trimmer("one", {"x-tenure-token": "a-guess-of-some-length"})
+    assert (refused.value.status, door.rejected) == (401, {"bad_signature": 1})
+    assert door.webhooks.trimmer("one", {"x-tenure-token": "a-secret-of-some-length"}) is not None
 
 
 def _odd(_delivery: Delivery, _origin: Origin, _options: NoOptions) -> Mapped:
