@@ -231,7 +231,9 @@ class System:
             self.kafka.bootstrap, prefix=self.plan.topic_prefix, embedded=True, partitions=self.plan.partitions
         )
         asyncio.run(creation)
-        self.instance.remember(kafka=self.kafka.bootstrap, topic_prefix=self.plan.topic_prefix)
+        own = str(self.instance.secrets / "sources.toml")
+        sources = self.plan.environment.get("ingest", {}).get("SOURCES_FILE", own)
+        self.instance.remember(kafka=self.kafka.bootstrap, topic_prefix=self.plan.topic_prefix, sources=sources)
 
     def _bring_up_postgres(self) -> None:
         self.start("postgres")

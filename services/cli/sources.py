@@ -17,7 +17,7 @@ from services.cli.faults import CommandFault
 from services.cli.options import grouped
 from services.cli.remote import AsJson, Remote, TokenFile, Url
 from services.cli.sources_try import try_out
-from services.cli.targets import InstanceName, running_instance
+from services.cli.targets import InstanceName, sources_file
 
 File = Annotated[
     Path | None,
@@ -81,7 +81,7 @@ def check(file: File = None, secrets_dir: SecretsDir = None, *, as_json: AsJson 
     """Say everything that is wrong in sources.toml and its secrets, with line and remedy; exit with 1 when it is."""
     from services.ingest.configuration import examine  # noqa: PLC0415 - brings the readers of all providers along
 
-    path = file or running_instance(None).secrets / "sources.toml"
+    path = file or sources_file(None)
     examined = examine(path, secrets_dir)
     wrong, doubts = len(examined.mistakes), len(examined.remarks) - len(examined.mistakes)
     if as_json:

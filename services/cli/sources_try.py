@@ -18,7 +18,7 @@ import typer
 from contracts.ids import new_id
 from services.cli.faults import CommandFault
 from services.cli.remote import AsJson, Remote, TokenFile, Url
-from services.cli.targets import InstanceName, fact, local_token, running_instance
+from services.cli.targets import InstanceName, fact, local_token, running_instance, sources_file
 
 if TYPE_CHECKING:
     from services.ingest.domain.source import Source
@@ -60,21 +60,23 @@ class Where:
         """The source with its secrets, as this machine has them."""
         from services.ingest.configuration import examine  # noqa: PLC0415 - brings the readers of all providers along
 
-        path = self.file or running_instance(self.instance).secrets / "sources.toml"
+        path = self.file or sources_file(self.instance)
         examined = examine(path, self.secrets_dir)
         found = examined.sources.get(name)
         if found is None:
             wrong = next((str(one) for one in examined.mistakes if one.mistake.path[:2] == ("sources", name)), None)
-            raise CommandFault(wrong or f"{path} has no source {name}; it has {', '.join(sorted(examined.sources))}.")
+            raise CommandFault(
+                wrong or f"{path} has no source {name}; it has {', '.join(sorted(examined.sources)) or 'none'}."
+            )
         return found
 
     def secret(self, source: Source) -> str:
         """The first of its secrets, as the provider shows it."""
         from services.ingest.configuration import secrets_folder  # noqa: PLC0415 - see above
 
-        path = self.file or running_instance(self.instance).secrets / "sources.toml"
+        path = self.file or sources_file(self.instance)
         folder = secrets_folder(path, self.secrets_dir)
-        return (folder / source.configuration.secret_files[0]).read_text(encoding="utf-8").strip()
+        return (folder / source.configuration.secret_files[0]).read_text(encoding="utf-8-sig").strip()
 
 
 def try_out(

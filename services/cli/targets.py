@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
 import httpx2
@@ -55,6 +56,11 @@ def local_token(name: str | None, subject: str, roles: Iterable[str], lifetime: 
 
     issuer = Issuer(running_instance(name).secrets / "issuer", ISSUER, AUDIENCE)
     return issuer.issue(subject, roles, lifetime)
+
+
+def sources_file(name: str | None) -> Path:
+    """Where the sources of a running system are written, by default that of this checkout."""
+    return Path(fact(running_instance(name), "sources"))
 
 
 def fact(instance: Instance, name: str) -> Any:
