@@ -43,12 +43,17 @@ class Remote:
         path: str,
         query: Mapping[str, str | None] | None = None,
         body: Mapping[str, Any] | None = None,
+        *,
+        patience: float = _PATIENCE,
     ) -> dict[str, Any]:
-        """Return the JSON answer; raise `CommandFault` with what the service says, or that it does not answer."""
+        """Return the JSON answer; raise `CommandFault` with what the service says, or that it does not answer.
+
+        `patience` is how many seconds the service may take.
+        """
         given = {name: value for name, value in (query or {}).items() if value is not None}
         try:
             answer = httpx2.request(
-                method, self.address + path, params=given, json=body, headers=self._headers(), timeout=_PATIENCE
+                method, self.address + path, params=given, json=body, headers=self._headers(), timeout=patience
             )
         except httpx2.HTTPError as away:
             raise self._away(away) from None
