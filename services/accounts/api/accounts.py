@@ -90,9 +90,16 @@ class HistoryComplete(Body):
     complete: bool = True
 
 
-def router(desk: Desk) -> APIRouter:  # noqa: C901, PLR0915 - one closure for each endpoint
+def router(desk: Desk) -> APIRouter:
     """Return the resource."""
     routes = APIRouter(prefix="/v1", tags=["accounts"])
+    _lists(routes, desk)
+    _single(routes, desk)
+    _history(routes, desk)
+    return routes
+
+
+def _lists(routes: APIRouter, desk: Desk) -> None:
     caller_of = Annotated[Caller, Depends(desk.caller)]
 
     @routes.get("/me")
@@ -135,6 +142,10 @@ def router(desk: Desk) -> APIRouter:  # noqa: C901, PLR0915 - one closure for ea
             await edit.note("account created", account, account, body.model_dump(mode="json", exclude_unset=True))
         return answer({"id": account}, 201)
 
+
+def _single(routes: APIRouter, desk: Desk) -> None:
+    caller_of = Annotated[Caller, Depends(desk.caller)]
+
     @routes.get("/accounts/{account}")
     async def show_account(caller: caller_of, account: str) -> Response:
         """Show an account: as it is published, and how it is known."""
@@ -156,6 +167,10 @@ def router(desk: Desk) -> APIRouter:  # noqa: C901, PLR0915 - one closure for ea
         """List who changed what, latest first."""
         async with desk.view(caller) as views:
             return answer({"items": await views.edits(await visible_account(views, account), limit)})
+
+
+def _history(routes: APIRouter, desk: Desk) -> None:
+    caller_of = Annotated[Caller, Depends(desk.caller)]
 
     @routes.post("/history-complete")
     async def declare_history_complete(caller: caller_of, body: HistoryComplete) -> Response:
@@ -179,8 +194,6 @@ def router(desk: Desk) -> APIRouter:  # noqa: C901, PLR0915 - one closure for ea
                 {"accounts": len(ids)},
             )
         return answer({"accounts": len(ids)})
-
-    return routes
 
 
 async def apply(edit: Edit, account: str, body: AccountPatch) -> None:

@@ -51,9 +51,15 @@ class ContactPatch(Body):
     """With `account`: the person serves it beside the present one, which stays the primary one."""
 
 
-def router(desk: Desk) -> APIRouter:  # noqa: C901 - one closure for each endpoint
+def router(desk: Desk) -> APIRouter:
     """Return the resource."""
     routes = APIRouter(prefix="/v1", tags=["contacts"])
+    _of_accounts(routes, desk)
+    _single(routes, desk)
+    return routes
+
+
+def _of_accounts(routes: APIRouter, desk: Desk) -> None:
     caller_of = Annotated[Caller, Depends(desk.caller)]
 
     @routes.get("/accounts/{account}/contacts")
@@ -91,6 +97,10 @@ def router(desk: Desk) -> APIRouter:  # noqa: C901 - one closure for each endpoi
             )
         return answer({"id": contact}, 201)
 
+
+def _single(routes: APIRouter, desk: Desk) -> None:
+    caller_of = Annotated[Caller, Depends(desk.caller)]
+
     @routes.get("/contacts/{contact}")
     async def show_contact(caller: caller_of, contact: str) -> Response:
         """Show a contact: where, how known, with which roles."""
@@ -124,8 +134,6 @@ def router(desk: Desk) -> APIRouter:  # noqa: C901 - one closure for each endpoi
             )
         async with desk.view(caller) as views:
             return answer(await views.contact(found))
-
-    return routes
 
 
 def _identities(body: ContactBody) -> list[tuple[IdentityKind, str, Sequence[str]]]:

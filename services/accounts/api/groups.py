@@ -47,6 +47,12 @@ class MemberBody(Body):
 def router(desk: Desk) -> APIRouter:
     """Return the resource."""
     routes = APIRouter(prefix="/v1", tags=["decision group"])
+    _groups(routes, desk)
+    _suggestions(routes, desk)
+    return routes
+
+
+def _groups(routes: APIRouter, desk: Desk) -> None:
     caller_of = Annotated[Caller, Depends(desk.caller)]
 
     @routes.get("/accounts/{account}/groups")
@@ -92,6 +98,10 @@ def router(desk: Desk) -> APIRouter:
             await edit.note("group member removed", member, whose, {"buying_centre": found})
         return Response(status_code=204)
 
+
+def _suggestions(routes: APIRouter, desk: Desk) -> None:
+    caller_of = Annotated[Caller, Depends(desk.caller)]
+
     @routes.get("/accounts/{account}/suggestions")
     async def list_suggestions(
         caller: caller_of, account: str, limit: Annotated[int, Query(ge=1, le=200)] = 50
@@ -123,8 +133,6 @@ def router(desk: Desk) -> APIRouter:
             return party["role"] in {"customer", "requester"}
 
         return answer({"items": [_shown(one) for one in suggest(seen, contact_of, grouped, concerns)[:limit]]})
-
-    return routes
 
 
 def _shown(one: Any) -> dict[str, Any]:

@@ -45,9 +45,16 @@ class DomainBody(Body):
     change: Change | None = None
 
 
-def router(desk: Desk) -> APIRouter:  # noqa: C901 - one closure for each endpoint
+def router(desk: Desk) -> APIRouter:
     """Return the resource."""
     routes = APIRouter(prefix="/v1", tags=["identities"])
+    _domains(routes, desk)
+    _of_accounts(routes, desk)
+    _of_contacts(routes, desk)
+    return routes
+
+
+def _domains(routes: APIRouter, desk: Desk) -> None:
     caller_of = Annotated[Caller, Depends(desk.caller)]
 
     @routes.get("/accounts/{account}/domains")
@@ -61,12 +68,16 @@ def router(desk: Desk) -> APIRouter:  # noqa: C901 - one closure for each endpoi
     async def add_domain(caller: caller_of, account: str, body: DomainBody) -> Response:
         """Say that a domain is the account's; what came from it and matched nothing is attributed."""
         identity = IdentityBody(kind="domain", value=body.domain, since=body.since, change=body.change)
-        return await _add(caller, account, identity, "domain")
+        return await _add(desk, caller, account, identity, "domain")
 
     @routes.delete("/accounts/{account}/domains/{domain}")
     async def remove_domain(caller: caller_of, account: str, domain: str, until: date | None = None) -> Response:
         """Take a domain away: from `until` on, or, without it, as a correction: it never was the account's."""
-        return await _remove(caller, account, "domain", domain, until)
+        return await _remove(desk, caller, account, ("domain", domain), until)
+
+
+def _of_accounts(routes: APIRouter, desk: Desk) -> None:
+    caller_of = Annotated[Caller, Depends(desk.caller)]
 
     @routes.get("/accounts/{account}/identities")
     async def list_identities(caller: caller_of, account: str) -> Response:
@@ -77,7 +88,7 @@ def router(desk: Desk) -> APIRouter:  # noqa: C901 - one closure for each endpoi
     @routes.post("/accounts/{account}/identities", status_code=201)
     async def add_account_identity(caller: caller_of, account: str, body: IdentityBody) -> Response:
         """Say how an organisation is known: a domain, a provider's id of it, a shared address or phone."""
-        return await _add(caller, account, body, "value")
+        return await _add(desk, caller, account, body, "value")
 
     @routes.delete("/accounts/{account}/identities/{kind}")
     async def remove_account_identity(
@@ -88,7 +99,11 @@ def router(desk: Desk) -> APIRouter:  # noqa: C901 - one closure for each endpoi
         until: date | None = None,
     ) -> Response:
         """Take an identity away, like a domain."""
-        return await _remove(caller, account, kind, value, until)
+        return await _remove(desk, caller, account, (kind, value), until)
+
+
+def _of_contacts(routes: APIRouter, desk: Desk) -> None:
+    caller_of = Annotated[Caller, Depends(desk.caller)]
 
     @routes.post("/contacts/{contact}/identities", status_code=201)
     async def add_contact_identity(caller: caller_of, contact: str, body: IdentityBody) -> Response:
@@ -125,28 +140,31 @@ def router(desk: Desk) -> APIRouter:  # noqa: C901 - one closure for each endpoi
             )
         return Response(status_code=204)
 
-    async def _add(caller: Caller, account: str, body: IdentityBody, name: str) -> Response:
-        async with desk.edit(caller, identities=True) as edit:
-            found = await edit.account(account)
-            if body.kind not in OF_ACCOUNTS:
-                raise wrong(
-                    "kind",
-                    "names a person, not an organisation",
-                    f"use {', '.join(sorted(OF_ACCOUNTS))}, or add it to a contact",
-                )
-            value = normalised(body.kind, body.value, desk.region, name)
-            await link(edit, body.kind, value, Link(found, None, body.since), body.change)
-            await edit.note("identity added", found, found, body.model_dump(mode="json"))
-        return answer({"kind": body.kind, "value": value}, 201)
 
-    async def _remove(caller: Caller, account: str, kind: IdentityKind, value: str, until: date | None) -> Response:
-        async with desk.edit(caller, identities=True) as edit:
-            found = await edit.account(account)
-            await unlink(edit, kind, normalised(kind, value, desk.region, "value"), Link(found, None), until)
-            await edit.note("identity removed", found, found, {"kind": kind, "value": value, "until": str(until or "")})
-        return Response(status_code=204)
+async def _add(desk: Desk, caller: Caller, account: str, body: IdentityBody, name: str) -> Response:
+    async with desk.edit(caller, identities=True) as edit:
+        found = await edit.account(account)
+        if body.kind not in OF_ACCOUNTS:
+            raise wrong(
+                "kind",
+                "names a person, not an organisation",
+                f"use {', '.join(sorted(OF_ACCOUNTS))}, or add it to a contact",
+            )
+        value = normalised(body.kind, body.value, desk.region, name)
+        await link(edit, body.kind, value, Link(found, None, body.since), body.change)
+        await edit.note("identity added", found, found, body.model_dump(mode="json"))
+    return answer({"kind": body.kind, "value": value}, 201)
 
-    return routes
+
+async def _remove(
+    desk: Desk, caller: Caller, account: str, known_as: tuple[IdentityKind, str], until: date | None
+) -> Response:
+    kind, value = known_as
+    async with desk.edit(caller, identities=True) as edit:
+        found = await edit.account(account)
+        await unlink(edit, kind, normalised(kind, value, desk.region, "value"), Link(found, None), until)
+        await edit.note("identity removed", found, found, {"kind": kind, "value": value, "until": str(until or "")})
+    return Response(status_code=204)
 
 
 def normalised(kind: IdentityKind, value: str, region: str, name: str) -> str:

@@ -37,6 +37,12 @@ class TouchClassBody(Body):
 def router(desk: Desk) -> APIRouter:
     """Return the resource."""
     routes = APIRouter(prefix="/v1", tags=["interactions"])
+    _lists(routes, desk)
+    _by_hand(routes, desk)
+    return routes
+
+
+def _lists(routes: APIRouter, desk: Desk) -> None:
     caller_of = Annotated[Caller, Depends(desk.caller)]
 
     @routes.get("/accounts/{account}/interactions")
@@ -74,6 +80,10 @@ def router(desk: Desk) -> APIRouter:
             {**row, **content, "reports": [_report(report) for report in reports], "attributions": attributions}
         )
 
+
+def _by_hand(routes: APIRouter, desk: Desk) -> None:
+    caller_of = Annotated[Caller, Depends(desk.caller)]
+
     @routes.post("/interactions/{interaction}/attribution")
     async def attribute_by_hand(caller: caller_of, interaction: str, body: AttributionBody) -> Response:
         """Say whose an interaction is; this outranks every other reason and stays until it is taken back."""
@@ -108,8 +118,6 @@ def router(desk: Desk) -> APIRouter:
             account = row["claimed"][0] if row["claimed"] else None
             await edit.note("touch read by hand", id_, account, body.model_dump(mode="json", exclude_unset=True))
         return answer({"id": id_}, 202)
-
-    return routes
 
 
 def _id(interaction: str) -> str:

@@ -71,9 +71,16 @@ class TeamPatch(Body):
     lead: Line | None = None
 
 
-def router(desk: Desk) -> APIRouter:  # noqa: C901, PLR0915 - one closure for each endpoint
+def router(desk: Desk) -> APIRouter:
     """Return the resource."""
     routes = APIRouter(prefix="/v1", tags=["users"])
+    _users(routes, desk)
+    _deputies(routes, desk)
+    _teams(routes, desk)
+    return routes
+
+
+def _users(routes: APIRouter, desk: Desk) -> None:
     caller_of = Annotated[Caller, Depends(desk.caller)]
 
     @routes.get("/users")
@@ -101,6 +108,10 @@ def router(desk: Desk) -> APIRouter:  # noqa: C901, PLR0915 - one closure for ea
             await _save(edit, found, await edit.tables.user(found), body)
             await edit.note("user changed", found, None, sorted(body.model_fields_set))
         return answer({"id": found})
+
+
+def _deputies(routes: APIRouter, desk: Desk) -> None:
+    caller_of = Annotated[Caller, Depends(desk.caller)]
 
     @routes.post("/users/{user}/deputies", status_code=201)
     async def add_deputy(caller: caller_of, user: str, body: DeputyBody) -> Response:
@@ -130,6 +141,10 @@ def router(desk: Desk) -> APIRouter:  # noqa: C901, PLR0915 - one closure for ea
             await edit.note("deputy removed", found, None, {"since": since.isoformat()})
         return Response(status_code=204)
 
+
+def _teams(routes: APIRouter, desk: Desk) -> None:
+    caller_of = Annotated[Caller, Depends(desk.caller)]
+
     @routes.get("/teams")
     async def list_teams(caller: caller_of) -> Response:
         """List teams and their leads."""
@@ -154,8 +169,6 @@ def router(desk: Desk) -> APIRouter:  # noqa: C901, PLR0915 - one closure for ea
             edit.teams.add(found)
             await edit.note("team changed", found, None, body.model_dump(mode="json", exclude_unset=True))
         return answer({"id": found})
-
-    return routes
 
 
 async def _user(edit: Edit, reference: str) -> str:
