@@ -148,6 +148,8 @@ async def _kill(consumer: BatchConsumer[int]) -> None:
             task.cancel()
     await asyncio.gather(*consumer._tasks, return_exceptions=True)  # noqa: SLF001 - see above
     consumer._tasks = []  # noqa: SLF001 - see above
+    # Nobody asks a process that was killed how it ended.
+    consumer._abandoned = None  # noqa: SLF001 - see above
 
 
 async def test_a_database_that_falls_silent_is_noticed_and_its_batch_is_done_again(one_rig: Rig) -> None:
