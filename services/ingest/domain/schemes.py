@@ -1,4 +1,4 @@
-"""The names of the ways in which providers prove who they are; `services/ingest/verify.py` says how each works."""
+"""The names of the ways in which providers prove who they are; `services/ingest/verify/` says how each works."""
 
 from enum import StrEnum
 
