@@ -7,7 +7,11 @@ from typing import Annotated
 
 import typer
 
+from services.cli.faults import CommandFault
 from services.cli.targets import InstanceName, local_token
+
+
+_ROLES = frozenset({"admin", "operator"})
 
 
 def register(app: typer.Typer) -> None:
@@ -22,4 +26,9 @@ def token(
     instance: InstanceName = None,
 ) -> None:
     """Print a bearer token that the services of this machine accept."""
+    if not subject.strip():
+        raise CommandFault("--subject is empty; name who calls, such as anna.brandt.")
+    unknown = sorted({*(role or ())} - _ROLES)
+    if unknown:
+        raise CommandFault(f"There is no role {', '.join(unknown)}; there are {', '.join(sorted(_ROLES))}.")
     typer.echo(local_token(instance, subject, role or (), timedelta(minutes=minutes)))

@@ -78,6 +78,8 @@ def test_a_migrated_database_is_up_to_date(database: Callable[[str], DatabaseAcc
         (["down", "--purge", "--instance", ""], {}, "is no name for a system"),
         (["up", "--instance", "unused", "--time-zone", "Europe"], {}, "--time-zone: 'Europe' is no time zone"),
         (["up", "--instance", "unused", "--sources", "pyproject.toml"], {}, "pyproject.toml:"),
+        (["token", "--subject", " "], {}, "--subject is empty"),
+        (["token", "--subject", "anna", "--role", "king"], {}, "There is no role king; there are admin, operator."),
         (["up", "--instance", "../elsewhere"], {}, "is no name for a system"),
     ],
 )
