@@ -10,7 +10,6 @@ import typer
 from services.cli.faults import CommandFault
 from services.cli.targets import InstanceName, local_token
 
-
 _ROLES = frozenset({"admin", "operator"})
 
 
