@@ -136,8 +136,8 @@ def truth(column: str, text: str) -> bool:
 
 def cell(row: Mapping[str, Any], column: str) -> str | None:
     """Return what stands in `column`, or None. A name with dots leads into nested objects where none is so called."""
-    if column in row:
-        return text_of(row[column])
+    if column in row or "." not in column:
+        return text_of(row.get(column))
     found: Any = row
     for step in column.split("."):
         if not isinstance(found, dict):
