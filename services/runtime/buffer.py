@@ -20,10 +20,8 @@ from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import Fetcher, FetchResult
 
 from services.runtime.fetch_sessions import FetchSession
+from services.runtime.lookahead import SMALL, Parsed
 from services.runtime.records import Record
-
-_SMALL = 4
-"""Up to this part of the greatest batch."""
 
 
 class Buffer:
@@ -71,7 +69,7 @@ class Buffer:
                     found.setdefault(partition, []).extend(some)
                     more.append(partition)
             waiting = [partition for partition in more if partition in self._fetcher._records]
-        self._resting = bool(found) and not self._fetcher._records and (most - left) * _SMALL <= most
+        self._resting = bool(found) and not self._fetcher._records and (most - left) * SMALL <= most
         return found
 
     def _some(self, partition: TopicPartition, most: int, found: Mapping[Any, Any]) -> list[Record]:
@@ -82,12 +80,31 @@ class Buffer:
                 self._forget(partition)
                 result.check_raise()
             return []
-        if result._partition_records is not None:
-            result._partition_records._consumer_record = self._record
+        self._parsed(result)
         some: list[Record] = result.getall(most)
         if not result.has_more():
             self._forget(partition)
         return some
+
+    def look(self, at_once: int, most: int) -> list[Record]:
+        """Parse about `at_once` more of what `take` will return, up to `most` records in all; take nothing."""
+        found = [
+            (parsed.waiting, place, parsed)
+            for place, result in enumerate(self._fetcher._records.values())
+            if isinstance(result, FetchResult) and (parsed := self._parsed(result)) is not None and not parsed.ended
+        ]
+        if not found:
+            return []
+        waiting, _, parsed = min(found)
+        return parsed.look(at_once) if waiting < most // len(found) else []
+
+    def _parsed(self, result: Any) -> Parsed | None:
+        records = result._partition_records
+        if records is None or isinstance(records, Parsed):
+            return records
+        records._consumer_record = self._record
+        parsed = result._partition_records = Parsed(records)
+        return parsed
 
     def _forget(self, partition: TopicPartition) -> None:
         del self._fetcher._records[partition]

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from typing import Generic
 
 import asyncpg
@@ -12,16 +12,17 @@ from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from contracts.topics import Topic
 from services.runtime import offsets
-from services.runtime.backoff import Backoff, pause
+from services.runtime.backoff import Backoff, first_of, pause, unless
 from services.runtime.clock import Clock
 from services.runtime.faults import Fault, Unfinished, judge
 from services.runtime.flow import ConsumerFlow
+from services.runtime.lookahead import LookAhead
 from services.runtime.offsets import Partition, Position, WentBack
 from services.runtime.postgres import acquire, transaction
 from services.runtime.processing import BatchProcessor, Ours, Outcome
 from services.runtime.records import BatchHandler, Received, Record, T
 from services.runtime.settings import RuntimeSettings
-from services.runtime.subscription import Batch, StoredOffsetConsumer, Subscription
+from services.runtime.subscription import BATCH_BYTES, Batch, StoredOffsetConsumer, Subscription
 from services.runtime.telemetry import Telemetry
 from services.runtime.watermarks import Watermarks
 
@@ -59,6 +60,7 @@ class BatchConsumer(Generic[T]):
         self._clock = clock
         self._metrics = telemetry.metrics
         self._after_commit = after_commit
+        self._ahead = LookAhead(handler.decode, settings.batch_size, BATCH_BYTES)
         self._processor = BatchProcessor(
             service=service,
             group=self._group,
@@ -68,6 +70,7 @@ class BatchConsumer(Generic[T]):
             clock=clock,
             telemetry=telemetry,
             fault_threshold=settings.fault_threshold,
+            decode=self._ahead.decode,
         )
         self._watermarks = Watermarks(settings)
         self._stopping = asyncio.Event()
@@ -199,14 +202,14 @@ class BatchConsumer(Generic[T]):
                 group=self._group, names=self._names, settings=self._settings, keeper=self, consume=self._consume
             )
             try:
-                if not await _unless(self._stopping, self._reach_both()):
+                if not await unless(self._stopping, self._reach_both()):
                     break
                 self._subscription = subscription
                 # Joining waits for an assignment, for as long as the group's coordinator takes.
-                if await _unless(self._stopping, subscription.start()):
+                if await unless(self._stopping, subscription.start()):
                     self._abandoned = None
                     _log.info("consumer started", group=self._group, topics=list(self._names.values()))
-                    await _first_of(self._stopping, self._failed)
+                    await first_of(self._stopping, self._failed)
             except Exception as error:  # noqa: BLE001 - a task that dies in silence helps nobody
                 if judge(error) is not Fault.TRANSIENT:
                     _log.exception("the consumer cannot start")
@@ -243,7 +246,8 @@ class BatchConsumer(Generic[T]):
         # Stays so when it is cancelled.
         self._unsettled = True
         try:
-            outcome = await self._processor.process(batch, ends, self._saved)
+            async with self._ahead.beside(len(batch), self._look):
+                outcome = await self._processor.process(batch, ends, self._saved)
         except Ours as ours:
             self._give_back()
             self._stop_for(str(ours))
@@ -264,6 +268,10 @@ class BatchConsumer(Generic[T]):
         self._count(outcome)
         if self._after_commit is not None:
             self._after_commit()
+
+    def _look(self, at_once: int) -> Sequence[Record]:
+        consumer = self._subscription.consumer if self._subscription else None
+        return () if consumer is None else consumer.look(at_once, self._settings.batch_size)
 
     def _give_back(self) -> None:
         self._unsettled = False
@@ -374,25 +382,3 @@ class BatchConsumer(Generic[T]):
         metrics.records.labels(topics, "dead_letter").inc(len(outcome.dead))
         for letter in outcome.dead:
             metrics.dead_letters.labels(letter.record.topic, letter.reason).inc()
-
-
-async def _first_of(*events: asyncio.Event) -> None:
-    waits = [asyncio.create_task(event.wait()) for event in events]
-    try:
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()
-
-
-async def _unless(stop: asyncio.Event, work: Coroutine[None, None, None]) -> bool:
-    """Do `work` unless `stop` is set first; return whether it was done."""
-    doing, waiting = asyncio.create_task(work), asyncio.create_task(stop.wait())
-    await asyncio.wait({doing, waiting}, return_when=asyncio.FIRST_COMPLETED)
-    waiting.cancel()
-    if not doing.done():
-        doing.cancel()
-        await asyncio.gather(doing, return_exceptions=True)
-        return False
-    doing.result()
-    return True

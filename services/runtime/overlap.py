@@ -13,6 +13,12 @@ from typing import Any, Self, TypeVar
 T = TypeVar("T")
 
 _AT_ONCE = 250
+_pausing = 0
+
+
+def computing() -> bool:
+    """Say whether somebody only pauses between two slices: what can wait would be in the way."""
+    return _pausing > 0
 
 
 class Ahead:
@@ -75,7 +81,12 @@ async def meanwhile(statement: Coroutine[Any, Any, object]) -> AsyncIterator[Non
 
 async def in_turns(items: Sequence[T], at_once: int = _AT_ONCE) -> AsyncIterator[Sequence[T]]:
     """Yield `items` in slices and let the loop run between two of them."""
+    global _pausing  # noqa: PLW0603 - of the process, as its loop
     for start in range(0, len(items), at_once):
         if start:
-            await asyncio.sleep(0)
+            _pausing += 1
+            try:
+                await asyncio.sleep(0)
+            finally:
+                _pausing -= 1
         yield items[start : start + at_once]

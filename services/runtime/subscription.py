@@ -137,6 +137,10 @@ class StoredOffsetConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # published
                 return found
             await self._buffer.wait(left)
 
+    def look(self, at_once: int, most: int) -> list[Record]:
+        """Parse about `at_once` more of the next records, up to `most` in all; their positions stay."""
+        return self._buffer.look(at_once, most)
+
     def share_buffer(self, partitions: int) -> None:
         """Divide what may be fetched ahead among so many partitions."""
         share = min(_PARTITION_FETCH_BYTES, max(_LEAST_FETCH_BYTES, _BUFFER_BYTES // max(partitions, 1)))

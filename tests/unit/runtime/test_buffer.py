@@ -86,3 +86,15 @@ async def test_of_a_backlog_more_is_fetched_while_a_batch_is_worked_on() -> None
     assert _asks(fetcher)
     _taken(buffer, 15)
     assert _asks(fetcher)
+
+
+async def test_what_is_looked_at_is_of_all_partitions_alike_and_stays_where_it_was() -> None:
+    fetcher = _Fetcher(a0=30, a1=5, b0=30)
+    buffer = _buffer(fetcher)
+    looked: dict[str, list[int]] = {}
+    while some := buffer.look(4, 36):
+        for record in some:
+            looked.setdefault(f"{record.topic}{record.partition}", []).append(record.offset)
+    assert {name: len(offsets) for name, offsets in looked.items()} == {"a0": 20, "a1": 5, "b0": 20}
+    assert _taken(buffer, 36) == {"a0": list(range(16)), "a1": list(range(5)), "b0": list(range(15))}
+    assert buffer.look(4, 0) == []
