@@ -56,7 +56,8 @@ async def build(settings: AccountsSettings) -> Service:
         settings=settings,
         clock=clock,
         telemetry=telemetry,
-        after_commit=runner.wake,
+        # Most batches leave no job, and a look for one costs as much as a part of a small batch.
+        after_commit=lambda: runner.wake() if fold.left() else None,
     )
     if settings.api_database_url is None:
         raise SettingsError("TENURE_API_DATABASE_URL is not set; the API reads with it under row-level security.")

@@ -88,6 +88,15 @@ class Fold:
     def __init__(self, tables: Callable[[asyncpg.Connection], Tables], zone: tzinfo) -> None:
         self._tables = tables
         self._zone = zone
+        self._left = False
+
+    def left(self) -> bool:
+        """Say, once, whether since it was last asked a job was left for what reads differently now.
+
+        Asked after a commit; of a batch that was tried again it may say so although there is none.
+        """
+        left, self._left = self._left, False
+        return left
 
     async def apply(self, connection: asyncpg.Connection, reports: Sequence[Report]) -> Collection[str]:
         """Apply fresh reports inside the caller's transaction; return the ids of those that the ledger did not have."""
@@ -242,6 +251,7 @@ class Fold:
         """Leave a job for what now reads differently but is not locked: siblings, children."""
         earliest = min(recorded_at for recorded_at, _ in work.causes.values())
         if grouping.to_read_again:
+            self._left = True
             await tables.add_job("conversations", grouping.to_read_again, earliest)
         moved = [
             id_
@@ -249,6 +259,7 @@ class Fold:
             if reading.interaction.kind in ROOTS and id_ in work.stored and work.stored[id_].claimed != reading.accounts
         ]
         if moved:
+            self._left = True
             await tables.add_job("parents", moved, earliest)
 
     async def _publish(

@@ -22,7 +22,7 @@ _CHUNK = 500
 _LOOK_SECONDS = 0.5
 _SHARE = 4
 """A pass over roll-ups is followed by a rest of so many times its length: they must not starve the consumer."""
-_LONGEST_REST = 10.0
+_SHORTEST_REST, _LONGEST_REST = 0.25, 10.0
 
 
 class Loop:
@@ -143,8 +143,13 @@ class RollUps:
             if days:
                 await self._table.recompute(connection, days)
         ended = time.monotonic()
-        self._rested_until = ended + min(_SHARE * (ended - begun), _LONGEST_REST) if days else 0.0
+        self._rested_until = ended + self._rest(ended - begun) if days else 0.0
         return bool(days)
+
+    @staticmethod
+    def _rest(took: float) -> float:
+        # At least so long that live traffic, where each small batch marks the same few days, shares a pass.
+        return min(max(_SHARE * took, _SHORTEST_REST), _LONGEST_REST)
 
     async def probe(self, now: datetime) -> Part:  # noqa: ARG002 - dirty is dirty at any time
         """Say for `/flow` whether every roll-up is up to date."""
