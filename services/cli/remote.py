@@ -85,7 +85,9 @@ class Remote:
         errors = [
             error for error in told.get("errors", ()) if isinstance(error, dict) and {"field", "message"} <= {*error}
         ]
-        wrong = "; ".join(f"{error['field']}: {error['message']}" for error in errors)
+        wrong = "; ".join(
+            ", ".join(filter(None, (f"{error['field']}: {error['message']}", error.get("remedy")))) for error in errors
+        )
         raise CommandFault(f"{self.service} says: {why}{f' ({wrong})' if wrong else ''}")
 
     def _headers(self) -> dict[str, str]:

@@ -59,6 +59,15 @@ def test_a_server_that_is_another_is_quoted(body: str, says: str, httpserver: HT
         Remote("accounts", "operator", httpserver.url_for(""), token).call("GET", "/v1/accounts")
 
 
+def test_what_is_wrong_is_said_with_its_remedy(httpserver: HTTPServer, token: Path) -> None:
+    errors = [{"field": "key", "message": "is no column", "remedy": "write one of name, domain"}]
+    answer = {"detail": "Nothing was changed.", "errors": errors}
+    httpserver.expect_request("/v1/accounts").respond_with_json(answer, status=422)
+    with pytest.raises(CommandFault) as refused:
+        Remote("accounts", "operator", httpserver.url_for(""), token).call("GET", "/v1/accounts")
+    assert str(refused.value).endswith("Nothing was changed. (key: is no column, write one of name, domain)")
+
+
 @pytest.mark.parametrize("body", ["<h1>It works</h1>", "[]", '{"checks": "fine", "lag": 3}'])
 def test_status_of_a_server_that_is_another_is_no_answer(body: str, httpserver: HTTPServer) -> None:
     httpserver.expect_request("/livez").respond_with_data("ok")
