@@ -227,6 +227,10 @@ class Relay:
             server_settings={
                 "application_name": f"{self._service}-relay",
                 **PEER_SETTINGS,
+                # All that it writes is that what was published is gone. Should the server crash before that is on its
+                # disk, the last rounds are published once more, in order, as after a crash of ours before the deletion;
+                # nobody has to wait for the disk meanwhile.
+                "synchronous_commit": "off",
                 # The lease goes with the session, and whoever holds it asks every second. One that is not heard of any
                 # more, although something on the way still answers for it, must not keep the others from publishing.
                 # A round that the broker keeps for longer loses the lease too; what it sent is said again.
