@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import cycle
 from typing import Any
 
 import asyncpg
@@ -162,7 +163,7 @@ class Relay:
     """Publishes the outbox, one process per service at a time.
 
     The lease is an advisory lock on a connection of its own: when that is lost, publishing stops before the next
-    commit. The transactional id shuts out an old relay that does not know yet. A crash between the commit to Kafka and
+    commit. Transactional ids shut out an old relay that does not know yet. A crash between the commit to Kafka and
     the deletion repeats records; it never loses or reorders any.
     """
 
@@ -253,20 +254,30 @@ class Relay:
             await _close(connection)
 
     async def _publish(self, connection: asyncpg.Connection, backoff: Backoff) -> None:
-        publisher = TransactionalPublisher(
-            self._settings.kafka_bootstrap,
-            self._settings.physical(f"{self._service}-relay"),
-            holds=lambda: not connection.is_closed(),
-        )
-        await publisher.start()
+        # Two that take turns: the broker finishes a round's transaction while the other one has begun the next. Neither
+        # publishes before both have shut out all earlier ones.
+        publishers = [
+            TransactionalPublisher(
+                self._settings.kafka_bootstrap,
+                self._settings.physical(f"{self._service}-{name}"),
+                holds=lambda: not connection.is_closed(),
+            )
+            for name in ("relay", "relay-2")
+        ]
         try:
+            for publisher in publishers:
+                await publisher.start()
             await connection.add_listener(_CHANNEL, lambda *_: self._wake.set())
             self._metrics.relay_lease.set(1)
             self._status = "running"
             _log.info("relay holds the lease", service=self._service)
+            turns = cycle(publishers)
+            publisher = next(turns)
             while not self._stopping.is_set():
                 self._wake.clear()
-                if not await self._round(connection, publisher):
+                if await self._round(connection, publisher):
+                    publisher = next(turns)
+                else:
                     await _wait(self._wake, _POLL_SECONDS)
                 if connection.is_closed():
                     message = "the connection that holds the lease is lost"
@@ -274,7 +285,8 @@ class Relay:
                 self._status = "running"
                 backoff.reset()
         finally:
-            await publisher.close()
+            for publisher in publishers:
+                await publisher.close()
 
     async def _round(self, connection: asyncpg.Connection, publisher: TransactionalPublisher) -> int:
         """Publish what is there, at most one transaction's worth; return the number of rows."""

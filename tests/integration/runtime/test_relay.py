@@ -162,9 +162,12 @@ async def test_a_crash_between_publishing_and_deleting_repeats_and_loses_nothing
     assert set(values) == {b"%d" % number for number in range(20)}
 
 
-async def test_an_old_relay_that_wakes_up_is_fenced_and_its_records_are_never_seen(one_rig: Rig) -> None:
+@pytest.mark.parametrize("publisher", ["probe-relay", "probe-relay-2"])
+async def test_an_old_relay_that_wakes_up_is_fenced_and_its_records_are_never_seen(
+    one_rig: Rig, publisher: str
+) -> None:
     topic = one_rig.prefix + RESULTS.name
-    zombie = TransactionalPublisher(one_rig.bootstrap, one_rig.prefix + "probe-relay")
+    zombie = TransactionalPublisher(one_rig.bootstrap, one_rig.prefix + publisher)
     await zombie.start()
     await zombie.publish([(topic, Outgoing(b"key", b"before", "[]"))])
     async with _relaying(_relay(one_rig)):
@@ -176,17 +179,19 @@ async def test_an_old_relay_that_wakes_up_is_fenced_and_its_records_are_never_se
     assert [value for _, _, value in await _published(one_rig)] == [b"before", b"fresh"]
 
 
-async def test_a_relay_that_was_fenced_goes_on_once_it_has_the_lease_again(one_rig: Rig) -> None:
+@pytest.mark.parametrize("publisher", ["probe-relay", "probe-relay-2"])
+async def test_a_relay_that_was_fenced_goes_on_once_it_has_the_lease_again(one_rig: Rig, publisher: str) -> None:
     relay = _relay(one_rig)
     async with _relaying(relay):
         await _append(one_rig, _messages([1]))
         await _drained(one_rig)
-        intruder = TransactionalPublisher(one_rig.bootstrap, one_rig.prefix + "probe-relay")
+        intruder = TransactionalPublisher(one_rig.bootstrap, one_rig.prefix + publisher)
         await intruder.start()
         await intruder.close()
-        await _append(one_rig, _messages([2]))
-        await _drained(one_rig)
-    assert sorted(value or b"" for _, _, value in await _published(one_rig)) == [b"1", b"2"]
+        for number in (2, 3):
+            await _append(one_rig, _messages([number]))
+            await _drained(one_rig)
+    assert sorted(value or b"" for _, _, value in await _published(one_rig)) == [b"1", b"2", b"3"]
 
 
 async def test_of_two_relays_one_publishes_and_the_other_takes_over(one_rig: Rig) -> None:
