@@ -50,5 +50,7 @@ def test_planted_bugs_are_seen(tour: Tour) -> None:
     tour.ground.rewrap()
     seen: set[str] = set()
     while tour.steps_left and not seen >= {"kpi", "dead letters"}:
-        seen |= {violation.invariant for violation in tour.strike("calm").violations}
+        verdict = tour.strike("calm")
+        assert not verdict.trouble, verdict.trouble
+        seen |= {violation.invariant for violation in verdict.violations}
     assert seen >= {"kpi", "dead letters"}

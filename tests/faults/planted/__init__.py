@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -33,5 +34,14 @@ class Planted:
 
 
 def put(owner: object, name: str, bug: object) -> None:
-    """Put a bug where a service finds it."""
+    """Put a bug where a service finds it.
+
+    Raises TypeError where it takes other arguments than what it replaces: the service would break in another way.
+    """
+    place = getattr(owner, name)
+    if callable(place) and callable(bug):
+        wanted = inspect.signature(place).parameters.values()
+        by_name = {each.name: None for each in wanted if each.kind is each.KEYWORD_ONLY}
+        by_place = [None for each in wanted if each.kind in {each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD}]
+        inspect.signature(bug).bind(*by_place, **by_name)
     setattr(owner, name, bug)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
@@ -49,11 +49,11 @@ def swallow_exceptions() -> None:
     """Whatever goes wrong with a record is caught, and nobody hears of it."""
     attempt = processing._Attempt  # noqa: SLF001
 
-    def decode(self: Any, records: Sequence[Record]) -> list[Received[Any]]:
+    def decode(_: Any, records: Sequence[Record], one: Callable[[Record], Received[Any]]) -> list[Received[Any]]:
         received = []
         for record in records:
             try:
-                received.append(self._handler.decode(record))
+                received.append(one(record))
             except Unreadable:
                 continue
         return received

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_asyncio
 from pytest_httpserver import HTTPServer
 
 from contracts.topics import ACCOUNTS, ACTIVITY, ALERTS, KPIS
 from deploy.databases import DatabaseAccess
 from tests.integration.notifier.house import PARTITIONS, House, a_house
+
+
+@pytest.fixture(scope="session")
+def make_httpserver() -> Iterator[HTTPServer]:
+    """In threads: a replica that stands still in the middle of a request must not keep the others from an answer."""
+    with HTTPServer(host="127.0.0.1", threaded=True) as server:
+        yield server
 
 
 @pytest_asyncio.fixture
