@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import random
 import resource
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -77,8 +78,18 @@ async def job(*, mails: int, mapped: bool) -> dict[str, Any]:
                     found[getattr(event, "automatic", None) or event.TYPE] += 1
         seconds = time.perf_counter() - began
     expect("mails", dict(found), _expected(mails) if mapped else {"parsed": mails})
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"per_second": mails / seconds, "resident": peak, "before": before}
+    return {"per_second": mails / seconds, "resident": most_memory(), "before": before}
+
+
+def most_memory() -> int:
+    """The most memory, in bytes, that this process has had since its program was loaded."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # `ru_maxrss` would count what the process that started this one had until then.
+        line = next(line for line in status.read_text("ascii").splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
 
 
 def _split(stream: IO[bytes]) -> Iterator[bytes]:
