@@ -4,12 +4,10 @@ from collections.abc import Sequence
 
 import asyncpg
 
-from contracts.codec import encode
 from services.notifier.domain.delivery import enqueue
-from services.notifier.domain.look import event_of
 from services.notifier.domain.recall import Recalled, uncertain
 from services.notifier.domain.state import AT_ONCE
-from services.notifier.store import accounts, alerts, deliveries, enqueuing
+from services.notifier.store import accounts, alerts, deliveries, enqueuing, taking
 
 
 async def take_back(connection: asyncpg.Connection, recalled: Sequence[Recalled]) -> int:
@@ -48,17 +46,5 @@ async def _save_steps(connection: asyncpg.Connection, forgotten: Sequence[Recall
             values ($1, $2, $3, $4, $5, $6::text::jsonb, $7)
             on conflict do nothing
         """,
-        [
-            (
-                step.alert.alert_id,
-                step.alert.version,
-                step.alert.account_id,
-                step.kind,
-                step.alert.changed_at,
-                encode(event_of(step)).decode(),
-                step.occasion,
-            )
-            for one in forgotten
-            for step in one.steps
-        ],
+        [taking.history_row(step) for one in forgotten for step in one.steps],
     )

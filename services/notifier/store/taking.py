@@ -68,18 +68,20 @@ async def _save_history(connection: asyncpg.Connection, steps: Sequence[Step]) -
             insert into alert_step (alert_id, version, account_id, kind, taken_at, document, occasion)
             values ($1, $2, $3, $4, $5, $6::text::jsonb, $7)
         """,
-        [
-            (
-                step.alert.alert_id,
-                step.alert.version,
-                step.alert.account_id,
-                step.kind,
-                step.alert.changed_at,
-                encode(event_of(step)).decode(),
-                step.occasion,
-            )
-            for step in steps
-        ],
+        [history_row(step) for step in steps],
+    )
+
+
+def history_row(step: Step) -> tuple[object, ...]:
+    """Return what is kept of a step in `alert_step`, in the order of its columns as they are inserted."""
+    return (
+        step.alert.alert_id,
+        step.alert.version,
+        step.alert.account_id,
+        step.kind,
+        step.alert.changed_at,
+        encode(event_of(step)).decode(),
+        step.occasion,
     )
 
 
