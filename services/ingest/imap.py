@@ -13,11 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
+from operator import attrgetter
 from typing import ParamSpec, Self, TypeVar
 
-from imap_tools import AND, BaseMailBox, MailBox, MailBoxUnencrypted, MailMessage
+from imap_tools import AND, BaseMailBox, MailBox, MailBoxUnencrypted
 from imap_tools.errors import ImapToolsError, MailboxFolderSelectError, MailboxLoginError
 
+from services.ingest.domain.imap_answers import Fetched, fetched
 from services.ingest.domain.mail_mime import MimeReader, ReadMail
 from services.ingest.domain.options import ImapOptions
 from services.ingest.domain.uids import FolderLook
@@ -38,14 +40,6 @@ _IDLE_LONGEST_SECONDS = 25 * 60
 _DRAFT = "\\DRAFT"
 
 _FAULTS = (OSError, ImapToolsError, imaplib.IMAP4.error, EOFError)
-
-
-class _RawMessage(MailMessage):
-    """Keeps the bytes as the server has them; parsed and written again they would be others."""
-
-    def __init__(self, fetch_data: list[object]) -> None:
-        super().__init__(fetch_data)
-        self.raw: bytes = self._get_message_data_parts(fetch_data)[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +94,6 @@ class ImapSession:
             )
         else:
             box = MailBoxUnencrypted(options.host, options.port or 143, timeout=_TIMEOUT_SECONDS)
-        box.email_message_class = _RawMessage
         self._box = box
         try:
             self._log_in(box)
@@ -197,33 +190,35 @@ class ImapSession:
             yield from self._fetch(uids)
 
     def _fetch(self, uids: Sequence[int]) -> Iterator[FetchedMail | int]:
-        box = self._open_box
-        names = [str(uid) for uid in uids]
-        heads = {
-            int(head.uid): head
-            for head in box.fetch(uid_list=names, headers_only=True, mark_seen=False, bulk=True)
-            if head.uid
-        }
-        together: list[str] = []
+        together: list[int] = []
         size = 0
-        for uid, head in sorted(heads.items()):
-            if _DRAFT in {flag.upper() for flag in head.flags}:
-                yield uid
-            elif head.size_rfc822 > _PIECE:
-                yield FetchedMail(uid, self._in_pieces(uid, head.size_rfc822))
+        for head in sorted(self._asked("BODY.PEEK[HEADER]", uids), key=attrgetter("uid")):
+            if _DRAFT in head.flags:
+                yield head.uid
+            elif head.size > _PIECE:
+                yield FetchedMail(head.uid, self._in_pieces(head.uid, head.size))
             else:
-                together.append(str(uid))
-                size += head.size_rfc822
+                together.append(head.uid)
+                size += head.size
             if size > _TOGETHER:
                 yield from self._whole(together)
                 together, size = [], 0
         yield from self._whole(together)
 
-    def _whole(self, uids: Sequence[str]) -> Iterator[FetchedMail]:
-        if uids:
-            for mail in self._open_box.fetch(uid_list=list(uids), mark_seen=False, bulk=True):
-                if isinstance(mail, _RawMessage) and mail.uid:
-                    yield FetchedMail(int(mail.uid), mail.raw)
+    def _whole(self, uids: Sequence[int]) -> Iterator[FetchedMail]:
+        for mail in self._asked("BODY.PEEK[]", uids):
+            yield FetchedMail(mail.uid, mail.content)
+
+    def _asked(self, what: str, uids: Sequence[int]) -> Sequence[Fetched]:
+        """Fetch `what` of these mails together; what the server says of others is left out, and said twice, once."""
+        if not uids:
+            return ()
+        named = ",".join(map(str, uids))
+        answer, said = self._open_box.client.uid("FETCH", named, f"({what} UID FLAGS RFC822.SIZE)")
+        if answer != "OK":
+            raise OSError(f"the server did not give mails: {answer}")
+        wanted = set(uids)
+        return list({each.uid: each for each in fetched(said) if each.uid in wanted}.values())
 
     def _in_pieces(self, uid: int, size: int) -> ReadMail:
         client = self._open_box.client

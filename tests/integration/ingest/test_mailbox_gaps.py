@@ -12,6 +12,8 @@ import pytest
 
 from contracts.events import EmailReceived, InteractionRestored, InteractionWithdrawn
 from deploy.local.imap import LocalImap
+from services.ingest.domain.options import ImapOptions
+from services.ingest.imap import FetchedMail, ImapSession
 from services.runtime.postgres import register_codecs
 from tests.integration.ingest.conftest import Ingest, StartIngest
 from tests.integration.ingest.test_mailbox import PASSWORD, configured, mail, source, until
@@ -225,3 +227,47 @@ async def test_a_mail_in_several_mailboxes_is_one_and_many_that_listen_leave_thr
     events = await ingest.events(26)
     assert len({event.interaction.id for event in events}) == 2
     assert len({event.id for event in events}) == 26
+
+
+def options(imap: LocalImap) -> ImapOptions:
+    return ImapOptions(
+        mailbox="anna@brightwell.example",
+        host="127.0.0.1",
+        port=imap.port,
+        tls=False,
+        username="anna",
+        password_file="imap.password",
+    )
+
+
+def marked_as_read(imap: LocalImap, number: str) -> None:
+    with client(imap) as opened:
+        opened.select("INBOX")
+        opened.store(number, "+FLAGS", r"(\Seen)")
+
+
+@pytest.mark.parametrize("read", [[], ["2"], ["1", "2", "3"], ["3", "1"]])
+def test_what_happens_to_the_folder_while_we_fetch_takes_no_mail_away_and_adds_none(
+    imap: LocalImap, read: list[str]
+) -> None:
+    for number in range(1, 4):
+        imap.deliver(mail(number))
+    with client(imap) as opened:
+        opened.select("INBOX")
+        opened.store("1", "+FLAGS", r"(\Draft)")
+    session = ImapSession(options(imap), PASSWORD)
+    try:
+        session.open().look("INBOX")
+        uids = session.uids(0, None)
+        fetching = session.fetch(uids)
+        # The draft is known by its head; the others are asked for afterwards, and the server tells of these with them.
+        assert next(fetching) == uids[0]
+        imap.deliver(mail(4))
+        for place in read:
+            marked_as_read(imap, place)
+
+        fetched = [each for each in fetching if isinstance(each, FetchedMail)]
+    finally:
+        session.close()
+
+    assert [(each.uid, each.raw) for each in fetched] == [(uids[1], mail(2)), (uids[2], mail(3))]
