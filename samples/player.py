@@ -195,12 +195,12 @@ class Player:
                 time.sleep(_PAUSE)
 
     def flow(self, service: str) -> dict[str, Any]:
-        """What a service says about its own progress; empty while it does not answer."""
+        """What a service says about its own progress; while it does not answer, only what it says instead."""
         try:
             answer = self.client.get(f"{self.stage.operations_url(service)}/flow")
-        except httpx2.TransportError:
-            return {}
-        return dict(answer.json()) if answer.is_success else {}
+        except httpx2.TransportError as error:
+            return {"no answer": f"{type(error).__name__}: {error}"}
+        return dict(answer.json()) if answer.is_success else {"no answer": f"{answer.status_code}: {answer.text}"}
 
     def get(self, service: str, path: str, *, subject: str = OPERATOR, roles: Sequence[str] = ("admin",)) -> Any:
         """The answer of an API to somebody; by default to an administrator."""

@@ -42,6 +42,7 @@ _POLLED_SECRET = "imap.secret"
 _POLLED_USER = "polled"
 _PARTITIONS = 4
 _DISK = "768m"
+_LAST_LINES = 60
 
 
 @dataclass
@@ -99,6 +100,10 @@ class Ground:
     def bootstrap(self) -> str:
         """Kafka, not by way of the proxy."""
         return self.system.kafka.bootstrap
+
+    def last_words(self, part: str) -> str:
+        """The end of a part's log."""
+        return "\n".join(self.system.log(part).read_text(errors="replace").splitlines()[-_LAST_LINES:])
 
     # Breaking.
 

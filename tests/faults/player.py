@@ -30,7 +30,7 @@ T = TypeVar("T")
 PATIENCE = 300.0
 """Seconds in which anything must be answered definitely; outages of a round are far shorter."""
 _PAUSE = 0.1
-_AT_ONCE = 10.0  # seconds for one attempt
+_AT_ONCE = 15.0  # seconds for one attempt; a service says within ten that it cannot answer
 _FORGED = "whsec_" + "A" * 32
 HISTORY_SETTLES = timedelta(minutes=5)
 """After this, rules of accounts whose history was declared complete are awake."""
@@ -52,6 +52,10 @@ class Stage(PlayedStage, Protocol):
     @property
     def skewed(self) -> Collection[str]:
         """Services whose real time is wrong: to them every signature and token is of another day."""
+        ...
+
+    def last_words(self, part: str) -> str:
+        """The end of a part's log."""
         ...
 
 
@@ -252,7 +256,8 @@ class Player:
             while not self._at_rest(service):
                 self.stage.check()
                 if time.monotonic() > deadline:
-                    raise PlayFault(f"{service} does not come to rest: {str(self.flow(service))[:6000]}")
+                    said = str(self.flow(service))[:6000]
+                    raise PlayFault(f"{service} does not come to rest: {said}\n{self.stage.last_words(service)}")
                 time.sleep(_PAUSE)
 
     def _at_rest(self, service: str) -> bool:
@@ -260,12 +265,12 @@ class Player:
         return bool(report.get("drained")) and datetime.fromisoformat(report["clock"]) >= self.now
 
     def flow(self, service: str) -> dict[str, Any]:
-        """What a service says about its own progress; empty while it does not answer."""
+        """What a service says about its own progress; while it does not answer, only what it says instead."""
         try:
             answer = self._client.get(f"{self.stage.operations_url(service)}/flow")
-        except httpx2.TransportError:
-            return {}
-        return dict(answer.json()) if answer.is_success else {}
+        except httpx2.TransportError as error:
+            return {"no answer": f"{type(error).__name__}: {error}"}
+        return dict(answer.json()) if answer.is_success else {"no answer": f"{answer.status_code}: {answer.text}"}
 
 
 class _Broker:
