@@ -49,8 +49,10 @@ lint: dev
 check: lint
 	$(BIN)/python -m pytest tests/unit tests/contracts -q -n $(WORKERS)
 
+# A module stays with one worker. In the order of the folders, because by the number of their tests the longest modules,
+# which have few, came last, and one worker was busy long after the others.
 test: lint
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 
 # What the bench compares with has an environment of its own; where it cannot be had, the bench says so and goes on.
 # Seeds (a range, or how many) and minutes of the long run; PLANTED=1 plants known bugs instead, which must be caught.
