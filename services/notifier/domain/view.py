@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -102,8 +102,9 @@ class AccountView:
         days = [edge for value in dated for edge in (value.since, value.until) if edge is not None and edge > day]
         if not days:
             return None
-        # Due times pass strictly after they are reached: midnight itself must already be the new day.
-        return datetime.combine(min(days), time(), self.zone) - timedelta(microseconds=1)
+        # Due times pass strictly after they are reached: midnight itself must already be the new day. In UTC: wall time
+        # says 23:59 twice where clocks are put back at midnight, and means the one an hour before the day is over.
+        return datetime.combine(min(days), time(), self.zone).astimezone(UTC) - timedelta(microseconds=1)
 
 
 def current(values: Iterable[Dated[Any]], day: date) -> Any:
