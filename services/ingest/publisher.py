@@ -31,6 +31,7 @@ from services.runtime.partitioning import partitions_of
 
 _BATCH_BYTES = 1_000_000
 _PAUSE_SECONDS = 0.5
+_REQUEST_MS = 10_000
 _STOP_SECONDS = 5
 _SWEEP_SECONDS = 0.1
 _log = structlog.get_logger(__name__)
@@ -254,6 +255,9 @@ class Publisher:
         leader_of = producer.client.cluster.leader_for_partition
         ready = [(leader_of(lane.place), lane) for lane in self._lanes.values() if lane.gathered and not lane.busy]
         for leader, lane in [(leader, lane) for leader, lane in ready if not self._flying[leader]]:
+            if self._producer is not producer:
+                # What has gathered is for the next session.
+                return
             await self._dispatch(producer, leader, lane)
 
     async def _deal(self) -> None:
@@ -261,7 +265,7 @@ class Publisher:
         producer = self._producer
         if producer is None:
             raise KafkaTimeoutError
-        count = self._enough = len(await producer.partitions_for(self._topic))
+        count = self._enough = await self._partitions(producer)
         callers = list(self._queue)
         self._queue.clear()
         found = iter(partitions_of([record.key for caller in callers for record in caller.records], count))
@@ -273,22 +277,34 @@ class Publisher:
                     lane = self._lanes[partition] = _Lane(TopicPartition(self._topic, partition), deque())
                 lane.gathered.append((caller, share))
 
+    async def _partitions(self, producer: AIOKafkaProducer) -> int:
+        """Return how many partitions the topic has."""
+        known = producer.client.cluster.partitions_for_topic(self._topic)
+        if known is None:
+            # The topic may be missing; and of a session that ends meanwhile no answer ever comes.
+            async with asyncio.timeout(self._settings.accept_seconds):
+                known = await producer.partitions_for(self._topic)
+        return len(known)
+
     async def _dispatch(self, producer: AIOKafkaProducer, leader: int | None, lane: _Lane) -> None:
         """Send one batch with what a lane has gathered."""
         batch = producer.create_batch()
         taken = lane.take(batch)
         if not taken:
             return
+        flying = self._flying
         try:
             reach(IngestFailpoint.PRODUCING)
-            future = await producer.send_batch(batch, self._topic, partition=lane.place.partition)
+            # It may wait for what the broker says of the topic.
+            async with asyncio.timeout(self._settings.accept_seconds):
+                future = await producer.send_batch(batch, self._topic, partition=lane.place.partition)
         except Exception as error:  # noqa: BLE001 - whatever it was, its callers hear it and the next are served
             for caller, _ in taken:
                 caller.fail(error)
             return
         lane.busy = True
-        self._flying[leader] += 1
-        future.add_done_callback(partial(self._landed, self._flying, leader, lane, taken))
+        flying[leader] += 1
+        future.add_done_callback(partial(self._landed, flying, leader, lane, taken))
 
     def _landed(
         self,
@@ -347,7 +363,7 @@ class Publisher:
                 _log.info("connected to the broker")
                 await self._void.wait()
                 await self._close()
-            except (KafkaError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - without a session nothing comes in: whatever it was, try again
                 _log.warning("the broker is away, trying again", error=type(error).__name__)
                 await asyncio.sleep(_PAUSE_SECONDS)
 
@@ -362,7 +378,7 @@ class Publisher:
             max_batch_size=_BATCH_BYTES,
             max_request_size=_BATCH_BYTES + 48_576,
             # A batch that has waited this long fails, so that a long absence does not pile up old records.
-            request_timeout_ms=10_000,
+            request_timeout_ms=_REQUEST_MS,
             metadata_max_age_ms=30_000,
         )
         try:
