@@ -2,6 +2,8 @@
 
 It loses one where a client is cancelled, or fails, before the broker's first answer (a service is told to stop, or a
 deadline passes), and one that is still being made when its client is closed.
+
+And a client that has heard of no broker at all is not connected, whatever aiokafka says: see `_bootstrap_whole`.
 """
 
 from contextvars import ContextVar
@@ -10,6 +12,7 @@ from weakref import WeakSet
 
 from aiokafka import client
 from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaConnectionError
 
 _bootstrap = AIOKafkaClient.bootstrap
 _close = AIOKafkaClient.close
@@ -32,6 +35,12 @@ async def _bootstrap_whole(self: AIOKafkaClient) -> None:
     _closed.discard(self)
     try:
         await _bootstrap(self)
+        if not self.cluster.brokers():
+            # A broker that is just starting answers before it is a member of its cluster, and names nobody, not even
+            # itself. Should it go away once more, such a client has nobody left to ask, for ever.
+            await _close_all(self)
+            message = "the broker is only starting: it names no broker yet"
+            raise KafkaConnectionError(message)
     except BaseException:
         for connection in list(made):
             connection.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import struct
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -14,6 +15,8 @@ from datetime import UTC, datetime
 import asyncpg
 import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.protocol.admin import ApiVersionResponse_v0
+from aiokafka.protocol.metadata import MetadataResponse_v0
 
 from contracts.envelope import Envelope, Unreadable
 from contracts.topics import Topic
@@ -283,6 +286,43 @@ class Door:
                     writer.write(chunk)
                     await writer.drain()
         _close(writer)
+
+
+class JustStarted:
+    """A broker that takes requests and is no member of its cluster yet: it knows of no broker, not even of itself."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self._server: asyncio.Server | None = None
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def open(self, port: int) -> None:
+        """Answers at this port."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port)
+
+    async def die(self) -> None:
+        """Goes away and takes all connections along."""
+        assert self._server is not None
+        self._server.close()
+        for writer in self._writers:
+            writer.transport.abort()
+        await self._server.wait_closed()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                size = int.from_bytes(await reader.readexactly(4), "big")
+                kind, _, number = struct.unpack_from(">hhi", await reader.readexactly(size))
+                versions = kind == ApiVersionResponse_v0.API_KEY
+                body = (
+                    ApiVersionResponse_v0(0, [(kind, 0, 0), (MetadataResponse_v0.API_KEY, 0, 0)])
+                    if versions
+                    else MetadataResponse_v0([], [])
+                ).encode()
+                writer.write(struct.pack(">ii", len(body) + 4, number) + body)
+                if not versions:
+                    self.asked.set()
 
 
 def _close(writer: asyncio.StreamWriter) -> None:

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 from urllib.parse import urlsplit
 
 import asyncpg
+import pytest
 
+from services.runtime import watermarks
 from services.runtime.flow import Flow
 from services.runtime.health import operations_app, postgres_check, status_check
 from services.runtime.postgres import create_pool
+from services.runtime.presence import BrokerPresence
 from services.runtime.telemetry import Telemetry
-from tests.integration.runtime.harness import Door, Probe, Rig, eventually, message, running
+from tests.integration.runtime.harness import (
+    GENEROUS,
+    REPORTS,
+    Door,
+    JustStarted,
+    Probe,
+    Rig,
+    eventually,
+    message,
+    running,
+)
 
 
 def _door_to_kafka(one: Rig) -> Door:
@@ -106,3 +120,25 @@ async def test_livez_is_green_and_readyz_red_while_the_database_is_away(one_rig:
         assert "tenure_consumer_running" in metrics.text
     await consumer.stop()
     await pool.close()
+
+
+async def test_a_broker_that_dies_once_more_before_it_knew_of_itself_is_found_when_it_is_back(
+    one_rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watermarks, "_TIMEOUT_MS", 1000)
+    kafka, starting = _door_to_kafka(one_rig), JustStarted()
+    await starting.open(kafka.port)
+    presence = BrokerPresence(one_rig.settings(kafka_bootstrap=f"127.0.0.1:{kafka.port}"), REPORTS)
+    await presence.start()
+
+    async def there() -> bool:
+        return presence.there
+
+    try:
+        await asyncio.wait_for(starting.asked.wait(), GENEROUS)
+        await starting.die()
+        await kafka.open()
+        await eventually(there, "the broker is there")
+    finally:
+        await presence.stop()
+        await kafka.shut()

@@ -12,7 +12,7 @@ from io import BytesIO
 
 import pytest
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.protocol.metadata import MetadataRequest, MetadataResponse_v0
 
 from services.runtime import connections
@@ -26,6 +26,7 @@ class _Broker:
 
     def __init__(self) -> None:
         self.answering = {_VERSIONS, _METADATA}
+        self.member = True
         self.port = 0
         self.open = 0
         self._changed = asyncio.Condition()
@@ -71,7 +72,8 @@ class _Broker:
         if kind == _VERSIONS:
             speaks = [(_VERSIONS, 0, 0), (_METADATA, 0, 0)]
             return struct.pack(">hi", 0, len(speaks)) + b"".join(struct.pack(">hhh", *one) for one in speaks)
-        encoded: bytes = MetadataResponse_v0([(1, "127.0.0.1", self.port)], []).encode()
+        brokers = [(1, "127.0.0.1", self.port)] if self.member else []
+        encoded: bytes = MetadataResponse_v0(brokers, []).encode()
         return encoded
 
     async def _tell(self) -> None:
@@ -136,5 +138,19 @@ async def test_a_client_that_was_closed_can_connect_again() -> None:
         await client.bootstrap()
         answer = await client.send(1, MetadataRequest([]))
         assert answer.brokers == [(1, "127.0.0.1", broker.port)]
+        await client.close()
+        await broker.until(lambda: broker.open == 0)
+
+
+async def test_a_client_is_not_connected_before_it_has_heard_of_a_broker() -> None:
+    async with _broker() as broker:
+        broker.member = False
+        client = _client(broker)
+        with pytest.raises(KafkaConnectionError, match="names no broker yet"):
+            await client.bootstrap()
+        await broker.until(lambda: broker.open == 0)
+        broker.member = True
+        await client.bootstrap()
+        assert (await client.send(1, MetadataRequest([]))).brokers == [(1, "127.0.0.1", broker.port)]
         await client.close()
         await broker.until(lambda: broker.open == 0)
