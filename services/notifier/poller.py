@@ -212,7 +212,10 @@ class Poller:
     async def _chunk(self, this: "_Pass") -> bool:
         """Look at some of what is due; return whether there may be more."""
         async with transaction(self._pool) as connection:
-            watched = await self._accounts.lock_due(connection, this.now, this.asked_at, _CHUNK, this.rules)
+            # Before a release nothing may be passed over: what is found later would be told beside the one message.
+            watched = await self._accounts.lock_due(
+                connection, this.now, this.asked_at, _CHUNK, this.rules, patient=this.gathering
+            )
             if not watched or (this.present and await self._lookout.is_away(connection)):
                 return False
             due = await self._rules.due_rules(connection, list(watched), this.now, this.asked_at, this.rules)
@@ -229,7 +232,9 @@ class Poller:
             self._telemetry.metrics.alert_steps.labels(step.alert.rule, step.kind).inc()
         if done.delivered:
             self._spoke()
-        return bool(due) and (len(watched) == _CHUNK or done.again)
+        looks = sum(map(len, due.values()))
+        # What is patient may have waited for somebody who did all of it.
+        return looks >= _CHUNK or done.again or (this.gathering and looks < len(watched))
 
     async def _guarded(self, connection: asyncpg.Connection, accounts: Sequence["_Present"]) -> "_Done":
         """Look at accounts under a savepoint: what one account cannot bear stops no other, and is shown as held."""

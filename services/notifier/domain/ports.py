@@ -43,9 +43,16 @@ class AccountTables(Protocol):
         ...
 
     async def lock_due(
-        self, connection: Any, now: datetime, asked_at: datetime, limit: int, rules: Sequence[RuleName]
+        self,
+        connection: Any,
+        now: datetime,
+        asked_at: datetime,
+        limit: int,
+        rules: Sequence[RuleName],
+        *,
+        patient: bool = ...,
     ) -> dict[str, Watched]:
-        """Lock accounts for which one of `rules` is due, skipping those that somebody holds."""
+        """Lock the accounts of due looks at `rules`, skipping those that somebody holds, or (`patient`) waiting."""
         ...
 
     async def save(self, connection: Any, watched: Sequence[Watched]) -> None:

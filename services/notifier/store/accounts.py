@@ -61,15 +61,21 @@ async def _locked(
 
 
 async def lock_due(
-    connection: asyncpg.Connection, now: datetime, asked_at: datetime, limit: int, rules: Sequence[RuleName]
+    connection: asyncpg.Connection,
+    now: datetime,
+    asked_at: datetime,
+    limit: int,
+    rules: Sequence[RuleName],
+    *,
+    patient: bool = False,
 ) -> dict[str, Watched]:
-    """Lock up to `limit` accounts for which one of `rules` is due at `now`, skipping those that somebody else holds.
+    """Lock the accounts of the `limit` looks at `rules` that are due at `now`, skipping those that somebody holds.
 
-    `asked_at` is real time: what is held is asked about again once its time has come.
+    `patient` waits for them instead. `asked_at` is real time: what is held is asked about again once its time has come.
     """
     # The most overdue first; accounts are locked before their due rows, as everywhere.
     rows = await connection.fetch(
-        """
+        f"""
             select account_id, account::text as account, account_version, kpis::text as kpis, kpis_version,
                 next_version, traceparent
             from watched_account
@@ -81,8 +87,8 @@ async def lock_due(
                 limit $3
             )
             order by account_id
-            for update skip locked
-        """,
+            for update {"" if patient else "skip locked"}
+        """,  # noqa: S608 - constants
         now,
         asked_at,
         limit,

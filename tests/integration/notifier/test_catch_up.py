@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 from contracts.accounts import Account
 from contracts.ids import derive_id
+from contracts.kpis import OrderRhythm
 from contracts.values import Dated
 from services.notifier.domain.delivery import OVER
 from tests.integration.notifier.house import House, until
@@ -183,3 +185,17 @@ async def test_a_touch_at_the_very_reading_at_which_a_silence_is_due_keeps_it_qu
     await house.say(*(silence(name, -1, version=2) for name in NAMES))
     assert await house.steps() == []
     assert (await house.report())["parts"]["poller"]["catching_up"] is None
+
+
+async def test_a_long_absence_comes_as_one_message_however_many_accounts_and_rules_it_concerns(house: House) -> None:
+    names = [f"Customer {number}" for number in range(60)]
+    # Nobody has been in touch for 13 days, and an order is expected every ten.
+    rhythm = OrderRhythm(orders=10, gaps=9, p90_gap_days=Decimal(10), last_order_at=NOON - timedelta(days=14))
+    states = [silence(name, 13).model_copy(update={"order_rhythm": rhythm}) for name in names]
+    await house.say(team(), anna(), lena(), *(customer(name) for name in names), *states)
+    assert await house.steps() == []
+    await house.stop()
+    house.step(NOON + DAY + HOUR)
+    await house.start()
+    assert await house.steps() == ["opened"] * 120
+    assert mails(house) == [("anna", "120 alerts on 60 accounts")]
