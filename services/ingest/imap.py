@@ -19,7 +19,7 @@ from typing import ParamSpec, Self, TypeVar
 from imap_tools import AND, BaseMailBox, MailBox, MailBoxUnencrypted
 from imap_tools.errors import ImapToolsError, MailboxFolderSelectError, MailboxLoginError
 
-from services.ingest.domain.imap_answers import Fetched, fetched
+from services.ingest.domain.imap_answers import Fetched, fetched, found_uids
 from services.ingest.domain.mail_mime import MimeReader, ReadMail
 from services.ingest.domain.options import ImapOptions
 from services.ingest.domain.uids import FolderLook
@@ -59,8 +59,8 @@ class ImapSession:
         self._box: BaseMailBox | None = None
         self._idles = False
         self._thread: ThreadPoolExecutor | None = None
-        self._seen: dict[str, int] = {}
-        """The UID that the next mail would have had when a folder was looked at."""
+        self._seen: dict[str, tuple[int | None, int]] = {}
+        """The UID that the next mail would have had when a folder was looked at, and how many lay in it."""
 
     async def call(self, method: Callable[P, R], /, *given: P.args, **named: P.kwargs) -> R:
         """Run one of the methods below in this mailbox's own thread.
@@ -166,15 +166,32 @@ class ImapSession:
         It is examined, not selected: reading must not change what the person sees as unread.
         """
         with self._telling():
-            box = self._open_box
-            try:
-                _, counted = box.folder.set(folder, readonly=True)
-            except MailboxFolderSelectError:
-                there = ", ".join(each.name for each in box.folder.list()[:20])
-                raise Broken(f"there is no folder {folder!r}; name in folder some of: {there}") from None
-            said = box.folder.status(folder, ["UIDVALIDITY", "UIDNEXT"])
-            self._seen[folder] = said["UIDNEXT"]
-            return FolderLook(said["UIDVALIDITY"], int(counted[0] or b"0"))
+            validity, self._seen[folder] = self._examine(folder)
+            return FolderLook(validity, self._seen[folder][1])
+
+    def _examine(self, folder: str) -> tuple[int, tuple[int | None, int]]:
+        """Open a folder; return its UIDVALIDITY, its next UID where the server says it, and how many mails it has."""
+        box = self._open_box
+        try:
+            _, counted = box.folder.set(folder, readonly=True)
+        except MailboxFolderSelectError:
+            there = ", ".join(each.name for each in box.folder.list()[:20])
+            raise Broken(f"there is no folder {folder!r}; name in folder some of: {there}") from None
+        # What is open says which folder it is: by its name we might find another one, made anew since.
+        said = {name: self._told(name) for name in ("UIDVALIDITY", "UIDNEXT")}
+        if None in said.values():
+            by_name = box.folder.status(folder, ["UIDVALIDITY", "UIDNEXT"])
+            said = {name: by_name.get(name) if told is None else told for name, told in said.items()}
+        validity = said["UIDVALIDITY"]
+        if validity is None:
+            raise Broken(f"the server does not number the mails of {folder!r} for good; another server can be read")
+        # It is said again when something comes while the folder is being opened.
+        return validity, (said["UIDNEXT"], int(counted[-1] or b"0"))
+
+    def _told(self, name: str) -> int | None:
+        _, told = self._open_box.client.response(name)
+        last = told[-1]
+        return int(last) if isinstance(last, bytes) and last.isdigit() else None
 
     def uids(self, after: int, since: date | None) -> list[int]:
         """Return the UIDs above `after` in the open folder, of mails that came on or after `since`, ascending."""
@@ -182,10 +199,25 @@ class ImapSession:
         uid_range = f"{after + 1}:*"
         criteria = AND(uid=uid_range) if since is None else AND(uid=uid_range, date_gte=since)
         with self._telling():
-            return sorted(uid for uid in map(int, self._open_box.uids(criteria)) if uid > after)
+            return [uid for uid in self._searched(str(criteria)) if uid > after]
+
+    def still_there(self, uids: Sequence[int]) -> list[int]:
+        """Return which of these mails still lie in the open folder, as far as the server knows by now."""
+        with self._telling():
+            self._open_box.client.noop()
+            return self._searched(f"(UID {','.join(map(str, uids))})")
+
+    def _searched(self, criteria: str) -> list[int]:
+        client = self._open_box.client
+        # What is left of an earlier answer is none to this question. No character set: some servers know none.
+        client.response("SEARCH")
+        answer, said = client.uid("SEARCH", criteria)
+        if answer != "OK":
+            raise OSError(f"the server did not search: {answer}")
+        return found_uids(said)
 
     def fetch(self, uids: Sequence[int]) -> Iterator[FetchedMail | int]:
-        """Yield mails of the open folder; of a draft its UID. What is gone meanwhile is left out."""
+        """Yield mails of the open folder; of a draft its UID. What the server does not give is left out."""
         with self._telling():
             yield from self._fetch(uids)
 
@@ -196,7 +228,9 @@ class ImapSession:
             if _DRAFT in head.flags:
                 yield head.uid
             elif head.size > _PIECE:
-                yield FetchedMail(head.uid, self._in_pieces(head.uid, head.size))
+                whole = self._in_pieces(head.uid, head.size)
+                if whole is not None:
+                    yield FetchedMail(head.uid, whole)
             else:
                 together.append(head.uid)
                 size += head.size
@@ -213,26 +247,50 @@ class ImapSession:
         """Fetch `what` of these mails together; what the server says of others is left out, and said twice, once."""
         if not uids:
             return ()
-        named = ",".join(map(str, uids))
-        answer, said = self._open_box.client.uid("FETCH", named, f"({what} UID FLAGS RFC822.SIZE)")
-        if answer != "OK":
-            raise OSError(f"the server did not give mails: {answer}")
         wanted = set(uids)
-        return list({each.uid: each for each in fetched(said) if each.uid in wanted}.values())
+        answer, said = self._ask(f"({what} UID FLAGS RFC822.SIZE)", uids)
+        if answer != "OK":
+            return self._one_by_one(what, uids)
+        return list({each.uid: each for each in said if each.uid in wanted}.values())
 
-    def _in_pieces(self, uid: int, size: int) -> ReadMail:
+    def _one_by_one(self, what: str, uids: Sequence[int]) -> Sequence[Fetched]:
+        """Of mails that the server refuses together, fetch those that it gives: one that is damaged has refused all."""
+        given = [mail for uid in uids for mail in self._asked(what, [uid])] if len(uids) > 1 else []
+        if len(uids) > 1 and not given:
+            raise OSError("the server gives no mail")
+        return given
+
+    def _ask(self, items: str, uids: Sequence[int]) -> tuple[str, Sequence[Fetched]]:
         client = self._open_box.client
+        # What the server told, or gave before it refused the rest, is no answer to this question.
+        client.response("FETCH")
+        try:
+            answer, said = client.uid("FETCH", ",".join(map(str, uids)), items)
+        except imaplib.IMAP4.abort:
+            raise
+        except imaplib.IMAP4.error:
+            return "BAD", ()
+        return answer, list(fetched(said or []))
+
+    def _in_pieces(self, uid: int, size: int) -> ReadMail | None:
+        """Read a mail of about `size` bytes, for many servers only estimate it; None: it is not given to its end."""
         reader = MimeReader()
-        for start in range(0, size, _PIECE):
-            answer, said = client.uid("FETCH", str(uid), f"(BODY.PEEK[]<{start}.{_PIECE}>)")
-            pieces = [each[1] for each in said or [] if isinstance(each, tuple)]
-            if answer != "OK":
-                raise OSError(f"the server did not give a piece of a mail: {answer}")
-            for piece in pieces:
-                reader.feed(piece)
-            if not pieces or not pieces[0]:
-                break
-        return reader.close()
+        start, at_end = 0, False
+        while (piece := self._piece(uid, start)) is not None:
+            if piece.origin not in {start, None} or (start and len(piece.content) > _PIECE):
+                raise OSError("the server gave another piece of a mail")
+            reader.feed(piece.content)
+            start += len(piece.content)
+            at_end = len(piece.content) < _PIECE
+            whole = piece.origin is None and len(piece.content) != _PIECE
+            if not piece.content or whole or (at_end and start >= size):
+                return reader.close()
+        # Behind the end there is nothing to be given.
+        return reader.close() if at_end else None
+
+    def _piece(self, uid: int, start: int) -> Fetched | None:
+        answer, said = self._ask(f"(BODY.PEEK[]<{start}.{_PIECE}>)", [uid])
+        return next((each for each in said if each.uid == uid), None) if answer == "OK" else None
 
     @property
     def can_idle(self) -> bool:
@@ -243,8 +301,7 @@ class ImapSession:
         """Wait until something happens in `folder`, for at most `seconds`, or until `enough`."""
         with self._telling():
             box = self._open_box
-            box.folder.set(folder, readonly=True)
-            if box.folder.status(folder, ["UIDNEXT"])["UIDNEXT"] != self._seen.get(folder):
+            if self._examine(folder)[1] != self._seen.get(folder):
                 # It came after we looked: of that the server says nothing more.
                 return
             ends = time.monotonic() + min(seconds, _IDLE_LONGEST_SECONDS)
