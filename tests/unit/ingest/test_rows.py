@@ -106,6 +106,54 @@ def test_rows_of_one_order_that_do_not_stand_together_are_refused_with_the_remed
     assert "sort" in found[2].remedy
 
 
+UNREADABLE = '1;02.03.2026;30,00;;K7;"B"x;1;10,00\n'
+TOO_LONG = "1;02.03.2026;30,00;;K7;B;C;1;10,00\n"
+
+
+@pytest.mark.parametrize("bad", [UNREADABLE, TOO_LONG])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_an_order_of_which_a_row_cannot_be_read_is_refused_whole(bad: str, place: int) -> None:
+    """What is left of it would be an order with a line too few, and the mended row another, of one line."""
+    row = "{};02.03.2026;30,00;;K7;{};1;10,00\n"
+    of_one = [row.format(1, "A"), row.format(1, "C")]
+    of_one.insert(place, bad)
+    text = f"{HEADING}\n" + row.format(8, "A") + row.format(7, "A") + "".join(of_one) + row.format(9, "A")
+    found = said(read_mapping(ORDERS), text + row.format(6, "A"))
+    made = [one.event["subject"] for one in found if isinstance(one, Made)]
+    assert {"8", "6"} <= set(made)
+    assert "1" not in made
+    refused = [one for one in found if isinstance(one, Rejected)]
+    told = [each.line for one in refused for each in one.rows]
+    assert {4, 5, 6} <= set(told)
+    assert [one.line for one in found if isinstance(one, Rejected)] == sorted(one.line for one in refused)
+    # In the order of the file they are one group again once they are mended.
+    assert sorted(told) == list(range(min(told), max(told) + 1))
+
+
+def test_rows_that_stand_for_themselves_are_taken_beside_one_that_cannot_be_read() -> None:
+    mapping = read_mapping(ORDERS.replace('group = "{Auftrag}"', ""))
+    row = "{};02.03.2026;10,00;;K7;A;1;10,00\n"
+    found = said(mapping, f"{HEADING}\n" + row.format(1) + UNREADABLE + row.format(2))
+    assert [type(one) for one in found] == [Made, Rejected, Made]
+
+
+@pytest.mark.parametrize("number", ["12.50", "1.2345", "1.23.456,00x", "1,5.000", "1.234.56", ".123", "1..234"])
+def test_points_that_stand_where_no_thousands_end_are_refused(number: str) -> None:
+    """Without a look at their places twelve and a half would be twelve hundred and fifty."""
+    bad = only_rejection(said(read_mapping(ORDERS), f"{HEADING}\n1;02.03.2026;{number};;K7;A;1;10,00\n"))
+    assert bad.field == "Netto"
+
+
+@pytest.mark.parametrize(
+    ("number", "means"),
+    [("1.234", "1234"), ("-1.234.567,89", "-1234567.89"), ("12.34.567", "1234567"), ("1234,5", "1234.5")],
+)
+def test_thousands_are_set_off_or_not(number: str, means: str) -> None:
+    [event] = read(said(read_mapping(ORDERS), f"{HEADING}\n1;02.03.2026;{number};;K7;A;1;10,00\n"))
+    order: Any = event
+    assert str(order.net.amount) == means
+
+
 @pytest.mark.parametrize(
     ("cells", "column"),
     [
@@ -113,7 +161,7 @@ def test_rows_of_one_order_that_do_not_stand_together_are_refused_with_the_remed
         ("1;;10,00;;K7;A;1;10,00", "Datum"),
         ("1;31.02.2026;10,00;;K7;A;1;10,00", "Datum"),
         ("1;02.03.1926;10,00;;K7;A;1;10,00", "Datum"),
-        ("1;02.03.2026;10.00;;K7;A;1;x", "Preis"),
+        ("1;02.03.2026;1.000;;K7;A;1;x", "Preis"),
         ("1;02.03.2026;zehn;;K7;A;1;10,00", "Netto"),
         ("1;02.03.2026;1,1234567;;K7;A;1;10,00", "Netto"),
         ("1;02.03.2026;10,00;niemand;K7;A;1;10,00", "E-Mail"),

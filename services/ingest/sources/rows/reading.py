@@ -54,23 +54,33 @@ def groups(rows: Iterable[Row | Rejected], mapping: RowMapping) -> Iterator[Sequ
     seen: set[int] = set()
     held: list[Row] = []
     name: str | None = None
+    # Whether a row that stands beside what is held could not be read: it may be one of its lines.
+    doubted = False
     for row in rows:
         if isinstance(row, Rejected):
+            if held:
+                yield _closed(held, name, seen, doubted=True)
+                held = []
+            doubted = True
             yield row
             continue
         now = filled(template, row.cells, mapping.constants)
         if held and (now is None or now != name):
-            yield _closed(held, name, seen)
-            held = []
+            yield _closed(held, name, seen, doubted=doubted)
+            held, doubted = [], False
         name = now
         held.append(row)
     if held:
-        yield _closed(held, name, seen)
+        yield _closed(held, name, seen, doubted=doubted)
 
 
-def _closed(held: Sequence[Row], name: str | None, seen: set[int]) -> Sequence[Row] | Rejected:
+def _closed(held: Sequence[Row], name: str | None, seen: set[int], *, doubted: bool) -> Sequence[Row] | Rejected:
     # Hashes, not names: a file may hold tens of millions of orders.
     mark = hash(name)
+    if doubted:
+        seen.add(mark)
+        reason = "stands beside a row that cannot be read and may be one of its lines"
+        return Rejected(held[0].line, "group", reason, "mend that row, and import them together", held)
     if name is not None and mark in seen:
         reason = "was there before, further up: its rows do not stand together"
         return Rejected(held[0].line, "group", reason, "sort the file by it, so that no line of it is missed", held)

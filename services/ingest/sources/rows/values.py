@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, tzinfo
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any
 
 from contracts.values import EARLIEST, LATEST
@@ -40,6 +41,13 @@ def text_of(value: Any) -> str | None:
         return "true" if value else "false"
     # Twelve and a half comes out of a parser as 12.5: the shortest decimal that is read as the same number again.
     return repr(value) if isinstance(value, float) else str(value)
+
+
+@lru_cache
+def _set_off(thousands: str, decimal: str) -> re.Pattern[str]:
+    """Return what a number looks like in which thousands are set off; in India the groups before the last have two."""
+    mark = re.escape(thousands)
+    return re.compile(rf"\s*[-+\u2212]?\d{{1,3}}(?:{mark}\d{{2,3}})*{mark}\d{{3}}(?:{re.escape(decimal)}\d*)?\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +101,13 @@ class Writing:
         """Return an exact decimal with at most 18 digits and 6 places."""
         if self.decimal == "." and _PLAIN_NUMBER.fullmatch(text):
             return Decimal(text.rstrip("0").rstrip(".") if "." in text else text)
-        plain = text.replace(self.thousands, "") if self.thousands else text
+        plain = text.replace("\u00a0", " ") if self.thousands == " " else text
+        if self.thousands and self.thousands in plain:
+            if not _set_off(self.thousands, self.decimal).fullmatch(plain):
+                # "12.50" where points set off thousands is no twelve hundred and fifty.
+                remedy = f"write {self.thousands!r} before three digits only, and {self.decimal!r} before the decimals"
+                raise BadCell(column, f"is no amount: {text[:_SHOWN]}", remedy)
+            plain = plain.replace(self.thousands, "")
         plain = plain.replace("\u00a0", "").replace("\u2212", "-").strip()
         if self.decimal != ".":
             # "1.234" in a file with a decimal comma is a thousand or a typo; nobody can tell.
