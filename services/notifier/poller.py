@@ -290,7 +290,7 @@ class Poller:
         looks: list[Due] = []
         with self._telemetry.span("notifier look", parent=watched.traceparent) as trace:
             view = _view(watched, around, self._zone)
-            sources = self._sources(view, around, now)
+            sources = self._sources(view, around, present.this)
 
             def ask(deadline: datetime) -> Known | Unknown:
                 return known_up_to(deadline, sources, horizons, self._zone, present.this.vouched)
@@ -304,10 +304,15 @@ class Poller:
                 looks.append(_due(account_id, version.rule, found))
         return Decided(watched, steps, trace.traceparent), silent, looks
 
-    def _sources(self, view: AccountView, around: Surroundings, now: datetime) -> set[str]:
-        """Return what feeds the account: mailboxes and phones of owner and team, and what delivered for it lately."""
-        people = (around.users[user] for user in view.team_ids(now) if user in around.users)
-        own = {name for person in people for name in person.mailboxes}
+    @staticmethod
+    def _sources(view: AccountView, around: Surroundings, this: "_Pass") -> set[str]:
+        """Return what feeds the account: mailboxes and phones of owner and team, and what delivered for it lately.
+
+        A mailbox of somebody who has left us counts for as long as it is configured.
+        """
+        people = (around.users[user] for user in view.team_ids(this.now) if user in around.users)
+        configured = this.horizons.sources or {}
+        own = {name for person in people for name in person.mailboxes if person.active or name in configured}
         return own | set(around.sources.get(view.account.account_id, ()))
 
     async def _tidy(self, now: datetime) -> None:

@@ -56,18 +56,29 @@ class Route:
 def told_users(step: Step, view: AccountView, teams: Mapping[str, Team], now: datetime) -> tuple[str, ...]:
     """Return the users who get a mail about the step; a step that does not speak tells nobody.
 
-    Without an owner the account team is told, and without one the leads of all teams.
+    Without an owner the account team is told, and without one the leads of all teams; each with those who stand in for
+    them. Who is not active any more is as good as not there.
     """
     if not step.speaks:
         return ()
     day = view.day(now)
-    owner = view.owner(now)
-    told = [owner.user_id] if owner else list(view.team_ids(now)) or leads(teams.values())
-    for user_id in tuple(told):
-        told += deputies_of(view.users.get(user_id), day)
-    if step.tell_lead:
-        told += _leads_of(owner, teams)
-    return tuple(dict.fromkeys(user for user in told if user in view.users and view.users[user].active))
+    owner = view.owner_id(now)
+    told = (
+        reached([owner] if owner else [], view.users, day)
+        or reached(view.team_ids(now), view.users, day)
+        or reached(leads(teams.values()), view.users, day)
+    )
+    if step.tell_lead and (own := _leads_of(view.owner(now), teams)):
+        told += reached(own, view.users, day) or reached(leads(teams.values()), view.users, day)
+    return tuple(dict.fromkeys(told))
+
+
+def reached(people: Iterable[str], users: Mapping[str, User], day: date) -> list[str]:
+    """Return which of these users, and of those who stand in for them on a day, are known and active."""
+    asked = list(people)
+    for user_id in tuple(asked):
+        asked += deputies_of(users.get(user_id), day)
+    return [user_id for user_id in asked if user_id in users and users[user_id].active]
 
 
 def deputies_of(user: User | None, day: date) -> list[str]:

@@ -12,7 +12,7 @@ from contracts.ids import derive_id
 from services.notifier.domain.findings import Finding
 from services.notifier.domain.horizon import Source
 from services.notifier.domain.life import Alert, Outcome, Raised, Step, settle
-from services.notifier.domain.recipients import deputies_of, leads
+from services.notifier.domain.recipients import leads, reached
 from services.notifier.domain.rules import SOURCE_RULE, RuleVersion
 from services.notifier.domain.thresholds import SourceSilent
 from services.notifier.domain.wording import at_time
@@ -76,22 +76,22 @@ def told(
     """Return the users who get a mail about the step; a step that does not speak tells nobody.
 
     Whom the source's configuration names (by id, by team, or all operators); else whose mailbox it is, and the
-    operators; else the leads of all teams. And those who stand in for them. Leads of the named people when it is
-    escalated.
+    operators; else the leads of all teams. Leads of the named people when it is escalated. And those who stand in for
+    them all.
     """
     if not step.speaks:
         return ()
     active = {user_id: user for user_id, user in users.items() if user.active}
     people = _responsible(source, active.values(), teams) or leads(teams.values())
-    found = [*people, *(deputy for one in people for deputy in deputies_of(active.get(one), day))]
+    found = reached(people, users, day)
     if step.tell_lead:
         own = [
             team.lead_id
             for one in people
             if (user := active.get(one)) and user.team_id and (team := teams.get(user.team_id)) and team.lead_id
         ]
-        found += own or leads(teams.values())
-    return tuple(dict.fromkeys(user_id for user_id in found if user_id in active))
+        found += reached(own, users, day) or reached(leads(teams.values()), users, day)
+    return tuple(dict.fromkeys(found))
 
 
 def _responsible(source: Source | None, users: Iterable[User], teams: Mapping[str, Team]) -> list[str]:

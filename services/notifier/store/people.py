@@ -118,20 +118,23 @@ async def accounts_of(connection: asyncpg.Connection, user_ids: Collection[str])
 
 
 async def users_around(connection: asyncpg.Connection, account_ids: Collection[str]) -> dict[str, User]:
-    """Return the users who work on the accounts, their deputies, and all leads."""
+    """Return the users who work on the accounts, all leads, and who stands in for either."""
     # The documents of the few people whom rules and deliveries may need.
     rows = await connection.fetch(
         """
-            with working as (
+            with asked as (
                 select p.user_id
                 from account_person p
                 where p.account_id = any($1::uuid[])
+                union
+                select t.lead_id
+                from team t
+                where t.lead_id is not null
             )
             select u.user_id, u.document::text as document
             from app_user u
-            where u.user_id in (select w.user_id from working w)
-                or u.user_id in (select d.user_id from deputy d join working w on d.for_user_id = w.user_id)
-                or u.user_id in (select t.lead_id from team t where t.lead_id is not null)
+            where u.user_id in (select a.user_id from asked a)
+                or u.user_id in (select d.user_id from deputy d join asked a on d.for_user_id = a.user_id)
         """,
         list(account_ids),
     )

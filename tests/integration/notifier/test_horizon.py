@@ -84,6 +84,16 @@ async def test_a_mailbox_that_nobody_configured_is_not_known_and_holds(house: Ho
     assert await house.steps() == []
 
 
+async def test_the_mailbox_of_an_owner_who_has_left_us_holds_no_longer_than_it_is_configured(house: House) -> None:
+    house.sources = {"mail-anna": source(horizon=format_instant(NOON - timedelta(days=5)))}
+    gone = anna(active=False, mailboxes=("mail-anna",))
+    await house.say(team(), gone, lena(), account(), touched(days_ago=15))
+    assert "mail-anna was synced up to" in await held(house, "source")
+    house.sources = {}
+    await house.mailed(1)
+    assert house.mailbox.messages[0]["To"].addresses[0].username == "lena"
+
+
 async def test_sources_that_push_and_waiting_dead_letters_are_named_as_unverified(house: House) -> None:
     yesterday = NOON - timedelta(days=1)
     house.sources = {

@@ -12,7 +12,7 @@ from contracts.accounts import Deputy
 from contracts.ids import derive_id
 from contracts.values import Dated
 from tests.integration.notifier.house import House
-from tests.unit.notifier.states import ANNA, LONG_AGO, NOON, account, anna, left, lena, team, touched
+from tests.unit.notifier.states import ANNA, LENA, LONG_AGO, NOON, account, anna, left, lena, team, touched
 
 PAUL = derive_id("test", "paul")
 
@@ -64,6 +64,13 @@ async def test_a_deputy_is_told_and_may_see_for_the_days_of_an_absence(house: Ho
     assert await seen_by(house, "paul") == 1
     house.step(NOON + timedelta(days=3))
     assert await seen_by(house, "paul") == 0
+
+
+async def test_who_stands_in_for_a_lead_is_told_of_an_account_that_nobody_owns(house: House) -> None:
+    away = Deputy(user_id=PAUL, for_user_id=LENA, since=NOON.date())
+    await house.say(team(), anna(active=False), lena(deputies=(away,)), paul(), account(), touched(days_ago=15))  # type: ignore[arg-type]
+    await house.mailed(2)
+    assert {mail["To"].addresses[0].username for mail in house.mailbox.messages} == {"lena", "paul"}
 
 
 async def test_a_new_owner_sees_the_account_from_their_first_day(house: House) -> None:

@@ -9,6 +9,8 @@ from zoneinfo import ZoneInfo
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contracts.accounts import Deputy
+from contracts.ids import derive_id
 from services.notifier.domain.findings import Finding
 from services.notifier.domain.horizon import Source
 from services.notifier.domain.life import Alert, resolve
@@ -141,3 +143,16 @@ def test_whatever_happens_a_source_has_at_most_one_alert_that_is_not_resolved(st
         assert sum(alert.state != "resolved" for alert in alerts) <= 1
         if source is WELL and alerts:
             assert alerts[-1].state == "resolved"
+
+
+def test_an_escalation_reaches_whoever_stands_in_for_the_lead_and_other_leads_where_that_one_has_left_us() -> None:
+    step, _ = look_at("desk", found(QUIET, NOON + 4 * HOUR), None, VERSION, NOON + 4 * HOUR)
+    assert step is not None
+    step, rita = replace(step, tell_lead=True), derive_id("test", "rita")
+    owner, teams = anna(mailboxes=("desk",)), {TEAM: team()}
+    deputies = (Deputy(user_id=rita, for_user_id=LENA, since=NOON.date()),)
+    users = {ANNA: owner, LENA: lena(deputies=deputies), rita: lena(user_id=rita)}
+    assert told(step, QUIET, users, teams, NOON.date()) == (ANNA, LENA, rita)
+    users = {ANNA: owner, LENA: lena(active=False), rita: lena(user_id=rita)}
+    teams["north"] = team().model_copy(update={"team_id": rita, "lead_id": rita})
+    assert told(step, QUIET, users, teams, NOON.date()) == (ANNA, rita)
