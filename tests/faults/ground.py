@@ -49,7 +49,7 @@ _LAST_LINES = 60
 class Ground:
     """A running system, the proxies before its servers, the receivers behind it, and orders to its failpoints.
 
-    It can be handed to whoever plays on a system: it has the addresses and tokens, and `check` does not mind parts
+    It can be handed to whoever plays on a system: it has the addresses and tokens, and `check` does not mind services
     that a fault has ended.
     """
 
@@ -94,7 +94,12 @@ class Ground:
         self.system.set_clock(moment)
 
     def check(self) -> None:
-        """Nothing: parts are broken on purpose."""
+        """Start a server that has ended since, as its supervisor would; other parts are broken on purpose.
+
+        Of a full disk Kafka hears with its next write, which may come after the room was given back: it ends then.
+        """
+        for server in SERVERS:
+            self.start_patiently(server)
 
     @property
     def bootstrap(self) -> str:
@@ -203,8 +208,20 @@ class Ground:
         self.system.launches = dict(self.wrapped)
         for part in (*SERVERS, *SERVICES):
             self.start_patiently(part)
-        self.system.wait_ready(SERVICES)
+        self._wait_ready()
         self.skewed.clear()
+
+    def _wait_ready(self) -> None:
+        while True:
+            try:
+                self.system.wait_ready(SERVICES)
+            except LocalFault:
+                # of a service that ended by itself we want to hear, of a server that ended late we know why
+                if all(self.system.runs(server) for server in SERVERS):
+                    raise
+                self.check()
+            else:
+                return
 
     def start_patiently(self, part: str) -> None:
         """Start a part; a server that was killed may need a second attempt until its last session is gone."""

@@ -111,6 +111,7 @@ class Tour:
         query = "select count(*) from ledger where event_id = any($1::text[]::uuid[])"
         deadline = time.monotonic() + self.patience
         while self.ground.fetch("accounts", query, list(wanted))[0][0] < len(wanted) and time.monotonic() < deadline:
+            self.ground.check()
             time.sleep(0.2)
 
     def _load(self, step: Step, fault: Fault) -> list[tuple[str, str, str, str]]:
@@ -153,7 +154,9 @@ class Tour:
             struck.set()
             free.set()
             self.ground.heal()
-            load.join()
+            while load.is_alive():
+                self.ground.check()
+                load.join(0.5)
         for failure in failures:
             raise failure
         return strike.complaints
