@@ -33,6 +33,8 @@ from services.ingest.sources.ticketing import present, unwanted
 
 # What a person wrote; joins, topics, calls and bots have subtypes of their own.
 _WRITTEN = ("file_share", "thread_broadcast", "me_message")
+_GONE = "tombstone"
+"""What stands in the place of a deleted message that others have answered."""
 _TS = re.compile(r"([0-9]{1,11})(?:\.([0-9]{1,6}))?")
 
 
@@ -63,7 +65,7 @@ def read(delivery: Delivery, origin: Origin, options: SlackOptions) -> Mapped:
     told = _Told(event, delivery, origin, options)
     subtype = event.get("subtype")
     if subtype == "message_deleted":
-        return told.deletion()
+        return told.deletion(id_at(event, "deleted_ts"))
     if subtype == "message_changed":
         return told.change(object_at(event, "message"))
     return told.message(event, told.moment(event, "ts"))
@@ -79,6 +81,8 @@ class _Told(Struct, frozen=True):
 
     def change(self, message: Mapping[str, Any]) -> Mapped:
         """An edit; also what Slack itself changes, a preview or the count of answers, which says nothing."""
+        if message.get("subtype") == _GONE:
+            return self.deletion(id_at(message, "ts"))
         if not isinstance(message.get("edited"), dict):
             return Mapped(ignored="message_unfurled")
         return self.message(message, self.moment(message["edited"], "ts"))
@@ -107,10 +111,10 @@ class _Told(Struct, frozen=True):
         }
         return Mapped([reported(ChatMessageSent, stated)])
 
-    def deletion(self) -> Mapped:
+    def deletion(self, ts: str) -> Mapped:
         """The message is gone."""
         at = self.moment(self.event, "event_ts")
-        report = self._report(id_at(self.event, "deleted_ts"), None, at)
+        report = self._report(ts, None, at)
         return Mapped([reported(InteractionWithdrawn, {**report, "occurred_at": at, "reason": "deleted"})])
 
     def _report(self, ts: str, event_id: str | None, changed: datetime) -> dict[str, Any]:
