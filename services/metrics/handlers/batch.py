@@ -42,6 +42,8 @@ class Handlers:
     async def handle(self, connection: asyncpg.Connection, batch: Sequence[Received[Model]], now: datetime) -> None:
         """Restate the accounts that the batch concerns and publish those whose figures differ."""
         newest = _Newest(batch)
+        if newest.users:
+            await self._tables.rollups.hold_off(connection)
         if newest.repeated and self._outlet is Outlet.PUBLISH:
             await self._forget_known(connection, newest)
         dirty = await self._people(connection, newest)

@@ -164,6 +164,10 @@ class RollUpTable(Protocol):
         """Note days."""
         ...
 
+    async def hold_off(self, connection: Connection) -> None:
+        """Let nobody compute until the transaction ends."""
+        ...
+
     async def dirty(self, connection: Connection) -> int:
         """Return how many notes wait."""
         ...

@@ -22,6 +22,15 @@ async def dirty(connection: asyncpg.Connection) -> int:
     return int(await connection.fetchval("select count(*) from rollup_dirty"))
 
 
+async def hold_off(connection: asyncpg.Connection) -> None:
+    """Let nobody compute until the transaction ends: it changes to which team days count, and looks which those are.
+
+    Call it first: who computes may wait for what else the transaction has locked.
+    """
+    # what a pass has not committed yet could not be seen, and it would not see the new team
+    await connection.execute("select pg_advisory_xact_lock($1)", _TURN)
+
+
 async def take_dirty(connection: asyncpg.Connection) -> list[date]:
     """Take notes away and return their days; wait for other replicas that compute. Ends with the transaction."""
     # one replica computes at a time
