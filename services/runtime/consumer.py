@@ -75,6 +75,7 @@ class BatchConsumer(Generic[T]):
         self._watermarks = Watermarks(settings)
         self._stopping = asyncio.Event()
         self._failed = asyncio.Event()
+        self._ended = asyncio.Event()
         self._backoff = Backoff()
         self._tasks: list[asyncio.Task[None]] = []
         self._subscription: Subscription | None = None
@@ -190,6 +191,12 @@ class BatchConsumer(Generic[T]):
         )
         await pause(self._stopping, seconds)
 
+    async def begin_anew(self, why: str) -> None:
+        """Leave the group and join it again, as a new member."""
+        await self.wait_out(KafkaError(why))
+        self._ended.set()
+        await self._stopping.wait()
+
     def forget(self) -> None:
         """Place all partitions anew before anything of them is processed."""
         self._placed = None
@@ -198,6 +205,7 @@ class BatchConsumer(Generic[T]):
 
     async def _run(self) -> None:
         while not self._stopping.is_set():
+            self._ended.clear()
             subscription = Subscription(
                 group=self._group, names=self._names, settings=self._settings, keeper=self, consume=self._consume
             )
@@ -209,7 +217,7 @@ class BatchConsumer(Generic[T]):
                 if await unless(self._stopping, subscription.start()):
                     self._abandoned = None
                     _log.info("consumer started", group=self._group, topics=list(self._names.values()))
-                    await first_of(self._stopping, self._failed)
+                    await first_of(self._stopping, self._failed, self._ended)
             except Exception as error:  # noqa: BLE001 - a task that dies in silence helps nobody
                 if judge(error) is not Fault.TRANSIENT:
                     _log.exception("the consumer cannot start")

@@ -7,8 +7,13 @@ What FastStream and aiokafka leave open is closed here, in `StoredOffsetConsumer
 - A partition may deliver records before its position was set to the stored offset. We withhold those.
 - A batch is bounded in records only. We bound its bytes too, and what is fetched ahead of it.
 - Where retention has overtaken us, aiokafka goes to the beginning of the topic in silence. We place anew, which counts.
+- An answer that aiokafka had not expected ends one of its tasks (heartbeats, say), and it begins none in its place: the
+  same error comes with each fetch, for ever. We begin a new session.
 """
 
+# ruff: noqa: SLF001 - aiokafka offers none of it
+
+import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -32,6 +37,7 @@ Batch = tuple[Record, ...]
 # FastStream sleeps so long after an empty fetch; the fetch itself has waited, so this only yields.
 _PAUSE_MS = 5
 _FETCH_SECONDS = 1.0
+_CLOSE_SECONDS = 2.0
 _NOWHERE = TopicPartition("", -1)
 _PARTITION_FETCH_BYTES = 4 * 1024 * 1024
 _LEAST_FETCH_BYTES = 1024 * 1024
@@ -64,6 +70,10 @@ class Keeper(Protocol):
         """Wait before the next attempt after a fetch failed, and say so."""
         ...
 
+    async def begin_anew(self, why: str) -> None:
+        """Have this session with the broker ended and another one begun; whoever waits is cancelled by that."""
+        ...
+
     def forget(self) -> None:
         """Take note that partitions were revoked: all of them have to be placed again."""
         ...
@@ -90,6 +100,10 @@ class StoredOffsetConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # published
     ) -> dict[TopicPartition, list[Record]]:
         """Return the next records of placed partitions, at most `max_records`; `timeout_ms` is ours to choose."""
         del timeout_ms
+        for name, task in self._own_tasks().items():
+            if (error := _error_of(task)) is not None:
+                await self._keeper.begin_anew(f"{name} ended with {type(error).__name__}: {error}")
+                return {}
         await self._tell_in_time()
         if not await self._keeper.place(self):
             return {}
@@ -144,7 +158,7 @@ class StoredOffsetConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # published
     def share_buffer(self, partitions: int) -> None:
         """Divide what may be fetched ahead among so many partitions."""
         share = min(_PARTITION_FETCH_BYTES, max(_LEAST_FETCH_BYTES, _BUFFER_BYTES // max(partitions, 1)))
-        self._fetcher._max_partition_fetch_bytes = share  # noqa: SLF001 - a setting, but only known once assigned
+        self._fetcher._max_partition_fetch_bytes = share
 
     async def commit(self, offsets: Any = None) -> None:
         """Tell Kafka within two seconds; for operators' tools only, our own offsets are in the database."""
@@ -156,11 +170,35 @@ class StoredOffsetConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # published
             await self._tell()
 
     async def stop(self) -> None:
-        """Tell Kafka where we are, then leave the group."""
-        if self._untold:
-            with contextlib.suppress(KafkaError):
-                await self._tell()
-        await super().stop()
+        """Tell Kafka where we are, then leave the group; whatever comes of that, nothing of it runs on."""
+        try:
+            if self._untold:
+                with contextlib.suppress(KafkaError):
+                    await self._tell()
+            await super().stop()
+        except KafkaError:
+            # That a task had ended was said when it did.
+            if not any(_error_of(task) for task in self._own_tasks().values()):
+                raise
+        finally:
+            for task in self._own_tasks().values():
+                if task is not None:
+                    task.cancel()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._client.close(), _CLOSE_SECONDS)
+
+    def _own_tasks(self) -> Mapping[str, "asyncio.Task[None] | None"]:
+        """What works for this consumer in the background, by what it does; nothing before it has joined."""
+        coordinator, fetcher = self._coordinator, self._fetcher
+        if coordinator is None or fetcher is None:
+            return {}
+        return {
+            "coordination": coordinator._coordination_task,
+            "heartbeats": coordinator._heartbeat_task,
+            "asking for offsets": coordinator._commit_refresh_task,
+            "fetching": fetcher._fetch_task,
+            "learning who leads": self._client._sync_task,
+        }
 
     async def _tell_in_time(self) -> None:
         if self._untold and time.monotonic() - self._told_at >= _TELL_SECONDS:
@@ -289,6 +327,10 @@ class Subscription:
             message_id=f"{first.partition}-{first.offset}",
             correlation_id="batch",
         )
+
+
+def _error_of(task: "asyncio.Task[None] | None") -> BaseException | None:
+    return task.exception() if task is not None and task.done() and not task.cancelled() else None
 
 
 def _too_much(fetched: dict[TopicPartition, list[Record]]) -> dict[TopicPartition, list[Record]]:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
+from aiokafka.errors import GroupAuthorizationFailedError
 from aiokafka.structs import TopicPartition
 from httpx2 import ASGITransport, AsyncClient
 
@@ -264,3 +265,36 @@ async def test_a_stuck_handler_is_given_back_and_the_end_says_so(one_rig: Rig, m
     assert await one_rig.effects() == {}
     async with running(one_rig.consumer(Probe())):
         await one_rig.has_effects(range(10))
+
+
+@pytest.mark.parametrize("ends", ["heartbeat", "fetching", "coordination"])
+async def test_a_reader_whose_session_with_the_broker_has_ended_for_good_begins_another(
+    one_rig: Rig, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    # What the broker says once (the group is not authorised while its rules are being loaded) or what aiokafka had not
+    # expected: it ends a task of its own by it, and begins none in its place.
+    consumer = one_rig.consumer(Probe(), session_seconds=6)
+    async with running(consumer):
+        await one_rig.produce(message(number) for number in range(10))
+        await one_rig.has_effects(range(10))
+        shell = consumer._subscription  # noqa: SLF001 - the test plays the broker
+        assert shell is not None
+        reader = shell.consumer
+        assert reader is not None
+        refused = asyncio.Event()
+
+        async def refuse(*_: object) -> bool:
+            refused.set()
+            raise GroupAuthorizationFailedError("probe")
+
+        if ends == "heartbeat":
+            monkeypatch.setattr(reader._coordinator, "_do_heartbeat", refuse)  # noqa: SLF001 - see above
+            await asyncio.wait_for(refused.wait(), 60)
+        elif ends == "fetching":
+            monkeypatch.setattr(reader._fetcher, "_get_actions_per_node", lambda _: 1 / 0)  # noqa: SLF001 - see above
+        else:
+            monkeypatch.setattr(reader._coordinator, "need_rejoin", lambda _: 1 / 0)  # noqa: SLF001 - see above
+            reader._coordinator.request_rejoin()  # noqa: SLF001 - see above
+        await one_rig.produce(message(number) for number in range(10, 20))
+        await one_rig.has_effects(range(20))
+    assert set((await one_rig.effects()).values()) == {1}
