@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import date, datetime
 
 import asyncpg
 import structlog
@@ -23,6 +23,8 @@ _LOOK_SECONDS = 0.5
 _SHARE = 4
 """A pass over roll-ups is followed by a rest of so many times its length: they must not starve the consumer."""
 _SHORTEST_REST, _LONGEST_REST = 0.25, 10.0
+DAYS_AT_ONCE = 100
+"""Roll-ups are computed for so many days by one statement: nobody waits for it longer than for an answer."""
 
 
 class Loop:
@@ -35,6 +37,11 @@ class Loop:
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.status = "running"
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the running step is the last one."""
+        return self._stopping.is_set()
 
     def wake(self) -> None:
         """Look for work now."""
@@ -137,14 +144,25 @@ class RollUps:
         if wait > 0:
             await asyncio.sleep(min(wait, _LOOK_SECONDS))
             return True
-        begun = time.monotonic()
+        begun, reached, more = time.monotonic(), date.min, True
+        while more and not self._loop.stopping:
+            reached, more = await self._compute_some(reached)
+        ended = time.monotonic()
+        self._rested_until = ended + self._rest(ended - begun) if reached > date.min else 0.0
+        return reached > date.min
+
+    async def _compute_some(self, reached: date) -> tuple[date, bool]:
+        """Compute the first dirty days after `reached`; return the last of them, and whether there are later ones.
+
+        A day that is marked again after its turn waits for the next pass: it keeps no others waiting.
+        """
         async with transaction(self._pool) as connection:
-            days = await self._table.take_dirty(connection)
+            dirty = sorted(await self._table.take_dirty(connection))
+            days = [day for day in dirty if day > reached][:DAYS_AT_ONCE]
             if days:
                 await self._table.recompute(connection, days)
-        ended = time.monotonic()
-        self._rested_until = ended + self._rest(ended - begun) if days else 0.0
-        return bool(days)
+            await self._table.mark(connection, set(dirty).difference(days))
+        return (days[-1], days[-1] < dirty[-1]) if days else (reached, False)
 
     @staticmethod
     def _rest(took: float) -> float:

@@ -14,14 +14,13 @@ import asyncpg
 from services.metrics.domain.days import CompanyDays
 from services.metrics.domain.rebuild import Differences
 from services.metrics.handlers.batch import Handlers
+from services.metrics.handlers.loops import DAYS_AT_ONCE
 from services.metrics.handlers.restate import Outlet, Restatement
 from services.metrics.handlers.tables import RollUpTable, Tables
 from services.runtime.clock import Clock
 from services.runtime.postgres import transaction
 
 _CHUNK = 500
-_DAYS = 100
-"""Roll-ups are computed for so many days by one statement."""
 _EXAMPLES = 20
 _TRIES = 40
 _TRY_SECONDS = 0.05
@@ -148,5 +147,5 @@ class NewTables:
 
 async def _recompute(connection: asyncpg.Connection, rollups: RollUpTable) -> None:
     days = sorted(await rollups.take_dirty(connection))
-    for place in range(0, len(days), _DAYS):
-        await rollups.recompute(connection, days[place : place + _DAYS])
+    for place in range(0, len(days), DAYS_AT_ONCE):
+        await rollups.recompute(connection, days[place : place + DAYS_AT_ONCE])
