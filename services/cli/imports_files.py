@@ -15,7 +15,7 @@ from services.cli.faults import CommandFault
 from services.cli.imports import Keeping, Reading, Target
 from services.cli.imports_mail import Calendar, Mails, letters_in
 from services.cli.imports_rehearsal import Rehearsal
-from services.cli.imports_report import Report
+from services.cli.imports_report import Report, stands
 from services.cli.imports_run import Errand, Outcome, run
 from services.cli.imports_state import State, survey
 from services.cli.imports_units import History, Lines, Table, exported_at, is_ndjson
@@ -137,17 +137,12 @@ def _import_history(
     path = f"/v1/imports/{reading.source}"
     folder = keeping.state or file.parent
     folder.mkdir(parents=True, exist_ok=True)
-    digest, all_lines = _survey(history, remote.address + path)
-    state = None if dry_run else State.load(folder / f"{file.name}.progress", digest)
-    done = 0 if state is None else state.progress.taken
-    if state is not None and state.changed:
-        say(f"{file.name} has changed since its import was interrupted: it begins anew, nothing doubles")
-    if done:
-        say(f"{file.name}: goes on after {done} rows")
-    lines = isinstance(history, Lines) or (isinstance(history, Table) and history.is_ndjson)
     report_file = keeping.report or file.with_name(f"{file.name}.rejected.csv")
     if report_file == file:
         raise CommandFault("The report of rejected rows would overwrite the file; name another with --report.")
+    digest, all_lines = _survey(history, remote.address + path, str(report_file.absolute()))
+    state = None if dry_run else _state(folder / f"{file.name}.progress", digest, file, report_file, say)
+    lines = isinstance(history, Lines) or (isinstance(history, Table) and history.is_ndjson)
     report = Report(report_file, 0 if state is None else state.progress.report_bytes, table=not lines)
     with ExitStack() as opened:
         uploads = opened.enter_context(remote.uploads())
@@ -162,13 +157,26 @@ def _import_history(
     return outcome
 
 
-def _survey(history: History, address: str) -> tuple[str, int]:
+def _state(place: Path, digest: str, file: Path, report: Path, say: Callable[[str], None]) -> State:
+    """Return how far the import has come: to where it was interrupted, if nothing has changed since."""
+    state = State.load(place, digest)
+    if state.changed:
+        say(f"{file.name} has changed since its import was interrupted: it begins anew, nothing doubles")
+    if not stands(report, state.progress.report_bytes, state.progress.report_mark):
+        say(f"{report.name} is not what the interrupted import left there: it begins anew, nothing doubles")
+        state = State(place, digest)
+    if state.progress.taken:
+        say(f"{file.name}: goes on after {state.progress.taken} rows")
+    return state
+
+
+def _survey(history: History, address: str, report: str) -> tuple[str, int]:
     """Return what tells this import from others, and how many lines are to be read; 0: nobody can say."""
     if isinstance(history, Table):
         how = history.mapping.model_dump_json()
-        return survey([history.file], address, how, history.export.system, str(history.export.exported_at))
+        return survey([history.file], address, report, how, history.export.system, str(history.export.exported_at))
     file = history.file
-    digest, lines = survey(letters_in(file) if file.is_dir() else [file], address)
+    digest, lines = survey(letters_in(file) if file.is_dir() else [file], address, report)
     return digest, lines if isinstance(history, Lines) else 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from hashlib import blake2b
 from pathlib import Path
 
 from services.cli.imports_units import RAW, as_json
@@ -20,6 +21,7 @@ class Report:
         self._file = file
         self._table = table
         self._columns: tuple[str, ...] | None = None
+        self._content = _digest()
         self.size = size
         if size == 0:
             file.unlink(missing_ok=True)
@@ -30,6 +32,11 @@ class Report:
     def file(self) -> Path:
         """Where it lies."""
         return self._file
+
+    @property
+    def mark(self) -> str:
+        """What its content is known by."""
+        return self._content.hexdigest()
 
     def write(self, rejected: Sequence[Rejected]) -> None:
         """Add rows, flushed: what is acknowledged afterwards has been reported."""
@@ -46,8 +53,10 @@ class Report:
                 writer.writerow(
                     [*(cells.get(column, "") for column in self._columns), row.line, one.field, one.reason, one.remedy]
                 )
+        content = text.getvalue().encode()
+        self._content.update(content)
         with self._file.open("ab") as opened:
-            opened.write(text.getvalue().encode())
+            opened.write(content)
             self.size = opened.tell()
 
     def _named(self, rejected: Sequence[Rejected]) -> Sequence[str]:
@@ -66,5 +75,23 @@ class Report:
         """Cut off what was written after the last acknowledgement, and go on under the same heading."""
         with self._file.open("rb+") as opened:
             opened.truncate(self.size)
+            self._content.update(opened.read())
+            opened.seek(0)
             heading = next(csv.reader([opened.readline().decode("utf-8")]))
         self._columns = tuple(heading[: -len(_OURS)])
+
+
+def stands(file: Path, size: int, mark: str) -> bool:
+    """Say whether a report still begins with what was written to it: `size` bytes, known by `mark`."""
+    if size == 0:
+        return True
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(size)
+    except OSError:
+        return False
+    return _digest(content).hexdigest() == mark
+
+
+def _digest(content: bytes = b"") -> blake2b:
+    return blake2b(content, digest_size=16)

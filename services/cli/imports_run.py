@@ -135,7 +135,7 @@ def _land(errand: Errand, outcome: Outcome, chunk: Sequence[Unit], answer: Futur
         progress = errand.state.progress
         progress.taken += len(chunk)
         progress.accepted, progress.rejected = outcome.accepted, outcome.rejected
-        progress.report_bytes = errand.report.size
+        progress.report_bytes, progress.report_mark = errand.report.size, errand.report.mark
         errand.state.save()
     counted = f"{outcome.accepted} accepted, {outcome.rejected} rejected"
     errand.say(f"{errand.history.file.name}: {_share(errand, chunk)}{counted}")

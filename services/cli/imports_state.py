@@ -20,6 +20,8 @@ class Progress:
     rejected: int = 0
     report_bytes: int = 0
     """How long the report of rejected rows was: what a killed import wrote beyond it is written again."""
+    report_mark: str = ""
+    """What was in it."""
 
 
 @dataclass(slots=True)

@@ -23,6 +23,7 @@ LONGEST_LINE = 900_000
 """Bytes of one line for the door, so that a request stays below 1 MiB."""
 RAW = f"{MARK}row"
 """The column in which a report of rejected rows keeps what was no table."""
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _NDJSON = frozenset({".ndjson", ".jsonl", ".json"})
 
 
@@ -85,7 +86,8 @@ class Lines(AsItIs):
         try:
             with self.file.open("rb") as opened:
                 for number, line in _lines(opened):
-                    body = line.rstrip(b"\r\n")
+                    # To the door a carriage return ends a line, too; within JSON it is a blank.
+                    body = line.rstrip(b"\r\n").replace(b"\r", b" ")
                     if len(body) > LONGEST_LINE:
                         yield Rejected(number, "line", f"is longer than {LONGEST_LINE} bytes", "send less text")
                     elif body.strip():
@@ -165,8 +167,8 @@ def _is_report(file: Path) -> bool:
 
 def _lines(opened: IO[bytes]) -> Iterator[tuple[int, bytes]]:
     """Yield numbered lines; of a report the lines that it keeps, of a JSON list its members."""
-    first = opened.readline()
-    if first.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
+    first = opened.readline().removeprefix(_BYTE_ORDER_MARK)
+    if first.lstrip().startswith(b"["):
         yield from _members(first + opened.read())
         return
     if RAW.encode() not in first or b"{" in first:
@@ -181,7 +183,7 @@ def _lines(opened: IO[bytes]) -> Iterator[tuple[int, bytes]]:
 
 def _members(content: bytes) -> Iterator[tuple[int, bytes]]:
     try:
-        members = orjson.loads(content.removeprefix(b"\xef\xbb\xbf"))
+        members = orjson.loads(content)
     except orjson.JSONDecodeError as wrong:
         raise BadFile(f"it is no JSON: {wrong}") from None
     yield from ((number, orjson.dumps(member)) for number, member in enumerate(members, start=1))

@@ -183,6 +183,24 @@ async def test_a_killed_import_goes_on_where_it_was_and_rejected_rows_can_be_men
     assert 4000 <= len(events) <= 4000 + 4 * 500
 
 
+async def test_an_import_whose_report_has_gone_meanwhile_begins_anew(ingest: Ingest, tmp_path: Path) -> None:
+    file = tmp_path / "surveys.csv"
+    rows = [f"s-{n},nps,{n % 11},2026-03-02T09:30:00Z,p{n}@acme.example\n" for n in range(2500)]
+    rows[5] = "s-5,nps,eleven,2026-03-02T09:30:00Z,p5@acme.example\n"
+    file.write_bytes(("id,survey,score,answered_at,email\n" + "".join(rows)).encode() + b"\xff\xff\n")
+    how = ["--source", "history", "--as", "surveys", "--system", "erp:brightwell", "--exported", "2026-04-01"]
+    code, said = await run(ingest, tmp_path, file, *how)
+    assert (code, "is not written in utf-8" in said) == (1, True)
+    assert json.loads((tmp_path / "surveys.csv.progress").read_text())["progress"]["rejected"] == 1
+
+    # It takes nothing, but writes a report of its own.
+    code, said = await run(ingest, tmp_path, file, *how, "--dry-run")
+    (tmp_path / "surveys.csv.rejected.csv").unlink()
+    code, said = await run(ingest, tmp_path, file, *how)
+    assert (code, "is not written in utf-8" in said, "begins anew" in said) == (1, True, True), said
+    assert "s-5" in (tmp_path / "surveys.csv.rejected.csv").read_text()
+
+
 async def _count(ingest: Ingest) -> int:
     flow = (await ingest.operations.get("/flow")).json()
     return int(flow["parts"]["sources"]["history"]["accepted"])

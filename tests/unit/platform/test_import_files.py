@@ -12,7 +12,7 @@ import pytest
 
 from services.cli.faults import CommandFault
 from services.cli.imports_mail import Calendar, Mails
-from services.cli.imports_report import Report
+from services.cli.imports_report import Report, stands
 from services.cli.imports_state import State, survey
 from services.cli.imports_units import Item, Lines, Table, Unit, exported_at
 from services.ingest.sources.rows.events import Export
@@ -20,6 +20,7 @@ from services.ingest.sources.rows.mapping import shipped_mapping
 from services.ingest.sources.rows.reading import Rejected, Row
 
 EXPORT = Export("erp:brightwell", datetime(2026, 3, 31, tzinfo=UTC))
+SURVEYS = shipped_mapping("surveys")
 SURVEY = {"id": "s-1", "survey": "nps", "score": 9, "answered_at": "2026-03-02T09:30:00Z"}
 
 
@@ -77,6 +78,45 @@ def test_a_report_goes_on_under_its_heading_and_forgets_what_was_not_acknowledge
         ("1", "2", "is bad"),
         ("2", "3", "is worse"),
     ]
+
+
+@pytest.mark.parametrize("became", ["removed", "mended", "cut"])
+def test_a_report_that_is_not_what_was_left_is_not_gone_on_with(tmp_path: Path, became: str) -> None:
+    """Somebody may tidy up, or mend the first rows, before the import is begun again."""
+    file = tmp_path / "r.csv"
+    report = Report(file, 0, table=True)
+    assert stands(file, 0, report.mark)
+    for line in range(2, 5):
+        report.write([Rejected(line, "b", "is bad", "mend it", (Row(line, {"a": "1", "b": "x"}),))])
+    size, mark = report.size, report.mark
+    assert stands(file, size, mark)
+    report.write([Rejected(9, "b", "is bad", "mend it", (Row(9, {"a": "1", "b": "x"}),))])
+    assert stands(file, size, mark)
+    assert Report(file, size, table=True).mark == mark
+    if became == "removed":
+        file.unlink()
+    elif became == "mended":
+        file.write_text(file.read_text().replace("x", "y"))
+    else:
+        file.write_text(file.read_text()[:20])
+    assert not stands(file, size, mark)
+
+
+@pytest.mark.parametrize("name", ["a.ndjson", "surveys.ndjson"])
+def test_a_byte_order_mark_before_the_first_line_of_json_is_no_matter(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    file.write_bytes(b"\xef\xbb\xbf" + orjson.dumps(SURVEY) + b"\r\n" + orjson.dumps(SURVEY))
+    found = list(Lines(file).units()) if name == "a.ndjson" else list(Table(file, SURVEYS, EXPORT).units())
+    assert len(bodies(found)) == len(found) == 2
+    for body in bodies(found):
+        orjson.loads(body)
+
+
+def test_a_line_for_the_door_is_one_line_whatever_stands_between_its_words(tmp_path: Path) -> None:
+    """A carriage return is a blank in JSON, and to whoever splits lines the end of one."""
+    file = tmp_path / "a.ndjson"
+    file.write_bytes(b'{"id":\r"1"}\r\n{"id": "2"}\n')
+    assert [body.splitlines() for body in bodies(list(Lines(file).units()))] == [[b'{"id": "1"}'], [b'{"id": "2"}']]
 
 
 def test_the_state_of_another_file_is_not_believed(tmp_path: Path) -> None:
