@@ -43,6 +43,7 @@ from services.ingest.statistics import Statistics
 from services.runtime import outbox
 from services.runtime.clock import Clock, RealClock
 from services.runtime.flow import Part
+from services.runtime.lasting import lasting
 from services.runtime.outbox import RECORD_LIMIT, OutboxMessage
 from services.runtime.postgres import acquire, transaction
 
@@ -85,7 +86,7 @@ class MeetingPlanner:
 
     async def start(self) -> None:
         """Begin to publish what is due."""
-        self._task = asyncio.create_task(self._run(), name="planned meetings")
+        self._task = lasting(self._run(), name="planned meetings")
 
     async def stop(self) -> None:
         """Finish the meetings that are being published."""

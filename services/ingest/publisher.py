@@ -27,6 +27,7 @@ from services.ingest.failpoints import IngestFailpoint
 from services.ingest.settings import IngestSettings
 from services.runtime import connections
 from services.runtime.failpoints import InjectedFault, reach
+from services.runtime.lasting import lasting
 from services.runtime.partitioning import partitions_of
 
 _BATCH_BYTES = 1_000_000
@@ -166,9 +167,9 @@ class Publisher:
     async def start(self) -> None:
         """Begin to connect, in the background."""
         self._tasks = [
-            asyncio.create_task(self._keep(), name="publisher session"),
-            asyncio.create_task(self._hand_over(), name="publisher queue"),
-            asyncio.create_task(self._sweep(), name="publisher deadlines"),
+            lasting(self._keep(), name="publisher session"),
+            lasting(self._hand_over(), name="publisher queue"),
+            lasting(self._sweep(), name="publisher deadlines"),
         ]
 
     async def stop(self) -> None:

@@ -14,6 +14,7 @@ import structlog
 from services.ingest.configuration import Examined, examine, secrets_folder
 from services.ingest.domain.source import Source
 from services.runtime.flow import Part
+from services.runtime.lasting import lasting
 from services.runtime.telemetry import Metrics
 
 _LOOK_SECONDS = 1.0
@@ -65,7 +66,7 @@ class Reloader:
         # In a thread that is not the main one nobody can listen to signals; files are looked at all the same.
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._asked.set)
-        self._task = asyncio.create_task(self._run(), name="configuration")
+        self._task = lasting(self._run(), name="configuration")
 
     async def stop(self) -> None:
         """Stop looking."""

@@ -19,6 +19,7 @@ from services.ingest.standing import Standing, judged
 from services.ingest.statistics import Statistics
 from services.runtime.clock import Clock, RealClock
 from services.runtime.flow import Part
+from services.runtime.lasting import lasting
 from services.runtime.postgres import acquire, transaction
 from services.runtime.telemetry import Metrics
 
@@ -52,7 +53,7 @@ class SourceReport:
 
     async def start(self) -> None:
         """Begin to write tallies down."""
-        self._task = asyncio.create_task(self._run(), name="source report")
+        self._task = lasting(self._run(), name="source report")
 
     async def stop(self) -> None:
         """Write down what is left."""
@@ -162,6 +163,8 @@ class SourceReport:
                     await self.flush()
             except _DATABASE_FAULTS as error:
                 _log.warning("statistics wait for the database", error=type(error).__name__)
+            except Exception as error:  # noqa: BLE001 - our own mistake about one source; what is counted is kept
+                _log.error("writing statistics down failed", exc_info=error)
             round_ += 1
             await asyncio.sleep(_EVERY_SECONDS)
 

@@ -17,6 +17,7 @@ from services.notifier.failpoints import NotifierFailpoint
 from services.runtime.backoff import Backoff, pause
 from services.runtime.failpoints import reach
 from services.runtime.flow import Part
+from services.runtime.lasting import lasting
 from services.runtime.postgres import acquire, transaction
 from services.runtime.telemetry import Telemetry
 
@@ -63,8 +64,8 @@ class Dispatcher:
     async def start(self) -> None:
         """Begin; returns at once."""
         self._tasks = [
-            asyncio.create_task(self._run(), name="dispatcher"),
-            asyncio.create_task(self._keep_leases(), name="delivery leases"),
+            lasting(self._run(), name="dispatcher"),
+            lasting(self._keep_leases(), name="delivery leases"),
         ]
 
     async def stop(self) -> None:

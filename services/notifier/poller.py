@@ -27,6 +27,7 @@ from services.runtime.backoff import Backoff, pause
 from services.runtime.clock import Clock, RealClock
 from services.runtime.faults import Fault, judge
 from services.runtime.flow import Part
+from services.runtime.lasting import lasting
 from services.runtime.postgres import acquire, transaction
 from services.runtime.telemetry import Telemetry
 
@@ -87,7 +88,7 @@ class Poller:
 
     async def start(self) -> None:
         """Begin; returns at once."""
-        self._task = asyncio.create_task(self._run(), name="poller")
+        self._task = lasting(self._run(), name="poller")
 
     async def stop(self) -> None:
         """Finish the running chunk."""

@@ -16,6 +16,7 @@ from services.runtime.backoff import Backoff, first_of, pause, unless
 from services.runtime.clock import Clock
 from services.runtime.faults import Fault, Unfinished, judge
 from services.runtime.flow import ConsumerFlow
+from services.runtime.lasting import lasting
 from services.runtime.lookahead import LookAhead
 from services.runtime.offsets import Partition, Position, WentBack
 from services.runtime.postgres import acquire, transaction
@@ -94,8 +95,8 @@ class BatchConsumer(Generic[T]):
     async def start(self) -> None:
         """Begin; returns at once, also while the broker or the database is away."""
         self._tasks = [
-            asyncio.create_task(self._run(), name="consumer"),
-            asyncio.create_task(self._watch(), name="watch"),
+            lasting(self._run(), name="consumer"),
+            lasting(self._watch(), name="watch"),
         ]
 
     async def stop(self) -> None:
@@ -230,7 +231,8 @@ class BatchConsumer(Generic[T]):
                 await self._stopping.wait()
 
     async def _reach_both(self) -> None:
-        await self._pool.fetchval("select 1")
+        async with acquire(self._pool) as connection:
+            await connection.fetchval("select 1")
         await self._watermarks.open()
 
     async def _leave(self, subscription: Subscription) -> None:

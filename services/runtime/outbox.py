@@ -23,6 +23,7 @@ from services.runtime.backoff import Backoff, pause
 from services.runtime.failpoints import RuntimeFailpoint, reach
 from services.runtime.faults import Rejected, Unfinished
 from services.runtime.headers import Headers, dump_headers
+from services.runtime.lasting import lasting
 from services.runtime.postgres import PEER_SETTINGS, notice_silence
 from services.runtime.publishing import Fenced, Outgoing, TransactionalPublisher
 from services.runtime.session_locks import SESSIONS_OF_SILENCE
@@ -188,7 +189,7 @@ class Relay:
 
     async def start(self) -> None:
         """Begin; returns at once, also while the broker or the database is away."""
-        self._task = asyncio.create_task(self._run(), name="relay")
+        self._task = lasting(self._run(), name="relay")
 
     async def stop(self) -> None:
         """Finish the running transaction (at most 10 s), give the lease back; `Unfinished` when it did not end."""

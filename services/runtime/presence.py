@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 
-from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
+from aiokafka.errors import UnknownTopicOrPartitionError
 
 from contracts.topics import Topic
 from services.runtime.backoff import pause
+from services.runtime.lasting import lasting
 from services.runtime.settings import RuntimeSettings
 from services.runtime.watermarks import Watermarks
 
@@ -35,7 +36,7 @@ class BrokerPresence:
 
     async def start(self) -> None:
         """Begin to ask."""
-        self._task = asyncio.create_task(self._run(), name="broker presence")
+        self._task = lasting(self._run(), name="broker presence")
 
     async def stop(self) -> None:
         """Ask no more."""
@@ -53,7 +54,7 @@ class BrokerPresence:
                 self._status = "running"
             except UnknownTopicOrPartitionError as missing:
                 self._status = f"waiting: {missing}"
-            except (KafkaError, OSError) as away:
+            except Exception as away:  # noqa: BLE001 - whatever it was, the broker did not answer; it is asked again
                 self._status = f"waiting: the broker does not answer ({type(away).__name__})"
             if await pause(self._stopping, _EVERY_SECONDS):
                 return

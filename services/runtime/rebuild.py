@@ -25,6 +25,7 @@ from services.runtime.backoff import Backoff, pause
 from services.runtime.clock import Clock
 from services.runtime.faults import Fault, judge
 from services.runtime.flow import Part
+from services.runtime.lasting import lasting
 from services.runtime.offsets import Partition
 from services.runtime.postgres import acquire, transaction
 from services.runtime.processing import BatchProcessor
@@ -199,7 +200,7 @@ class Rebuild:
 
     async def start(self) -> None:
         """Begin to look for work; returns at once."""
-        self._task = asyncio.create_task(self._run(), name="rebuild")
+        self._task = lasting(self._run(), name="rebuild")
 
     async def stop(self) -> None:
         """Finish the running batch."""

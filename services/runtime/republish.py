@@ -24,6 +24,7 @@ from services.runtime.clock import Clock
 from services.runtime.faults import Fault, judge
 from services.runtime.flow import Part
 from services.runtime.garbage import uncollected
+from services.runtime.lasting import lasting
 from services.runtime.postgres import acquire, transaction
 
 _log = structlog.get_logger(__name__)
@@ -180,7 +181,7 @@ class Republisher:
 
     async def start(self) -> None:
         """Begin; returns at once, also while the database is away."""
-        self._task = asyncio.create_task(self._loop(), name="republish")
+        self._task = lasting(self._loop(), name="republish")
 
     async def stop(self) -> None:
         """Finish the running chunk."""

@@ -26,6 +26,7 @@ from starlette.types import ASGIApp
 
 from services.runtime import failpoints, garbage, logs
 from services.runtime.faults import Unfinished
+from services.runtime.lasting import fallen
 from services.runtime.limits import Limits
 from services.runtime.server import Server, build_server, listen
 from services.runtime.settings import RuntimeSettings, SettingsError, load
@@ -72,7 +73,7 @@ class Service:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[asyncio.Task[None]]:
-        """Run everything inside the block; yields a task that ends only when a server dies."""
+        """Run everything inside the block; yields a task that ends only when a server or a lasting task dies."""
         settings = self.settings
         servers: list[tuple[Server, socket.socket]] = []
         operations = listen(settings.operations_host, settings.operations_port, "TENURE_OPERATIONS_PORT")
@@ -85,7 +86,9 @@ class Service:
             api = self.api if isinstance(self.api, Limits) else Limits(self.api, body=_API_BODY)
             servers.append((build_server(api, most_connections=settings.http_connections), public))
         tasks = [asyncio.create_task(server.serve(sockets=[listener])) for server, listener in servers]
-        watch = asyncio.create_task(_any_ends(tasks))
+        hears: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        fallen.set(hears)
+        watch = asyncio.create_task(_any_ends([*tasks, hears]))
         try:
             for component in self.components:
                 await component.start()
@@ -94,6 +97,7 @@ class Service:
             yield watch
         finally:
             watch.cancel()
+            hears.cancel()
             await self._stop([server for server, _ in servers], tasks)
 
     async def _stop(self, servers: Sequence[Server], tasks: Sequence[asyncio.Task[None]]) -> None:
@@ -190,7 +194,7 @@ def _exit(code: int) -> NoReturn:
     os._exit(code)
 
 
-async def _any_ends(tasks: Sequence[asyncio.Task[None]]) -> None:
+async def _any_ends(tasks: Sequence[asyncio.Future[None]]) -> None:
     done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in done:
         task.result()

@@ -11,6 +11,7 @@ import structlog
 from services.accounts.handlers.fold import Fold
 from services.runtime.faults import Fault, judge
 from services.runtime.flow import Part
+from services.runtime.lasting import lasting
 from services.runtime.postgres import acquire, transaction
 
 _log = structlog.get_logger(__name__)
@@ -63,7 +64,7 @@ class JobRunner:
 
     async def start(self) -> None:
         """Begin; returns at once."""
-        self._task = asyncio.create_task(self._loop(), name="jobs")
+        self._task = lasting(self._loop(), name="jobs")
 
     async def stop(self) -> None:
         """Finish the running chunk."""

@@ -15,6 +15,7 @@ from services.runtime.backoff import Backoff
 from services.runtime.clock import Clock
 from services.runtime.faults import Fault, judge
 from services.runtime.flow import Part
+from services.runtime.lasting import lasting
 from services.runtime.postgres import acquire, transaction
 
 _log = structlog.get_logger(__name__)
@@ -49,7 +50,7 @@ class Loop:
 
     async def start(self) -> None:
         """Begin; returns at once, also while the database is away."""
-        self._task = asyncio.create_task(self._run(), name=self._name)
+        self._task = lasting(self._run(), name=self._name)
 
     async def stop(self) -> None:
         """Finish the running step."""
