@@ -53,8 +53,9 @@ class Readers:
 
 @dataclass(slots=True)
 class _Taken:
-    """What a request holds."""
+    """What a request holds. `room`: bytes that one report may have."""
 
+    room: int
     records: list[Written] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     rejected: list[dict[str, Any]] = field(default_factory=list)
@@ -66,9 +67,17 @@ class _Taken:
         """Add a line that was refused."""
         self.rejected.append({"line": line, "errors": [asdict(error) for error in errors]})
 
-    def mapped(self, mapped: Mapped) -> None:
+    def too_large(self, line: int) -> None:
+        """Refuse a line that would be a record larger than the broker takes."""
+        self.reject(line, [WrongField("line", f"says more than {self.room} bytes can hold", "send less text")])
+
+    def mapped(self, line: int, mapped: Mapped) -> None:
         """Add what a mail says."""
-        self.records += [written(event) for event in mapped.events]
+        records = [written(event) for event in mapped.events]
+        if any(len(record.value) > self.room for record in records):
+            self.too_large(line)
+            return
+        self.records += records
         self.notices += [replace(notice, authority=Authority.IMPORT) for notice in mapped.notices]
         if mapped.ignored is not None:
             self.ignored[mapped.ignored] += 1
@@ -120,7 +129,7 @@ class Imports:
             )
 
     async def _events(self, lines: Sequence[bytes], origin: Origin) -> _Taken:
-        taken = _Taken()
+        taken = _Taken(self._reception.publisher.record_limit)
         quick, slow = self._readers.lines(origin, self._systems), self._readers.cloudevent
         for number, line in enumerate(lines, start=1):
             record = quick(line)
@@ -135,6 +144,9 @@ class Imports:
                 except Invalid as bad:
                     taken.reject(number, bad.errors)
                     continue
+            if len(record.value) > taken.room:
+                taken.too_large(number)
+                continue
             taken.records.append(record)
             if number % _AT_A_STRETCH == 0:
                 await asyncio.sleep(0)
@@ -142,7 +154,7 @@ class Imports:
         return taken
 
     def _mails(self, source: Source, lines: Sequence[bytes], origin: Origin) -> _Taken:
-        taken = _Taken()
+        taken = _Taken(self._reception.publisher.record_limit)
         read = self._readers.mails.get(source.name)
         content = getattr(source.configuration.options, "content", True) is True
         for number, line in enumerate(lines, start=1):
@@ -152,11 +164,11 @@ class Imports:
                 item = strict_json.loads(line)
                 if isinstance(item, dict) and isinstance(item.get("calendar"), str):
                     notices = self._readers.calendar(item["calendar"].encode(), content)
-                    taken.mapped(Mapped(notices=notices))
+                    taken.mapped(number, Mapped(notices=notices))
                 elif read is None:
                     taken.reject(number, [WrongField("calendar", "is missing", "this source takes calendars only")])
                 else:
-                    taken.mapped(read(_mail(item), origin))
+                    taken.mapped(number, read(_mail(item), origin))
             except strict_json.BadJson as bad:
                 taken.reject(number, [WrongField(bad.field or "line", bad.message, bad.remedy)])
             except Invalid as bad:
