@@ -17,7 +17,12 @@ from operator import attrgetter
 from typing import ParamSpec, Self, TypeVar
 
 from imap_tools import AND, BaseMailBox, MailBox, MailBoxUnencrypted
-from imap_tools.errors import ImapToolsError, MailboxFolderSelectError, MailboxLoginError
+from imap_tools.errors import (
+    ImapToolsError,
+    MailboxFolderSelectError,
+    MailboxLoginError,
+    MailboxTaggedResponseError,
+)
 
 from services.ingest.domain.imap_answers import Fetched, fetched, found_uids
 from services.ingest.domain.mail_mime import MimeReader, ReadMail
@@ -167,7 +172,8 @@ class ImapSession:
         """
         with self._telling():
             validity, self._seen[folder] = self._examine(folder)
-            return FolderLook(validity, self._seen[folder][1])
+            uid_next, total = self._seen[folder]
+            return FolderLook(validity, total, uid_next)
 
     def _examine(self, folder: str) -> tuple[int, tuple[int | None, int]]:
         """Open a folder; return its UIDVALIDITY, its next UID where the server says it, and how many mails it has."""
@@ -305,11 +311,25 @@ class ImapSession:
                 # It came after we looked: of that the server says nothing more.
                 return
             ends = time.monotonic() + min(seconds, _IDLE_LONGEST_SECONDS)
-            box.idle.start()  # type: ignore[no-untyped-call]
+            came = _begin(box)
             try:
-                _listen(box, ends, enough)
+                if not came:
+                    _listen(box, ends, enough)
             finally:
                 box.idle.stop()  # type: ignore[no-untyped-call]
+
+
+def _begin(box: BaseMailBox) -> bool:
+    """Begin to listen; return whether the server told of something before it did. Raises when it refuses."""
+    client = box.client
+    try:
+        box.idle.start()  # type: ignore[no-untyped-call]
+    except MailboxTaggedResponseError:
+        while None in client.tagged_commands.values():
+            if client._get_response() is None:  # noqa: SLF001 - nothing else reads a line
+                return True
+        raise
+    return False
 
 
 def _listen(box: BaseMailBox, ends: float, enough: Callable[[], bool]) -> None:

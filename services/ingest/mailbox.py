@@ -1,5 +1,6 @@
 """Mailboxes over IMAP, as sources that we poll: one connection each, and what to do when one is broken."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 import asyncpg
@@ -11,6 +12,9 @@ from services.ingest.imap import ImapSession
 from services.ingest.mailbox_pass import MailboxPass
 from services.ingest.polling import Broken
 from services.ingest.reception import Reception
+
+_LISTENS_SECONDS = 60.0
+"""A server that ends our listening before so long is asked again in the usual rhythm only: providers count logins."""
 
 
 def mailbox_readers(
@@ -46,11 +50,13 @@ class MailboxReader:
         """Wait for the server's word (RFC 2177), where it gives one."""
         if not (self._well and self._options.idle and self._session.can_idle):
             return False
+        began = time.monotonic()
         try:
             await self._session.call(self._session.idle, self._options.folder[0], seconds, enough)
         except Broken:
             # The next pass connects anew, and says what is wrong if it cannot.
             await self._session.end()
+            return time.monotonic() - began >= _LISTENS_SECONDS
         return True
 
     async def close(self) -> None:

@@ -20,6 +20,8 @@ from services.runtime.clock import Clock
 from services.runtime.postgres import acquire
 
 _LOOK_SECONDS = 0.2
+_LEAST_PAUSE_SECONDS = 1.0
+"""Between passes, however often a source says that something came."""
 _RETRY_SECONDS = 2.0
 _LONGEST_RETRY_SECONDS = 60.0
 _REFUSED_SECONDS = 60.0
@@ -113,25 +115,35 @@ class _Polled:
         holding = asyncio.create_task(self._keep_hold(), name=f"hold {self.name}")
         try:
             while not self.stopping:
-                began, clock_then = time.monotonic(), self._clock.now()
-                if self._holds():
-                    pause = await self._pass()
-                    await self._rest(pause, began, clock_then)
-                else:
-                    await asyncio.sleep(_LOOK_SECONDS)
+                try:
+                    await self._turn()
+                except Exception as error:  # noqa: BLE001 - whatever it is, polling must not end with it unseen
+                    _log.error("polling a source failed", source=self.name, exc_info=error)
+                    await asyncio.sleep(_RETRY_SECONDS)
         finally:
             holding.cancel()
             await asyncio.gather(holding, return_exceptions=True)
             await self._reader.close()
             await self._let_go()
 
+    async def _turn(self) -> None:
+        began, clock_then = time.monotonic(), self._clock.now()
+        if self._holds():
+            pause = await self._pass()
+            await self._rest(pause, began, clock_then)
+        else:
+            await asyncio.sleep(_LOOK_SECONDS)
+
     async def _keep_hold(self) -> None:
         while True:
             try:
                 async with acquire(self._pool) as connection:
+                    asked = time.monotonic()
                     held = await store_mailbox.hold(connection, self.name, self._holder, _HOLD_SECONDS)
-                self._held_until = time.monotonic() + _HOLD_SECONDS if held else 0.0
-            except (*DATABASE_FAULTS, OSError, TimeoutError):
+                # Counted from before the database wrote it down: the answer may have been long on its way.
+                self._held_until = asked + _HOLD_SECONDS if held else 0.0
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is asked again
+                _log.info("a hold on a source waits for the database", source=self.name, error=type(error).__name__)
                 # Nobody can say whose it is. A pass will fail for the same reason, and say so.
                 self._held_until = time.monotonic() + _HOLD_EVERY_SECONDS
             await asyncio.sleep(_HOLD_EVERY_SECONDS if self._holds() else _RETRY_SECONDS)
@@ -197,6 +209,6 @@ class _Polled:
             return self.stopping or not self._holds() or stepped or time.monotonic() - began >= pause
 
         if not self._failures and await self._reader.wait(pause - (time.monotonic() - began), enough):
-            return
+            pause = min(pause, _LEAST_PAUSE_SECONDS)
         while not enough():
             await asyncio.sleep(min(_LOOK_SECONDS, max(pause, 0.01)))

@@ -154,14 +154,17 @@ def _statistic(row: asyncpg.Record) -> StoredStatistic:
 
 
 async def save_pass(connection: asyncpg.Connection, source: str, horizon: datetime | None, status: str) -> None:
-    """Store how a pass went; a failed one (`horizon` None) keeps the horizon of the last good one."""
+    """Store how a pass went; a failed one (`horizon` None) keeps the horizon of the last good one.
+
+    Where the clock was ahead for a while, the horizon goes back with it: it must not promise what lies ahead.
+    """
     # by primary key
     await connection.execute(
         """
         insert into mailbox_pass as stored (source, horizon, status)
         values ($1, $2, $3)
         on conflict (source) do update set
-            horizon = coalesce(greatest(stored.horizon, excluded.horizon), stored.horizon),
+            horizon = coalesce(excluded.horizon, stored.horizon),
             status = excluded.status
         """,
         source,

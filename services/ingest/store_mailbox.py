@@ -116,6 +116,36 @@ async def save_look(
     )
 
 
+async def forget_read(connection: asyncpg.Connection, source: str, folder: str) -> None:
+    """Read a folder from its beginning: its numbers are those of other mails now."""
+    # by primary key
+    await connection.execute(
+        """
+        update mailbox_cursor set last_uid = 0, read_uids = '{}', total = null, checked_at = null
+        where source = $1 and folder = $2
+        """,
+        source,
+        folder,
+    )
+
+
+async def forget_gone(
+    connection: asyncpg.Connection, source: str, folder: str, uid_validity: int, there: UidSet
+) -> None:
+    """Forget that mails were read which lie in a folder no more: should they come back, they are read again."""
+    # by primary key
+    await connection.execute(
+        """
+        update mailbox_cursor set read_uids = read_uids * $4::int8multirange
+        where source = $1 and folder = $2 and uid_validity = $3
+        """,
+        source,
+        folder,
+        uid_validity,
+        [asyncpg.Range(first, after) for first, after in there.ranges],
+    )
+
+
 async def save_comparison(
     connection: asyncpg.Connection, source: str, folder: str, *, checked_at: datetime, compared: int, missing: int
 ) -> None:
@@ -198,7 +228,7 @@ async def note_places(
         insert into mailbox_mail (source, folder, uid_validity, uid, native_id)
         select $1, $2, $3, place.uid, place.native_id
         from unnest($4::bigint[], $5::text[]) as place (uid, native_id)
-        on conflict (source, folder, uid_validity, uid) do nothing
+        on conflict (source, folder, uid_validity, uid) do update set native_id = excluded.native_id
         """,
         source,
         folder,

@@ -53,7 +53,7 @@ class FolderState:
     compared: int = 0
     """How many mails that are ours lay in it then."""
     missing: int = 0
-    """How many of these are not with the broker: too large, or not understood where nothing may be kept."""
+    """How many of these are not with the broker: not given, too large, or not understood where nothing may be kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,8 @@ class FolderLook:
 
     uid_validity: int
     total: int
+    uid_next: int | None = None
+    """What the next mail will be numbered, where the server says it."""
 
 
 def starting_point(state: FolderState | None, look: FolderLook) -> FolderState:
@@ -69,6 +71,11 @@ def starting_point(state: FolderState | None, look: FolderLook) -> FolderState:
     if state is None or state.uid_validity != look.uid_validity:
         return FolderState(look.uid_validity, 0)
     return state
+
+
+def seems_set_back(state: FolderState, look: FolderLook) -> bool:
+    """Say whether a number that has been read may be given to another mail, as by a server from an older copy."""
+    return look.uid_next is not None and look.uid_next <= state.last_uid
 
 
 def has_moved(state: FolderState, look: FolderLook, new: int) -> bool:

@@ -42,6 +42,9 @@ class ScriptedImap:
         }
         if named == "LOGOUT":
             return b"* BYE done\r\nTAG OK done\r\n" + CUT
+        if named == "IDLE":
+            # Until the client has enough.
+            return b"+ idling\r\n"
         return answers.get(named, bytes)() + b"TAG OK done\r\n"
 
     def opened(self) -> bytes:
@@ -100,10 +103,12 @@ def serving(server: ScriptedImap) -> Iterator[ScriptedImap]:
     class Connection(socketserver.StreamRequestHandler):
         def handle(self) -> None:
             self._say(b"* OK ready\r\n")
-            while line := self.rfile.readline():
-                tag, _, command = line.decode().strip().partition(" ")
-                if tag == "DONE":
+            tag = ""
+            while line := self.rfile.readline().decode().strip():
+                if line == "DONE":
+                    self._say(tag.encode() + b" OK done\r\n")
                     continue
+                tag, _, command = line.partition(" ")
                 server.commands.append(command)
                 if not self._say(server.answer(command).replace(b"TAG ", tag.encode() + b" ")):
                     return

@@ -184,3 +184,20 @@ def test_a_server_that_says_goodbye_is_broken_and_not_empty(connect: Connect) ->
     session = connect(ScriptedImap({1: mail(1)}, quirk=quirk))
     with pytest.raises(Broken):
         session.uids(0, None)
+
+
+def test_what_is_told_just_before_we_listen_counts_and_the_connection_goes_on(connect: Connect) -> None:
+    said = [b"* 2 EXISTS\r\n* 1 RECENT\r\n+ idling\r\n"]
+    server = ScriptedImap({1: mail(1)}, quirk=lambda command: said.pop() if command == "IDLE" and said else None)
+    session = connect(server)
+    session.idle("INBOX", 600, lambda: False)
+    assert session.uids(0, None) == [1]
+    assert server.count("LOGIN") == 1
+
+
+def test_what_came_between_the_look_and_the_listening_ends_it_at_once(connect: Connect) -> None:
+    server = ScriptedImap({1: mail(1)})
+    session = connect(server)
+    server.mails[2] = mail(2)
+    session.idle("INBOX", 600, lambda: False)
+    assert server.count("IDLE") == 0
