@@ -20,6 +20,8 @@ _SECONDS = 20.0
 """For one answer of the server."""
 _SECONDS_IN_ALL = 40.0
 """A server that drips its answers holds a lane for no longer."""
+_SECONDS_TO_LEAVE = 2.0
+"""For the answer to our good-bye: what was taken before it has arrived, whatever it is."""
 _SHOWN = 50
 """Alerts in one message; the rest is counted."""
 _WORDS: Mapping[str, str] = {"opened": "New", "escalated": "Escalated", "reopened": "Back again"}
@@ -46,18 +48,11 @@ class MailChannel:
             message = self.compose(job)
         except EmailNotValidError as wrong:
             return Attempt(delivered=False, outcome=f"the address cannot be written to: {type(wrong).__name__}")
-        server = self._server
+        client = self._client()
         try:
             async with asyncio.timeout(_SECONDS_IN_ALL):
-                await aiosmtplib.send(
-                    message,
-                    hostname=server.host,
-                    port=server.port,
-                    username=server.username,
-                    password=server.password,
-                    start_tls=True if server.starttls else None,
-                    timeout=_SECONDS,
-                )
+                await client.connect()
+                await client.send_message(message)
         except aiosmtplib.SMTPRecipientsRefused as refused:
             codes = sorted({str(recipient.code) for recipient in refused.recipients})
             return Attempt(delivered=False, outcome=f"the server refused the recipient with {', '.join(codes)}")
@@ -65,7 +60,20 @@ class MailChannel:
             return Attempt(delivered=False, outcome=f"the server answered {refused.code}")
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as fault:
             return Attempt(delivered=False, outcome=f"the server could not be reached: {type(fault).__name__}")
+        finally:
+            await _leave(client)
         return Attempt(delivered=True, outcome="accepted by the mail server")
+
+    def _client(self) -> aiosmtplib.SMTP:
+        server = self._server
+        return aiosmtplib.SMTP(
+            hostname=server.host,
+            port=server.port,
+            username=server.username,
+            password=server.password,
+            start_tls=True if server.starttls else None,
+            timeout=_SECONDS,
+        )
 
     def compose(self, job: Job) -> EmailMessage:
         """Return the message of a delivery: the same for every attempt, but for its Date."""
@@ -119,6 +127,17 @@ class MailChannel:
         }
 
 
+async def _leave(client: aiosmtplib.SMTP) -> None:
+    """Say good-bye, if anybody listens, and hang up."""
+    try:
+        async with asyncio.timeout(_SECONDS_TO_LEAVE):
+            await client.quit()
+    except (aiosmtplib.SMTPException, OSError, TimeoutError):
+        return
+    finally:
+        client.close()
+
+
 def _subject(notices: tuple[Notice, ...]) -> str:
     if len(notices) > 1:
         accounts = len({notice.event.account_id for notice in notices})
@@ -136,7 +155,9 @@ def _line(text: str) -> str:
 
 def _address(address: str) -> str:
     """Return the address, checked: what is no single address raises `EmailNotValidError`."""
-    return validate_email(address, check_deliverability=False, test_environment=True).normalized
+    checked = validate_email(address, check_deliverability=False, test_environment=True)
+    # Not every server takes a domain in letters of its own; all take how it is written in ASCII.
+    return checked.ascii_email or checked.normalized
 
 
 def _domain(sender: str) -> str:
