@@ -101,7 +101,12 @@ class Reloader:
                 break
             seen = again
         self._seen = seen
-        return await self._take(examined)
+        try:
+            return await self._take(examined)
+        except BaseException:
+            # Some of it may not be used yet: the next look takes it again, changed or not.
+            self._seen = None
+            raise
 
     async def _take(self, examined: Examined) -> bool:
         self._wrong = tuple(str(mistake) for mistake in examined.mistakes)

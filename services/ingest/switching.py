@@ -1,6 +1,7 @@
 """What changes while the service runs: the doors, at once and whole, and components that come and go with sources."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
@@ -58,9 +59,9 @@ class Pieces(Generic[C]):
             for name, piece in wanted.items():
                 if name not in self._known:
                     component = piece.make()
+                    await _begin(component)
                     self._known[name] = (piece.key, component)
                     self.running.append(component)
-                    await component.start()
 
     async def stop(self) -> None:
         """Stop everything; raises `Unfinished` when something could not be finished."""
@@ -78,4 +79,17 @@ class Pieces(Generic[C]):
         except Unfinished as unfinished:
             _log.warning("what stopped for a change was not finished", component=name, why=str(unfinished))
             return unfinished
+        except Exception as error:  # noqa: BLE001 - what one cannot do must keep no other from beginning
+            _log.error("what should stop for a change broke", component=name, exc_info=error)
+            return Unfinished(f"{name}: {type(error).__name__}")
         return None
+
+
+async def _begin(component: Component) -> None:
+    """Start it. What cannot start is no part of anything, and is made anew by the next change."""
+    try:
+        await component.start()
+    except BaseException:
+        with contextlib.suppress(Exception):
+            await component.stop()
+        raise
