@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -37,8 +37,7 @@ def list_alerts(
 ) -> None:
     """List alerts, the latest change first."""
     wanted = {"state": state, "account": account, "rule": rule, "limit": "500"}
-    notifier = Remote("notifier", "admin", url, token_file, instance)
-    found: list[Mapping[str, Any]] = notifier.call("GET", "/v1/alerts", wanted)["items"]
+    found = list(_all_pages(Remote("notifier", "admin", url, token_file, instance), wanted))
     if as_json:
         typer.echo(json.dumps(found))
         return
@@ -46,6 +45,16 @@ def list_alerts(
         typer.echo("no alerts")
         return
     show_table(found)
+
+
+def _all_pages(notifier: Remote, wanted: Mapping[str, str | None]) -> Iterator[Mapping[str, Any]]:
+    cursor: str | None = None
+    while True:
+        page = notifier.call("GET", "/v1/alerts", {**wanted, "cursor": cursor})
+        yield from page["items"]
+        if page["next"] is None:
+            return
+        cursor = page["next"]
 
 
 def show_alert(

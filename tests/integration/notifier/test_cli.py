@@ -41,6 +41,17 @@ async def test_alerts_are_listed_and_shown_with_what_fired_them(house: House, tm
     assert await tenure(house, tmp_path, "list", "--state", "resolved") == (0, "no alerts\n", "")
 
 
+async def test_all_alerts_are_listed_however_many_there_are(house: House, tmp_path: Path) -> None:
+    await house.say(team(), anna(), lena(), account(), touched(days_ago=15))
+    await house.said()
+    await house.execute(
+        "insert into alert select (copy).* from (select jsonb_populate_record(a, jsonb_build_object('alert_id',"
+        " gen_random_uuid(), 'dedup_key', number)) as copy from alert as a, generate_series(1, 1000) as number) as made"
+    )
+    _, listed, _ = await tenure(house, tmp_path, "list", "--json")
+    assert len({alert["alert_id"] for alert in json.loads(listed)}) == 1001
+
+
 async def test_deliveries_that_were_given_up_are_seen(house: House, tmp_path: Path) -> None:
     house.mailbox.answer = "550 nobody here"
     await house.say(team(), anna(), lena(), account(), touched(days_ago=15))
