@@ -275,13 +275,12 @@ def _publishable(due: store.Due) -> Sequence[Event]:
 
 def _called_off(series: Series, meetings: Sequence[Occurrence], drafts: Sequence[Drafted | None]) -> dict[str, int]:
     """Return the order of what called instances off by name, and under `SINGLE` that of the last word on the whole."""
-    orders = {name: word.order for name, word in series.words.items() if word.cancelled or name == SINGLE}
     nobody = {
         meeting.instance: max(meeting.own_order, meeting.order if not series.recurs else 0)
         for meeting, drafted in zip(meetings, drafts, strict=True)
         if drafted is None
     }
-    return {**orders, **nobody}
+    return {**series.called_off, **nobody}
 
 
 def _goes_on(series: Series) -> bool:

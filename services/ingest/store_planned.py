@@ -52,16 +52,19 @@ async def lock_series(connection: asyncpg.Connection, uid: str) -> StoredSeries:
 
 
 async def load_ahead(connection: asyncpg.Connection, uid: str, now: datetime) -> Series | None:
-    """Return what is known of a UID that has a meeting planned after `now`; None for others."""
+    """Return what is known of a UID that has a meeting ahead of `now`, planned or not yet; None for others."""
     # by primary keys
     row = await connection.fetchrow(
         """
         select words, answers, since
         from planned_series as series
-        where uid = $1 and exists (
-            select 1
-            from planned_meeting as meeting
-            where meeting.uid = series.uid and meeting.state = 'planned' and meeting.starts_at > $2
+        where uid = $1 and (
+            planned_until is not null
+            or exists (
+                select 1
+                from planned_meeting as meeting
+                where meeting.uid = series.uid and meeting.state = 'planned' and meeting.starts_at > $2
+            )
         )
         """,
         uid,
@@ -95,7 +98,10 @@ async def save_words(connection: asyncpg.Connection, series: Series) -> None:
 
 
 def _said(series: Series) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    words = {name: asdict(word) for name, word in series.words.items()}
+    words = {
+        name: {key: value for key, value in asdict(word).items() if key != "vanished" or value is not None}
+        for name, word in series.words.items()
+    }
     answers = {
         instance: {name: list(each) for name, each in given.items()} for instance, given in series.answers.items()
     }

@@ -37,6 +37,8 @@ class Method(StrEnum):
     """It calls the meeting, or an instance of it, off."""
     ANSWER = "answer"
     """Somebody says whether they come (iTIP REPLY), or was uninvited."""
+    VANISH = "vanish"
+    """Its calendar lists it no more; nobody said that it is called off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,8 @@ class Word:
     onwards: bool = False
     organiser: str | None = None
     authority: int = Authority.LIVE
+    vanished: int | None = None
+    """The order that it had before its calendar listed it no more: it may be back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,15 @@ class Series:
     def organiser(self) -> str | None:
         """Return who may change it, where that is known."""
         return next((word.organiser for _, word in sorted(self.words.items()) if word.organiser), None)
+
+    @property
+    def called_off(self) -> Mapping[str, int]:
+        """The order of what called instances off by name, and under `SINGLE` that of the last word about the whole.
+
+        What has only vanished from its calendar says nothing about meetings that took place.
+        """
+        said = {name: word for name, word in self.words.items() if word.vanished is None}
+        return {name: word.order for name, word in said.items() if word.cancelled or name == SINGLE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +235,21 @@ def learn(series: Series, notice: Notice, source: str) -> Series | None:
     if series.organiser and notice.organiser and notice.organiser != series.organiser:
         return None
     known = series.words.get(notice.instance)
+    if notice.method is Method.VANISH:
+        if known is None or known.cancelled:
+            return None
+        vanished = replace(known, order=notice.order, cancelled=True, vanished=known.order)
+        return replace(series, words={**series.words, notice.instance: vanished})
+    if known is not None and known.vanished is not None and notice.method is Method.STATE and source == known.source:
+        # It is back where it vanished, and stands as it did unless it says something newer.
+        known = replace(known, order=known.vanished, cancelled=False, vanished=None)
+        series = replace(series, words={**series.words, notice.instance: known})
+        return _said(series, notice, source) or series
+    return _said(series, notice, source)
+
+
+def _said(series: Series, notice: Notice, source: str) -> Series | None:
+    known = series.words.get(notice.instance)
     if known is None and len(series.words) >= _MOST_WORDS:
         return None
     if known is not None and (known.authority, known.order) >= (notice.authority, notice.order):
@@ -229,7 +257,7 @@ def learn(series: Series, notice: Notice, source: str) -> Series | None:
     cancelled = notice.method is Method.CANCEL
     if cancelled and known is not None:
         # A cancellation repeats only some of what was planned.
-        word = replace(known, order=notice.order, cancelled=True, onwards=notice.onwards)
+        word = replace(known, order=notice.order, cancelled=True, onwards=notice.onwards, vanished=None)
     else:
         word = Word(
             order=notice.order,
@@ -248,7 +276,7 @@ def learn(series: Series, notice: Notice, source: str) -> Series | None:
 
 
 def ending(series: Series, source: str, now: datetime) -> Sequence[Notice]:
-    """Return what calls off everything that `source` alone said of a series: there it is no more."""
+    """Return what says that everything which `source` alone said of a series has vanished there."""
     notices = []
     for instance, word in series.words.items():
         if word.source != source or word.cancelled:
@@ -259,7 +287,7 @@ def ending(series: Series, source: str, now: datetime) -> Sequence[Notice]:
             Notice(
                 series.uid,
                 instance,
-                Method.CANCEL,
+                Method.VANISH,
                 order,
                 onwards=word.onwards,
                 organiser=word.organiser,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from contracts.events import Event, MeetingHeld
 from contracts.interactions import assemble
 from services.ingest.domain.identities import Directory
-from services.ingest.domain.meetings import SINGLE, Planned, Series, State, decide, ending, held, learn
+from services.ingest.domain.meetings import Planned, Series, State, decide, ending, held, learn
 from services.ingest.domain.planning import begun, draft, withdrawn
 from services.ingest.sources.icalendar import read_notices
 from services.ingest.sources.icalendar_series import occurrences
@@ -44,12 +44,11 @@ class Plan:
         """Decides anew."""
         meetings = occurrences(self.series, START - 30 * DAY, START + 300 * DAY, BERLIN)
         drafts = [draft("m1", each, OURS) for each in meetings]
-        orders = {name: word.order for name, word in self.series.words.items() if word.cancelled or name == SINGLE}
         changes = decide(
             self.rows,
             [each for each in drafts if each is not None],
             recurs=self.series.recurs,
-            called_off=orders,
+            called_off=self.series.called_off,
             now=self.now,
         )
         self.published += [withdrawn("m1", each, self.rows[each.instance]) for each in changes.withdrawals]
@@ -175,13 +174,54 @@ def test_who_declines_in_time_is_no_party_and_the_last_one_to_decline_ends_it() 
     assert plan.published == []
 
 
+def vanish(plan: Plan, source: str = "anna") -> None:
+    """Its calendar lists it no more."""
+    for notice in ending(plan.series, source, plan.now):
+        plan.series = learn(plan.series, notice, source) or plan.series
+    plan.again()
+
+
 def test_an_entry_that_is_deleted_from_its_calendar_calls_off_what_lies_ahead_only() -> None:
     plan = Plan()
     plan.hear(WEEKLY)
     plan.step(2 * DAY)
-    for notice in ending(plan.series, "anna", plan.now):
-        plan.series = learn(plan.series, notice, "anna") or plan.series
-    plan.again()
+    vanish(plan)
     plan.step(30 * DAY)
     assert plan.standing() == ["03-02 08:00"]
     assert list(ending(plan.series, "max", plan.now)) == []
+
+
+def test_a_meeting_of_a_series_that_was_moved_and_held_stays_when_the_series_is_deleted_from_its_calendar() -> None:
+    plan = Plan()
+    exception = event("RECURRENCE-ID:20260309T080000Z\r\nSEQUENCE:1\r\nDTSTART:20260310T090000Z")
+    plan.hear(calendar(event("DTSTART:20260302T080000Z\r\nRRULE:FREQ=WEEKLY;COUNT=3"), exception))
+    plan.step(9 * DAY + timedelta(hours=3))
+    assert plan.standing() == ["03-02 08:00", "03-10 09:00"]
+    vanish(plan)
+    plan.step(30 * DAY)
+    assert plan.standing() == ["03-02 08:00", "03-10 09:00"]
+
+
+@pytest.mark.parametrize(("entry", "starts"), [(FIRST, ["03-02 08:00"]), (WEEKLY, ["03-02 08:00", "03-09 08:00"])])
+def test_an_entry_that_is_back_in_its_calendar_is_planned_again_and_not_because_somebody_else_repeats_it(
+    entry: bytes, starts: list[str]
+) -> None:
+    plan = Plan()
+    plan.hear(entry)
+    vanish(plan)
+    repeated = [learn(plan.series, notice, "an-old-invitation") for notice in read_notices(entry)]
+    assert repeated == [None]
+    plan.hear(entry)
+    plan.step(9 * DAY)
+    assert plan.standing() == starts
+
+
+def test_an_organisers_word_about_an_entry_that_was_deleted_counts_when_it_is_newer() -> None:
+    plan = Plan()
+    plan.hear(FIRST)
+    vanish(plan)
+    plan.hear(AGAIN)
+    plan.step(30 * DAY)
+    assert plan.standing() == ["03-06 08:00"]
+    plan.hear(OFF)
+    assert plan.standing() == ["03-06 08:00"]
