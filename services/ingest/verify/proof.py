@@ -8,6 +8,9 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
 
 TOLERANCE_SECONDS = 300
+ONCE_SECONDS = 9 * 3600
+"""How old a token may be that a provider uses once. Mailgun sends for eight hours again what was not accepted, after
+five minutes for the first time, and signs it once."""
 _LONGEST_PROOF = 4096
 _LONGEST_UNIX = 12
 

@@ -3,10 +3,10 @@
 from collections import OrderedDict
 from typing import Protocol
 
-from services.ingest.verify.proof import TOLERANCE_SECONDS, Unverified
+from services.ingest.verify.proof import ONCE_SECONDS, TOLERANCE_SECONDS, Unverified
 
 _MOST = 100_000
-KEPT_SECONDS = 2 * TOLERANCE_SECONDS + 1
+KEPT_SECONDS = ONCE_SECONDS + TOLERANCE_SECONDS + 1
 
 
 class Once(Protocol):

@@ -161,7 +161,8 @@ class Tampering:
         """Genuine, but of another time than the proof is looked at."""
         if self.scheme not in TIMED or self.scheme is SchemeName.SNS:
             return self._header()
-        apart = self.chance.choice([-1, 1]) * self.chance.randrange(301, 10**7)
+        oldest = 9 * 3600 + 1 if self.scheme is SchemeName.MAILGUN else 301
+        apart = self.chance.choice([-self.chance.randrange(oldest, 10**7), self.chance.randrange(301, 10**7)])
         return genuine(self.scheme, now=NOW + apart)
 
     def _flipped(self) -> Request:
