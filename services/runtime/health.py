@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from services.runtime import problems
 from services.runtime.flow import FlowReport
+from services.runtime.postgres import acquire
 from services.runtime.telemetry import Telemetry
 
 # Returns None when all is well, else what is wrong in a few words.
@@ -78,7 +79,8 @@ def postgres_check(pool: asyncpg.Pool) -> Check:
     """Return a check that the database answers."""
 
     async def check() -> str | None:
-        await pool.fetchval("select 1")
+        async with acquire(pool) as connection:
+            await connection.fetchval("select 1")
         return None
 
     return check

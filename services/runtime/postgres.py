@@ -1,8 +1,9 @@
 """Connections to the service's own database: codecs, time-outs, and the transaction that carries a caller's scope."""
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from types import MappingProxyType
 from typing import cast
 
@@ -26,6 +27,7 @@ PEER_SETTINGS: Mapping[str, str] = MappingProxyType(
 """By these the server notices within half a minute that we have vanished without a word, and lets our locks go."""
 
 
+_BREAK_OFF_SECONDS = 2.0
 ANSWER_PEOPLE = 20.0
 """Seconds after which a connection counts as silent where somebody waits for an answer: they try again, on another."""
 
@@ -115,7 +117,7 @@ async def acquire(pool: asyncpg.Pool) -> AsyncIterator[asyncpg.Connection]:
         # asyncpg's stubs tell the pool's proxy from the connection that it stands for; our functions do not.
         one = cast("asyncpg.Connection", connection)
         try:
-            with not_asked_again(one):
+            async with not_asked_again(one):
                 yield one
         finally:
             if _is_lost(one):
@@ -141,13 +143,37 @@ def _leave_idle(pool: asyncpg.Pool) -> None:
             holder._con.terminate()  # noqa: SLF001 - see above
 
 
-@contextmanager
-def not_asked_again(connection: asyncpg.Connection) -> Iterator[asyncpg.Connection]:
-    """Cut a connection that did not answer in the block: it would not answer a rollback or a reset either."""
+@asynccontextmanager
+async def not_asked_again(connection: asyncpg.Connection) -> AsyncIterator[asyncpg.Connection]:
+    """Cut a connection that did not answer in the block: it would not answer a rollback or a reset either.
+
+    Who is cancelled in the middle of a statement has it broken off, and waits no longer than a moment for that.
+    """
     try:
         yield connection
     except TimeoutError:
         connection.terminate()
+        raise
+    except asyncio.CancelledError:
+        # asyncpg would wait for as long as for an answer, and keep one of the pool's connections meanwhile.
+        if not _is_lost(connection):
+            with suppress(TimeoutError):
+                await connection._protocol._wait_for_cancellation(_BREAK_OFF_SECONDS)  # type: ignore[attr-defined]  # noqa: SLF001 - see above
+        raise
+
+
+@contextmanager
+def _cancelled_for_good() -> Iterator[None]:
+    """Let a cancellation that cut its connection leave the block as what it is."""
+    try:
+        yield
+    except asyncpg.InterfaceError as closed:
+        # asyncpg, asked to end a transaction on a closed connection, raises this in the place of what was under way.
+        cause: BaseException | None = closed
+        while isinstance(cause, asyncpg.InterfaceError):
+            cause = cause.__context__
+        if isinstance(cause, asyncio.CancelledError):
+            raise cause from None
         raise
 
 
@@ -155,11 +181,12 @@ def not_asked_again(connection: asyncpg.Connection) -> Iterator[asyncpg.Connecti
 async def transaction(pool: asyncpg.Pool, *, readonly: bool = False) -> AsyncIterator[asyncpg.Connection]:
     """Begin a transaction; it commits when the block ends without an error."""
     async with acquire(pool) as connection:
-        async with connection.transaction(readonly=readonly):
-            with not_asked_again(connection):
-                yield connection
-            if not readonly:
-                reach(RuntimeFailpoint.COMMITTING)
+        with _cancelled_for_good():
+            async with connection.transaction(readonly=readonly):
+                async with not_asked_again(connection):
+                    yield connection
+                if not readonly:
+                    reach(RuntimeFailpoint.COMMITTING)
         if not readonly:
             reach(RuntimeFailpoint.COMMITTED)
 

@@ -161,9 +161,8 @@ class _Attempt(Generic[T]):
         search = Search(batch)
         while (part := search.next()) is not None:
             try:
-                async with self._connection.transaction():
-                    with not_asked_again(self._connection):
-                        await self._handler.handle(self._connection, part.records, self._now)
+                async with self._connection.transaction(), not_asked_again(self._connection):
+                    await self._handler.handle(self._connection, part.records, self._now)
             except Exception as error:
                 if judge(error) is Fault.TRANSIENT:
                     raise

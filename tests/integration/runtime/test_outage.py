@@ -7,11 +7,12 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+from httpx2 import ASGITransport, AsyncClient
 
 from services.runtime import watermarks
 from services.runtime.flow import Flow
 from services.runtime.health import operations_app, postgres_check, status_check
-from services.runtime.postgres import create_pool
+from services.runtime.postgres import create_pool, transaction
 from services.runtime.presence import BrokerPresence
 from services.runtime.telemetry import Telemetry
 from tests.integration.runtime.harness import (
@@ -142,3 +143,52 @@ async def test_a_broker_that_dies_once_more_before_it_knew_of_itself_is_found_wh
     finally:
         await presence.stop()
         await kafka.shut()
+
+
+async def test_who_gave_up_on_a_silent_database_is_answered_and_takes_nobody_elses_connection(one_rig: Rig) -> None:
+    postgres, dsn = _door_to_postgres(one_rig)
+    await postgres.open()
+    # As many as connections: each that waited on would keep one.
+    pool = await create_pool(dsn, max_size=2, command_seconds=3600)
+    flow = Flow(service="probe", clock=one_rig.clock, pool=pool)
+    app = operations_app({"postgres": postgres_check(pool)}, flow.report, Telemetry("probe", one_rig.settings()))
+    try:
+        async with AsyncClient(transport=ASGITransport(app=app), base_url="http://operations") as client:
+            assert (await client.get("/readyz")).status_code == 200
+            postgres.fall_silent()
+            async with asyncio.timeout(GENEROUS):
+                answers = await asyncio.gather(*(client.get("/readyz") for _ in range(4)), client.get("/flow"))
+            assert [answer.status_code for answer in answers] == [503] * 5
+            # Those that were made until now stay mute.
+            postgres.speak()
+            async with asyncio.timeout(GENEROUS):
+                assert (await client.get("/readyz")).status_code == 200
+                assert (await client.get("/flow")).status_code == 200
+    finally:
+        pool.terminate()
+        await postgres.shut()
+
+
+async def test_a_task_that_is_cancelled_while_the_database_is_silent_ends_as_cancelled(one_rig: Rig) -> None:
+    postgres, dsn = _door_to_postgres(one_rig)
+    await postgres.open()
+    pool = await create_pool(dsn, max_size=1, command_seconds=3600)
+    asking = asyncio.Event()
+
+    async def ask() -> None:
+        async with transaction(pool) as connection, connection.transaction():
+            postgres.fall_silent()
+            asking.set()
+            await connection.execute("select 1")
+
+    try:
+        task = asyncio.create_task(ask())
+        await asyncio.wait_for(asking.wait(), GENEROUS)
+        await asyncio.sleep(0)
+        task.cancel()
+        done, _ = await asyncio.wait({task}, timeout=GENEROUS)
+        assert done
+        assert task.cancelled()
+    finally:
+        pool.terminate()
+        await postgres.shut()
