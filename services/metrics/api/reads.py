@@ -62,11 +62,9 @@ class Reads:
             state = await self._table.account_as_of(connection, account_id, day, self._days, self._currency)
             if state is None:
                 raise not_found("account")
-            money = (
-                await self._table.money_days(connection, account_id, day)
-                if _foreign(state.sums, self._currency)
-                else None
-            )
+            # Not asked of the sums: what came and went in another currency is nothing in it, and something in ours.
+            foreign = await self._table.has_money_beside(connection, account_id, day, self._currency)
+            money = await self._table.money_days(connection, account_id, day) if foreign else None
             rates = await self._table.rates(connection) if money is not None else {}
         shown: dict[str, Any] = {"account_id": account_id, "as_of": day.isoformat()}
         shown["values"] = [_shown(figure, account_id, day) for figure in of_account(state)]
@@ -200,10 +198,6 @@ def _cursor(text: str | None) -> tuple[datetime, str] | None:
 
 def _dump_cursor(at: datetime, interaction_id: str) -> str:
     return urlsafe_b64encode(f"{format_instant(at)}|{interaction_id}".encode()).decode()
-
-
-def _foreign(sums: Sums, reporting: str) -> bool:
-    return any(any(amounts) for currency, amounts in sums.money.items() if currency != reporting)
 
 
 def _minor(amount: Decimal, currency: str) -> Decimal:

@@ -33,6 +33,10 @@ class ReadTable(Protocol):
         """Return an account's state as of a day; None: not visible."""
         ...
 
+    async def has_money_beside(self, connection: asyncpg.Connection, account_id: str, day: date, currency: str) -> bool:
+        """Say whether an account has days with money in another currency."""
+        ...
+
     async def money_days(self, connection: asyncpg.Connection, account_id: str, day: date) -> list[tuple[date, Bucket]]:
         """Return an account's days with money."""
         ...

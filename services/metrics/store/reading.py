@@ -69,6 +69,21 @@ async def visible(connection: asyncpg.Connection, account_id: str) -> bool:
     )
 
 
+async def has_money_beside(connection: asyncpg.Connection, account_id: str, day: date, currency: str) -> bool:
+    """Say whether an account has money in another currency on a day of the longest window that ends with `day`."""
+    # one range by primary key
+    return bool(
+        await connection.fetchval(
+            "select exists (select from bucket where account_id = $1 and day > $2 and day <= $3"
+            " and exists (select from json_object_keys(money) as k (currency) where k.currency <> $4))",
+            account_id,
+            day - _LONGEST,
+            day,
+            currency,
+        )
+    )
+
+
 async def money_days(connection: asyncpg.Connection, account_id: str, day: date) -> list[tuple[date, Bucket]]:
     """Return an account's days with money in the longest window that ends with `day`."""
     buckets = await state_store.load_bucket_ranges(connection, {account_id: day - _LONGEST})

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import date, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +204,23 @@ async def test_bad_input_is_refused_with_the_field_and_the_remedy(front: Front) 
         [error] = answer.json()["errors"]
         assert error["field"] == field, path
         assert error["remedy"]
+
+
+async def test_money_that_came_and_went_at_other_rates_is_told_in_the_reporting_currency(
+    front: Front, desk: Desk
+) -> None:
+    before = (await front.ask(f"/v1/accounts/{ACCOUNT}/kpis", "anna")).json()["reporting"]["values"][0]["value"]
+    sold, back = order(40, at("2026-02-26 10:00"), "100", "USD"), refund(41, at("2026-03-01 10:00"), "100", 40, "USD")
+    await desk.apply([sold, back], NOW)
+    for since, rate in (("2026-01-01", "0.90"), ("2026-03-01", "0.95")):
+        body = {"rate": rate}
+        await front.ask(f"/v1/rates/USD/{since}", "boss", ("admin",), method="PUT", json=body)
+    known = (await front.ask(f"/v1/accounts/{ACCOUNT}/kpis", "anna")).json()["reporting"]
+    # 100 at 0.90 came, 100 at 0.95 went
+    assert Decimal(known["values"][0]["value"]) == Decimal(before) - 5
+    await front.ask("/v1/rates/USD/2026-01-01", "boss", ("admin",), method="DELETE")
+    unknown = (await front.ask(f"/v1/accounts/{ACCOUNT}/kpis", "anna")).json()["reporting"]
+    assert unknown["missing_rates"] == ["USD"]
 
 
 async def test_money_is_told_in_the_reporting_currency_when_all_rates_are_known(front: Front, desk: Desk) -> None:
