@@ -110,7 +110,7 @@ def _mapping(reading: Reading) -> RowMapping:
         values = mapping.values.model_dump() | {
             name: value for name, value in (("zone", reading.zone), ("region", reading.region)) if value is not None
         }
-        mapping = mapping.model_copy(update={"constants": constants, "values": type(mapping.values)(**values)})
+        mapping = mapping.with_constants(constants).model_copy(update={"values": type(mapping.values)(**values)})
     except UnicodeError:
         raise CommandFault(f"{place} is not written in UTF-8.") from None
     except BadMapping as bad:

@@ -103,7 +103,7 @@ async def test_a_table_and_a_webhook_in_either_order_are_one_order_with_the_live
     assert "--set shop=" in said
     code, said = await run(ingest, tmp_path, file, *how, "--set", "shop=x.myshopify.com", "--system", "shopify:other")
     assert (code, "is no configured system" in said, "shopify:brightwell" in said) == (1, True, True)
-    how += ("--set", "shop=brightwell.myshopify.com")
+    how += ("--set", "shop=Brightwell.MyShopify.com")
     code, said = await run(ingest, tmp_path, file, *how, "--dry-run")
     assert (code, "1 rows would be accepted, 0 rejected" in said) == (0, True)
     assert "1 tenure.order.placed.v1" in said

@@ -197,6 +197,8 @@ class RowMapping(_Part):
     system: str | None = None
     constants: Mapping[str, str] = {}
     """Names for templates; an empty one has to be given with --set."""
+    domains: tuple[str, ...] = ()
+    """Those of the constants that are domains: however they are given, they are the same in small letters."""
     file: FileForm = FileForm()
     values: Values = Values()
     asterisk: Asterisk = Asterisk()
@@ -240,6 +242,11 @@ class RowMapping(_Part):
             if not take.optional and not (self.file.lines and target.startswith("line.")):
                 found.update(take.columns)
         return found - set(self.constants)
+
+    def with_constants(self, given: Mapping[str, str]) -> "RowMapping":
+        """Return the mapping with these values for its constants."""
+        written = {name: value.strip().lower() if name in self.domains else value for name, value in given.items()}
+        return self.model_copy(update={"constants": {**self.constants, **written}})
 
     def missing_constants(self) -> list[str]:
         """Return the constants that have no value yet."""
