@@ -16,6 +16,7 @@ from services.notifier.domain.ports import AccountTables, AlertTables, PeopleTab
 from services.notifier.domain.rules import SOURCE_RULE, RuleVersion
 from services.notifier.domain.sources import evaluate, look_at, subject_id, told, vouched
 from services.notifier.domain.thresholds import SourceSilent
+from services.runtime.faults import Fault, judge
 from services.runtime.postgres import acquire, transaction
 from services.runtime.telemetry import Telemetry
 
@@ -44,20 +45,41 @@ class SourceWatch:
             versions = await self.rules.current(connection)
             known = {alert.source: alert for alert in await self.alerts.about_sources(connection)}
         version = versions[SOURCE_RULE]
-        assert isinstance(version.thresholds, SourceSilent)  # noqa: S101 - its own rule's
         taken = 0
         for name in sorted({*sources, *(name for name in known if name is not None)}):
-            source = sources.get(name)
-            finding = None if source is None else evaluate(source, version.thresholds, now, self.zone)
-            step, silent = look_at(name, finding, known.get(name), version, now)
-            if step is not None or silent is not None:
-                taken += await self._take(name, source, finding, version, now, gathering=gathering)
+            try:
+                taken += await self._look_at(
+                    name, sources.get(name), known.get(name), version, now, gathering=gathering
+                )
+            except Exception as error:
+                if judge(error) is Fault.TRANSIENT:
+                    raise
+                # What one source cannot bear stops neither the others nor the looks at accounts.
+                _log.error("a source cannot be judged", source=name, exc_info=error)
         return taken
 
     async def vouched(self) -> frozenset[str]:
         """Return the sources of which a person says that their quiet is right."""
         async with acquire(self.pool) as connection:
             return vouched(await self.alerts.about_sources(connection))
+
+    async def _look_at(
+        self,
+        name: str,
+        source: Source | None,
+        alert: Alert | None,
+        version: RuleVersion,
+        now: datetime,
+        *,
+        gathering: bool,
+    ) -> int:
+        """Judge one source; return how many steps were taken. `source` None: it is not configured any more."""
+        assert isinstance(version.thresholds, SourceSilent)  # noqa: S101 - its own rule's
+        finding = None if source is None else evaluate(source, version.thresholds, now, self.zone)
+        step, silent = look_at(name, finding, alert, version, now)
+        if step is None and silent is None:
+            return 0
+        return await self._take(name, source, finding, version, now, gathering=gathering)
 
     async def _take(
         self,

@@ -94,3 +94,11 @@ async def test_a_mailbox_that_is_down_tells_whom_it_names_and_ends_by_itself_als
     await until(ended, "its end")
     house.sources = {}
     assert await ended()
+
+
+async def test_a_source_that_nothing_can_be_said_about_stops_neither_others_nor_accounts(house: House) -> None:
+    # No text that we publish may hold such a character: the alert about it cannot be written.
+    house.sources = {"a": source(status="broken: \x00", horizon=format_instant(DAYS_20)), "desk": quiet()}
+    await house.say(team(), anna(), lena(), account(), touched(days_ago=15))
+    assert (await opened(house)).source == "desk"
+    assert await house.steps() == ["opened"]
