@@ -16,6 +16,7 @@ from services.accounts.api.identities import Change, link, normalised
 from services.accounts.domain.identities import IdentityKind
 from services.accounts.domain.intervals import FOREVER, move_contact
 from services.accounts.domain.matching import Link, Serving
+from services.accounts.domain.serving import serve_also
 from services.runtime.auth import Caller
 from services.runtime.problems import Problem, not_found
 
@@ -75,8 +76,7 @@ def _of_accounts(routes: APIRouter, desk: Desk) -> None:
             found = await edit.account(account)
             contact = str(uuid7())
             since = body.since or FOREVER
-            if body.until is not None and body.until <= since:
-                raise wrong("until", "must be after since", "give a later day")
+            _need_days(since, body.until)
             try:
                 await edit.tables.save_contact(contact, body.key, body.name, edit.now)
             except asyncpg.UniqueViolationError:
@@ -150,10 +150,12 @@ async def _servings(edit: Edit, before: list[Serving], body: ContactPatch) -> li
     account = await edit.account(body.account)
     if body.also:
         since = body.since or FOREVER
-        others = [serving for serving in before if serving.account_id != account]
-        return [*others, Serving(account, since, body.until, primary=False)]
+        _need_days(since, body.until)
+        return serve_also(before, account, since, body.until)
     if body.change == "correction":
-        return [Serving(account, body.since or before[0].since, body.until)]
+        since = body.since or before[0].since
+        _need_days(since, body.until)
+        return [Serving(account, since, body.until)]
     if body.change == "move" and body.since is not None:
         return move_contact(before, account, body.since)
     raise wrong(
@@ -173,7 +175,11 @@ def _dates(before: list[Serving], body: ContactPatch) -> list[Serving]:
     present = max(before, key=lambda serving: (serving.primary, serving.since))
     since = body.since or present.since
     until = body.until if body.until is not None else present.until
-    if until is not None and until <= since:
-        raise wrong("until", "must be after since", "give a later day")
+    _need_days(since, until)
     changed = Serving(present.account_id, since, until, present.primary)
     return [changed if serving is present else serving for serving in before]
+
+
+def _need_days(since: date, until: date | None) -> None:
+    if until is not None and until <= since:
+        raise wrong("until", "must be after since", "give a later day")

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from datetime import tzinfo
 from typing import Annotated, Any
 
+import asyncpg
+import structlog
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from services.accounts.api.access import Desk, Edit, answer
@@ -16,6 +18,7 @@ from services.runtime.auth import Caller
 from services.runtime.problems import FieldError, Problem, invalid
 
 _CHUNK = 200
+_log = structlog.get_logger(__name__)
 
 
 def router(desk: Desk, zone: tzinfo) -> APIRouter:
@@ -136,4 +139,8 @@ async def _try(edit: Edit, row: Any, region: str) -> BadCell | None:
         return bad
     except Problem as problem:
         return BadCell("row", problem.title.lower(), problem.detail)
+    except asyncpg.IntegrityConstraintViolationError as error:
+        # What no check before has foreseen must not keep the other rows out.
+        _log.warning("a row cannot be kept", table=type(row).__name__, constraint=error.constraint_name)
+        return BadCell("row", "contradicts what is known", "compare its days with those that the API shows")
     return None

@@ -12,6 +12,7 @@ from services.accounts.domain.csvs import AccountRow, BadCell, ContactRow, Domai
 from services.accounts.domain.identities import BadIdentity, IdentityKind, identity_key, normalise
 from services.accounts.domain.intervals import FOREVER, Interval, Taken, assign, change, include
 from services.accounts.domain.matching import Link, Serving
+from services.accounts.domain.serving import restate
 
 _NAMED = True
 
@@ -159,12 +160,10 @@ async def _contact(edit: Edit, row: ContactRow, region: str) -> None:
 
 
 def _serving(before: list[Serving], account: str, row: ContactRow) -> list[Serving]:
-    here = [serving for serving in before if serving.account_id == account]
-    if not here:
-        return [*before, Serving(account, row.since or FOREVER, row.until, primary=not before)]
-    last = here[-1]
-    changed = Serving(account, row.since or last.since, row.until or last.until, last.primary)
-    return [changed if serving is last else serving for serving in before]
+    after = restate(before, account, row.since, row.until)
+    if any(one.until is not None and one.until <= one.since for one in after):
+        raise BadCell("until", "is not after the first day there", "give a later day, or an earlier one in since")
+    return after
 
 
 async def _member(edit: Edit, row: ContactRow, account: str, contact: str) -> None:

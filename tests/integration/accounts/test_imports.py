@@ -158,3 +158,49 @@ async def test_what_came_before_the_contact_is_attributed_by_the_import(company:
     await office.run_jobs()
     [said] = await office.said()
     assert (said.reason, len(said.users), len(said.contacts)) == ("address", 1, 1)
+
+
+async def _spells(company: Company, contact: str) -> list[tuple[str, str, str | None]]:
+    shown = (await company.admin.get(f"/v1/contacts/key:{contact}")).json()
+    return [(one["account_id"], one["since"], one["until"]) for one in shown["accounts"]]
+
+
+async def test_the_row_of_somebody_who_left_and_came_back_is_still_what_is_known(
+    company: Company, office: Office
+) -> None:
+    await company.upload("accounts", "account,name\nacme,ACME\nnordic,Nordic\n")
+    rows = "contact,account,name,since\nmaria,acme,Maria,2020-01-01\n"
+    await company.upload("contacts", rows)
+    acme, nordic = [
+        (await company.admin.get(f"/v1/accounts/key:{key}")).json()["account_id"] for key in ("acme", "nordic")
+    ]
+    for account, since in ((nordic, "2025-03-01"), (acme, "2025-06-01")):
+        moved = {"account": account, "change": "move", "since": since}
+        assert (await company.admin.patch("/v1/contacts/key:maria", json=moved)).status_code == 200
+    there = [(acme, "2020-01-01", "2025-03-01"), (nordic, "2025-03-01", "2025-06-01"), (acme, "2025-06-01", None)]
+    assert await _spells(company, "maria") == there
+    before = await _state(office)
+    response = await company.upload("contacts", rows)
+    assert (response.status_code, response.json()["accepted"]) == (200, 1), response.text
+    assert await _spells(company, "maria") == there
+    assert await _state(office) == before
+
+
+async def test_somebody_who_had_left_can_be_said_to_be_there_again(company: Company) -> None:
+    await company.upload("accounts", "account,name\nacme,ACME\n")
+    await company.upload("contacts", "contact,account,name,since,until\nmaria,acme,Maria,2020-01-01,2024-01-01\n")
+    response = await company.upload("contacts", "contact,account,name,since\nmaria,acme,Maria,2025-01-01\n")
+    assert response.json()["accepted"] == 1, response.text
+    spells = [spell[1:] for spell in await _spells(company, "maria")]
+    assert spells == [("2020-01-01", "2024-01-01"), ("2025-01-01", None)]
+
+
+async def test_a_row_that_contradicts_what_is_known_is_refused_alone(company: Company) -> None:
+    await company.upload("accounts", "account,name\nacme,ACME\n")
+    await company.upload("contacts", "contact,account,name,since\nmaria,acme,Maria,2024-01-01\n")
+    rows = "contact,account,name,until\nmaria,acme,Maria,2023-01-01\nolaf,acme,Olaf,\n"
+    response = await company.upload("contacts", rows)
+    assert response.status_code == 200, response.text
+    assert response.json()["accepted"] == 1
+    [rejected] = response.json()["rejected"]
+    assert (rejected["line"], rejected["column"]) == (2, "until")

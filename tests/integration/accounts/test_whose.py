@@ -103,6 +103,24 @@ async def test_a_contact_who_changes_companies_takes_only_what_happens_since(com
     ]
 
 
+async def test_a_contact_who_serves_an_earlier_account_once_more_leaves_the_past_where_it_is(
+    company: Company, office: Office
+) -> None:
+    acme, nordic = await office.account("acme"), await office.account("nordic")
+    maria = await office.contact(acme, "maria@private.example")
+    before = mail("<1>", "maria@private.example", "anna@brightwell.example", when=at(days=-10))
+    await office.receive(before)
+    moved = {"account": nordic, "change": "move", "since": "2026-02-25"}
+    assert (await company.admin.patch(f"/v1/contacts/{maria}", json=moved)).status_code == 200
+    also = {"account": acme, "also": True, "since": "2026-03-01"}
+    response = await company.admin.patch(f"/v1/contacts/{maria}", json=also)
+    assert response.status_code == 200, response.text
+    await office.run_jobs()
+    assert set(await office.standing()) == {(acme, before.interaction.id)}
+    wrong = {"account": acme, "also": True, "since": "2026-03-01", "until": "2026-03-01"}
+    assert (await company.admin.patch(f"/v1/contacts/{maria}", json=wrong)).status_code == 422
+
+
 async def test_by_hand_outranks_everything_survives_reports_and_can_be_taken_back(
     company: Company, office: Office
 ) -> None:
