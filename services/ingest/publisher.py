@@ -13,17 +13,16 @@ one request at a time to each: so the next one carries all partitions at once, a
 import asyncio
 import contextlib
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 
-import msgspec
 import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
-from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import TopicPartition
 
 from services.ingest.failpoints import IngestFailpoint
+from services.ingest.lanes import Lane, Outgoing, Waiting, shares_of
 from services.ingest.settings import IngestSettings
 from services.runtime import connections
 from services.runtime.failpoints import InjectedFault, reach
@@ -35,7 +34,11 @@ _PAUSE_SECONDS = 0.5
 _REQUEST_MS = 10_000
 _STOP_SECONDS = 5
 _SWEEP_SECONDS = 0.1
+_HELD_BACK_SECONDS = 0.5
+"""So long others wait for a batch that is on its way to the same broker: it may be that of a partition that is ill."""
 _log = structlog.get_logger(__name__)
+
+__all__ = ["Outgoing", "Publisher", "TooLarge", "Unavailable", "Waiting"]
 
 
 class Unavailable(Exception):
@@ -44,90 +47,6 @@ class Unavailable(Exception):
 
 class TooLarge(Exception):
     """The record is larger than the broker takes."""
-
-
-class Outgoing(msgspec.Struct, frozen=True, gc=False):
-    """One record for `tenure.interactions`."""
-
-    key: bytes
-    value: bytes
-    headers: Sequence[tuple[str, bytes]]
-
-
-class Waiting:
-    """One caller. `answer` is set when all its records are acknowledged, or with the first error."""
-
-    __slots__ = ("answer", "count", "deadline", "left", "records", "size")
-
-    def __init__(self) -> None:
-        self.answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        # Only until they are in their lanes: what is acknowledged must not stay in memory.
-        self.records: Sequence[Outgoing] = ()
-        self.deadline = 0.0
-        self.count = self.left = self.size = 0
-
-    def fail(self, error: BaseException) -> None:
-        """Tell the caller, unless it has its answer or has gone."""
-        if not self.answer.done():
-            self.answer.set_exception(error)
-
-    def landed(self, count: int) -> None:
-        """So many records more are with the broker."""
-        self.left -= count
-        if self.left == 0 and not self.answer.done():
-            self.answer.set_result(None)
-
-
-_Share = tuple[Waiting, Sequence[Outgoing]]
-"""A caller's records for one partition, in their order."""
-
-
-class _Lane:
-    """What waits for one partition. One batch of a lane is on its way at most: what comes meanwhile forms the next."""
-
-    __slots__ = ("busy", "gathered", "place")
-
-    def __init__(self, place: TopicPartition, gathered: deque[_Share]) -> None:
-        self.place = place
-        self.busy = False
-        self.gathered = gathered
-
-    def take(self, batch: BatchBuilder) -> list[tuple[Waiting, int]]:
-        """Fill `batch` with what is still waited for; return of which callers how many records are in it."""
-        taken: list[tuple[Waiting, int]] = []
-        gathered = self.gathered
-        while gathered:
-            caller, records = gathered.popleft()
-            if caller.answer.done():
-                continue
-            count = _fill(batch, records)
-            if count:
-                taken.append((caller, count))
-            if count < len(records):
-                gathered.appendleft((caller, records[count:]))
-                break
-        # Closed, it need not linger in the producer: it has lingered here, where others could still join it.
-        batch.close()
-        return taken
-
-
-def _fill(batch: BatchBuilder, records: Sequence[Outgoing]) -> int:
-    """Append as many of `records` as `batch` takes; return how many."""
-    append = batch.append
-    for number, record in enumerate(records):
-        if append(timestamp=None, key=record.key, value=record.value, headers=record.headers) is None:
-            return number
-    return len(records)
-
-
-def _shares(records: Sequence[Outgoing], partitions: Iterator[int]) -> Iterable[tuple[int, Sequence[Outgoing]]]:
-    """Return the records by partition; takes one of `partitions` for each."""
-    if len(records) == 1:
-        return ((next(partitions), records),)
-    shares: dict[int, list[Outgoing]] = {}
-    for record, partition in zip(records, partitions, strict=False):
-        shares.setdefault(partition, []).append(record)
-    return shares.items()
 
 
 class Publisher:
@@ -145,7 +64,7 @@ class Publisher:
         # So many callers or records need not linger: with one for each partition, more bring little.
         self._enough = 1
         self._queue: deque[Waiting] = deque()
-        self._lanes: dict[int, _Lane] = {}
+        self._lanes: dict[int, Lane] = {}
         # Batches on their way, by the broker that leads their partition.
         self._flying: Counter[int | None] = Counter()
         # In the order of their deadlines, because all wait equally long.
@@ -272,10 +191,10 @@ class Publisher:
         found = iter(partitions_of([record.key for caller in callers for record in caller.records], count))
         for caller in callers:
             records, caller.records = caller.records, ()
-            for partition, share in _shares(records, found):
+            for partition, share in shares_of(records, found):
                 lane = self._lanes.get(partition)
                 if lane is None:
-                    lane = self._lanes[partition] = _Lane(TopicPartition(self._topic, partition), deque())
+                    lane = self._lanes[partition] = Lane(TopicPartition(self._topic, partition), deque())
                 lane.gathered.append((caller, share))
 
     async def _partitions(self, producer: AIOKafkaProducer) -> int:
@@ -287,7 +206,7 @@ class Publisher:
                 known = await producer.partitions_for(self._topic)
         return len(known)
 
-    async def _dispatch(self, producer: AIOKafkaProducer, leader: int | None, lane: _Lane) -> None:
+    async def _dispatch(self, producer: AIOKafkaProducer, leader: int | None, lane: Lane) -> None:
         """Send one batch with what a lane has gathered."""
         batch = producer.create_batch()
         taken = lane.take(batch)
@@ -303,22 +222,20 @@ class Publisher:
             for caller, _ in taken:
                 caller.fail(error)
             return
-        lane.busy = True
-        flying[leader] += 1
-        future.add_done_callback(partial(self._landed, flying, leader, lane, taken))
+        lane.set_out(leader, flying, asyncio.get_running_loop().time())
+        future.add_done_callback(partial(self._landed, flying, lane, taken))
 
     def _landed(
         self,
         flying: Counter[int | None],
-        leader: int | None,
-        lane: _Lane,
+        lane: Lane,
         taken: Sequence[tuple[Waiting, int]],
         future: asyncio.Future[object],
     ) -> None:
         lane.busy = False
-        flying[leader] -= 1
-        if not flying[leader] and any(one.gathered for one in self._lanes.values()):
-            self._gathered.set()
+        # Where nobody waited for it any more, what waits for this lane alone goes on.
+        if lane.since is None or lane.let_others_go(flying):
+            self._go_on()
         error = KafkaTimeoutError() if future.cancelled() else future.exception()
         if error is None:
             try:
@@ -333,8 +250,13 @@ class Publisher:
         while self._unanswered and self._unanswered[0].answer.done():
             self._unanswered.popleft()
 
+    def _go_on(self) -> None:
+        """Have sent what has gathered, if anything has."""
+        if any(lane.gathered for lane in self._lanes.values()):
+            self._gathered.set()
+
     async def _sweep(self) -> None:
-        """Answer callers whose time is up, and forget what they had queued."""
+        """Answer callers whose time is up, forget what they had queued, and hold nobody back for too long."""
         now = asyncio.get_running_loop().time
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
@@ -347,6 +269,11 @@ class Publisher:
                 caller.fail(TimeoutError())
             if late:
                 self._forget()
+            # A partition that takes nothing is asked again and again for as long as that lasts.
+            held_back = now() - _HELD_BACK_SECONDS
+            slow = [lane for lane in self._lanes.values() if lane.since is not None and lane.since < held_back]
+            if any([lane.let_others_go(self._flying) for lane in slow]):  # noqa: C419 - all of them
+                self._go_on()
 
     def _forget(self) -> None:
         """Drop what nobody waits for any more: while the broker is away it would pile up."""
@@ -388,7 +315,7 @@ class Publisher:
             await producer.stop()
             raise
         # Batches of an earlier session may never land: their lanes would wait for them for ever.
-        self._lanes = {partition: _Lane(lane.place, lane.gathered) for partition, lane in self._lanes.items()}
+        self._lanes = {partition: Lane(lane.place, lane.gathered) for partition, lane in self._lanes.items()}
         self._flying = Counter()
         self._producer = producer
         self._gathered.set()

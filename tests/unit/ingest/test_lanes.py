@@ -8,20 +8,19 @@ from collections import deque
 from aiokafka import TopicPartition
 from aiokafka.producer.message_accumulator import BatchBuilder
 
-from services.ingest import publisher
-from services.ingest.publisher import Outgoing, Waiting
+from services.ingest.lanes import Lane, Outgoing, Waiting
 
 VALUE = b"x" * 100
 SMALL = 1000
 
 
-def lane(*shares: tuple[Waiting, int]) -> publisher._Lane:
+def lane(*shares: tuple[Waiting, int]) -> Lane:
     """A lane in which so many records of each caller wait."""
     numbered = iter(range(1000))
     gathered = (
         (caller, [Outgoing(b"%d" % next(numbered), VALUE, []) for _ in range(count)]) for caller, count in shares
     )
-    return publisher._Lane(TopicPartition("t", 0), deque(gathered))  # noqa: SLF001 - only a broker could show where a batch ends
+    return Lane(TopicPartition("t", 0), deque(gathered))
 
 
 def test_what_a_full_batch_does_not_take_goes_with_the_next_one() -> None:
