@@ -11,7 +11,9 @@ from services.notifier.domain.life import Step
 from services.notifier.domain.recipients import Destination, Route
 
 FOLD_FOR = timedelta(seconds=3)
-"""Real time for which a folded message waits for more before it goes out."""
+"""Real time for which a folded message waits for more before it goes out, each time that more comes."""
+FOLD_AT_MOST = timedelta(seconds=30)
+"""Real time after which it goes out although more keeps coming."""
 STORM_FROM, STORM_WITHIN = 5, timedelta(minutes=10)
 """Who got so many mails within so long (real time) gets the next ones folded."""
 

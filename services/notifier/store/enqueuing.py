@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import asyncpg
 
-from services.notifier.domain.delivery import FOLD_FOR, STORM_FROM, STORM_WITHIN, Enqueued
+from services.notifier.domain.delivery import FOLD_AT_MOST, FOLD_FOR, STORM_FROM, STORM_WITHIN, Enqueued
 
 
 async def enqueue(connection: asyncpg.Connection, deliveries: Iterable[Enqueued]) -> None:
@@ -98,7 +98,7 @@ async def _open_fold(connection: asyncpg.Connection, one: Enqueued) -> str | Non
     found: str | None = await connection.fetchval(
         """
             update delivery
-            set next_attempt_at = now() + $2
+            set next_attempt_at = least(now() + $2, greatest(next_attempt_at, created_at + $3))
             where delivery_id = (
                 select delivery_id
                 from delivery
@@ -112,5 +112,6 @@ async def _open_fold(connection: asyncpg.Connection, one: Enqueued) -> str | Non
         """,
         one.destination_id,
         FOLD_FOR,
+        FOLD_AT_MOST,
     )
     return found

@@ -223,3 +223,24 @@ async def test_a_storm_of_alerts_is_folded_into_few_messages(house: House) -> No
     assert len(carried) == len(set(carried)) == 40
     assert len(house.mailbox.messages) < 20
     assert any(mail["Subject"].endswith("accounts") for mail in house.mailbox.messages)
+
+
+async def test_a_folded_message_that_others_keep_joining_goes_out_all_the_same(house: House) -> None:
+    await people(house)
+    await house.drained()
+    listed = await house.call("GET", "/v1/destinations", roles=OPERATOR)
+    (annas,) = [one for one in listed.json()["items"] if one["user_id"] == anna().user_id]
+    path = f"/v1/destinations/{annas['destination_id']}"
+    await house.call("PATCH", path, {"paused": True}, roles=OPERATOR)
+    storm = [f"00000000-0000-8000-8000-0000000000{number:02}" for number in range(9)]
+    await house.say(*(account(account_id=one, name=f"Customer {one[-2:]}") for one in storm))
+    await house.say(*(touched(15).model_copy(update={"account_id": one}) for one in storm[:8]))
+    assert len(await house.steps()) == 8
+    (folded,) = [one for one in await deliveries(house, state="waiting") if one["folded"]]
+    # It has been waiting for more for two minutes.
+    await house.execute("update delivery set created_at = created_at - interval '2 minutes' where folded")
+    await house.say(touched(15).model_copy(update={"account_id": storm[8]}))
+    assert len(await house.steps()) == 9
+    (joined,) = [one for one in await deliveries(house, state="waiting") if one["folded"]]
+    assert len(joined["alert_ids"]) == len(folded["alert_ids"]) + 1
+    assert joined["next_attempt_at"] <= folded["next_attempt_at"]
