@@ -173,8 +173,11 @@ async def _member(edit: Edit, row: ContactRow, account: str, contact: str) -> No
     centre = await edit.tables.centre(account, row.buying_centre, str(uuid7()), came_with)
     await edit.tables.save_member(centre, contact, row.influence, row.attitude, None)
     before = after = await edit.tables.roles(centre, contact)
+    since = row.role_since or row.since or FOREVER
     for role in row.roles:
-        after = include(after, role, row.role_since or row.since or FOREVER)
+        # Whoever ended it since knew more than the file that comes again.
+        if not any(entry.value == role and entry.since == since for entry in after):
+            after = include(after, role, since)
     if after != before:
         await edit.tables.set_roles(centre, contact, after)
         edit.keys.update(await edit.tables.keys_of_contact(contact))

@@ -204,3 +204,18 @@ async def test_a_row_that_contradicts_what_is_known_is_refused_alone(company: Co
     assert response.json()["accepted"] == 1
     [rejected] = response.json()["rejected"]
     assert (rejected["line"], rejected["column"]) == (2, "until")
+
+
+async def test_a_role_that_was_ended_since_stays_so_when_the_same_file_comes_again(
+    company: Company, office: Office
+) -> None:
+    for table, text in (("users", USERS), ("accounts", ACCOUNTS), ("contacts", CONTACTS)):
+        assert (await company.upload(table, text)).json()["rejected"] == []
+    [group] = (await company.admin.get("/v1/accounts/key:acme/groups")).json()["items"]
+    member = f"/v1/accounts/key:acme/groups/{group['id']}/members/key:maria"
+    ended = await company.admin.put(member, json={"roles": [{"role": "champion", "until": "2026-02-01"}]})
+    assert ended.status_code == 200, ended.text
+    before = await _state(office)
+    await company.upload("contacts", CONTACTS)
+    assert (await company.admin.get("/v1/accounts/key:acme/groups")).json()["items"] == ended.json()["items"]
+    assert await _state(office) == before
