@@ -29,13 +29,28 @@ _LIST = (
 )
 
 
+_GONE = frozenset({"404", "410"})
+_INSUFFICIENT_STORAGE = "507"
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An entry as the server lists it."""
+
+    href: str
+    """Its path as the server writes it."""
+    etag: str
+    """Its state; "" where the server does not say it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One entry of a calendar: a meeting, or a series with its exceptions."""
 
-    href: str
+    path: str
     etag: str
-    calendar: bytes
+    calendar: bytes | None
+    """None: the server says that it is gone."""
 
 
 class CalendarFolder:
@@ -66,18 +81,25 @@ class CalendarFolder:
                     return found
         return None
 
-    async def etags(self) -> Mapping[str, str]:
-        """Return the state of each entry, by its path."""
+    def holds(self, path: str) -> bool:
+        """Say whether an entry's path lies in this calendar: the source may have read another one before."""
+        return path.startswith(self._path)
+
+    async def listed(self) -> Mapping[str, Listed]:
+        """Return the entries by path, without the encoding of URLs: a server may write it now so, now otherwise."""
         found = {}
         for response in _responses(await self._ask("PROPFIND", _LIST, depth=1)):
-            href, etag = _path_of(response), response.findtext(f".//{_DAV}getetag")
+            href, status = self._href_of(response), _status_of(response)
+            if status == _INSUFFICIENT_STORAGE:
+                raise Broken("the server lists only a part of the calendar; name one with fewer entries in url")
             collection = response.find(f".//{_DAV}collection") is not None
-            if href and etag and not collection and unquote(href) != self._path:
-                found[href] = etag
+            if href and not collection and status not in _GONE and unquote(href) != self._path:
+                # What the server can say nothing of at the moment is there all the same.
+                found[unquote(href)] = Listed(href, response.findtext(f".//{_DAV}getetag") or "")
         return found
 
     async def entries(self, hrefs: Sequence[str]) -> AsyncIterator[Sequence[Entry]]:
-        """Yield entries in chunks; those that are gone meanwhile are left out."""
+        """Yield entries in chunks; those that the server does not give are left out."""
         for start in range(0, len(hrefs), _CHUNK):
             named = "".join(f"<d:href>{escape(href)}</d:href>" for href in hrefs[start : start + _CHUNK])
             body = (
@@ -87,11 +109,18 @@ class CalendarFolder:
             )
             found = []
             for response in _responses(await self._ask("REPORT", body, depth=1)):
-                href, etag = _path_of(response), response.findtext(f".//{_DAV}getetag")
+                href, etag = self._href_of(response), response.findtext(f".//{_DAV}getetag") or ""
                 calendar = response.findtext(f".//{_CALDAV}calendar-data")
-                if href and etag and calendar:
-                    found.append(Entry(href, etag, calendar.encode()))
+                if href and calendar:
+                    found.append(Entry(unquote(href), etag, calendar.encode()))
+                elif href and _status_of(response) in _GONE:
+                    found.append(Entry(unquote(href), etag, None))
             yield found
+
+    def _href_of(self, response: ET.Element) -> str | None:
+        """Return the path of an entry as it is written: with its host or without, or from the calendar's path on."""
+        href = response.findtext(f"{_DAV}href")
+        return urlsplit(urljoin(self._url, href.strip())).path if href else None
 
     async def _ask(self, method: str, body: str, *, depth: int) -> bytes:
         try:
@@ -136,7 +165,7 @@ def _responses(content: bytes) -> Sequence[ET.Element]:
         raise Broken("the server's answer is no XML; check url") from wrong
 
 
-def _path_of(response: ET.Element) -> str | None:
-    """Return the path of an entry: servers write it with or without their host."""
-    href = response.findtext(f"{_DAV}href")
-    return urlsplit(href.strip()).path if href else None
+def _status_of(response: ET.Element) -> str:
+    """Return the status of a whole entry, such as "404"; "" where only its properties have one."""
+    words = (response.findtext(f"{_DAV}status") or "").split()
+    return words[1] if len(words) > 1 else ""

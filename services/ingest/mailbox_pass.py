@@ -31,6 +31,7 @@ from services.ingest.domain.uids import (
 )
 from services.ingest.failpoints import IngestFailpoint
 from services.ingest.imap import CHUNK, FetchedMail, ImapSession
+from services.ingest.polling import PATIENCE_SECONDS
 from services.ingest.reception import Reception
 from services.ingest.taking import MailTaker
 from services.runtime import outbox
@@ -39,8 +40,6 @@ from services.runtime.outbox import OutboxMessage
 from services.runtime.postgres import acquire, transaction
 
 _AT_ONCE = 8
-_PATIENCE_SECONDS = 3600.0
-"""So long a mail that lies there and is not given holds the horizon. Some are damaged and are never given."""
 _log = structlog.get_logger(__name__)
 
 
@@ -99,7 +98,7 @@ class MailboxPass:
         now = time.monotonic()
         withheld = [(each.name, each.look.uid_validity, uid) for each in folders for uid in each.withheld]
         self._withheld = {mail: self._withheld.get(mail, now) for mail in withheld}
-        fresh = [folder for (folder, _, _), since in self._withheld.items() if now - since < _PATIENCE_SECONDS]
+        fresh = [folder for (folder, _, _), since in self._withheld.items() if now - since < PATIENCE_SECONDS]
         if not fresh:
             return None
         number = fresh.count(fresh[0])

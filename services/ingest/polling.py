@@ -22,6 +22,8 @@ from services.runtime.postgres import acquire
 _LOOK_SECONDS = 0.2
 _LEAST_PAUSE_SECONDS = 1.0
 """Between passes, however often a source says that something came."""
+PATIENCE_SECONDS = 3600.0
+"""So long what a source shows and does not give holds the horizon. Some of it is damaged and is never given."""
 _RETRY_SECONDS = 2.0
 _LONGEST_RETRY_SECONDS = 60.0
 _REFUSED_SECONDS = 60.0

@@ -116,7 +116,7 @@ async def probe_calendar(options: CaldavOptions, password: str) -> Sequence[Step
             "it tells when something changes" if tells else "it does not tell of changes, so each pass compares all"
         )
         steps.append({"step": "login", "outcome": "logged in; it is a calendar", "why": changes})
-        steps.append({"step": "calendar", "outcome": f"{len(await calendar.etags())} entries are there"})
+        steps.append({"step": "calendar", "outcome": f"{len(await calendar.listed())} entries are there"})
     except Broken as broken:
         steps.append({"step": "calendar" if steps else "login", "outcome": "failed", "why": str(broken)})
     finally:
