@@ -50,6 +50,15 @@ class LocalImap:
             if answer != "OK":
                 raise LocalFault(f"The IMAP server did not take the mail: {said!r}.")
 
+    def count(self, folder: str = "INBOX") -> int:
+        """How many mails lie in a folder."""
+        with imaplib.IMAP4("127.0.0.1", self.port, timeout=10) as client:
+            client.login(self.user, self._password)
+            answer, said = client.select(folder, readonly=True)
+            if answer != "OK":
+                raise LocalFault(f"The IMAP server did not open {folder}: {said!r}.")
+            return int(said[-1] or b"0")
+
     def _answers(self) -> bool:
         try:
             with imaplib.IMAP4("127.0.0.1", self.port, timeout=5):

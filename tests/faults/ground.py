@@ -60,6 +60,8 @@ class Ground:
     secrets: Mapping[str, str]
     mailboxes: Mapping[str, Callable[[bytes], None]]
     """By source, puts a mail where ingest will read it."""
+    mails_lying: Callable[[], int]
+    """How many mails lie there in all."""
     failpoints: Path
     small_disks: bool
     wrapped: dict[str, Launch] = field(default_factory=dict)
@@ -109,6 +111,12 @@ class Ground:
     def last_words(self, part: str) -> str:
         """The end of a part's log."""
         return "\n".join(self.system.log(part).read_text(errors="replace").splitlines()[-_LAST_LINES:])
+
+    def mails_read(self) -> int:
+        """Of how many of those mails ingest has written down that it need not read them again."""
+        ranges = "select unnest(read_uids) as one from mailbox_cursor"
+        query = f"select coalesce(sum(upper(one) - lower(one)), 0) from ({ranges}) as read"  # noqa: S608 - constant
+        return int(self.fetch("ingest", query)[0][0])
 
     # Breaking.
 
@@ -344,7 +352,17 @@ def open_ground(
         )
         imap.start()
         mailboxes = {POLLED: imap.deliver}
-        ground = Ground(system, kafka_proxy, postgres_proxy, sinks, secret_files, mailboxes, failpoints, small_disks)
+        ground = Ground(
+            system,
+            kafka_proxy,
+            postgres_proxy,
+            sinks,
+            secret_files,
+            mailboxes,
+            imap.count,
+            failpoints,
+            small_disks,
+        )
         ground.wrapped.update(wrapped or {})
         ground.rewrap()
         try:
