@@ -41,7 +41,10 @@ from services.ingest.domain.schemes import SchemeName
 from services.ingest.sources.commerce import counted, country_of, decimal_of, first_said, mapping_in, objects, sum_of
 
 _DRAFTS = frozenset({"checkout-draft", "auto-draft", "draft"})
-_NOT_PLACED = frozenset({"pending", "failed"})
+_NOT_PLACED = "pending"
+_FALLEN = frozenset({"cancelled", "failed"})
+"""What is not to be fulfilled. A payment may fail days after the order was taken: a debit that comes back."""
+_REFUNDED = "refunded"
 _IN_THE_BIN = "trash"
 
 
@@ -69,7 +72,7 @@ def read(delivery: Delivery, origin: Origin, options: WooOptions) -> Mapped:
     order = _Order(payload, delivery.body, origin, options)
     if order.status in _DRAFTS:
         return Mapped(ignored="draft")
-    if order.status in _NOT_PLACED:
+    if order.status == _NOT_PLACED:
         return Mapped(ignored="not_placed_yet")
     if order.status == _IN_THE_BIN:
         return Mapped(ignored="in_the_bin")
@@ -122,14 +125,10 @@ class _Order(NamedTuple):
         """Return the order as placed and changed, or cancelled."""
         placed, changed = self.placed, self.changed
         model: type[Event] = OrderPlaced if placed == changed else OrderChanged
-        if self.status == "cancelled":
+        if self.status in _FALLEN:
             model = OrderCancelled
         entries = [] if model is OrderPlaced else [{"kind": "placed", "at": placed}]
-        # A shop may cancel what is not paid in time, and the money comes after all.
-        stands = () if self.status == "cancelled" else ("date_paid", "date_completed")
-        entries += [
-            {"kind": "confirmed", "at": _utc(self.payload, name)} for name in stands if _is_dated(self.payload, name)
-        ]
+        entries += [{"kind": "confirmed", "at": at} for at in self.confirmed()]
         lines = self.lines()
         return [
             reported(
@@ -145,6 +144,14 @@ class _Order(NamedTuple):
                 },
             )
         ]
+
+    def confirmed(self) -> list[datetime]:
+        """Return when it stood: a shop may cancel what is not paid in time, or by mistake, and take it up again."""
+        if self.status in _FALLEN:
+            return []
+        dated = [_utc(self.payload, name) for name in ("date_paid", "date_completed") if _is_dated(self.payload, name)]
+        again = [] if self.status == _REFUNDED or self.placed == self.changed else [self.changed]
+        return sorted({*dated, *again})
 
     @property
     def native(self) -> str:

@@ -99,6 +99,30 @@ def test_an_order_that_is_paid_after_all_was_not_cancelled() -> None:
     assert paid.detail.cancelled_at is None
 
 
+def woo(status: str, minute: int) -> list[Event]:
+    """The paid order of the examples, as it stands at a minute after ten."""
+    request = golden("woocommerce/order_paid")
+    request["body"] |= {"status": status, "date_modified_gmt": f"2026-03-02T10:{minute}:00"}
+    return mapped("woocommerce", request)
+
+
+@pytest.mark.parametrize("fallen", ["cancelled", "failed"])
+@pytest.mark.parametrize("stands", ["processing", "on-hold", "completed", "wc-in-preparation"])
+def test_an_order_that_is_taken_up_again_counts_again(fallen: str, stands: str) -> None:
+    """It was paid before it was cancelled by mistake: no later payment says that it stands."""
+    down, up, again = woo(fallen, 30), woo(stands, 40), woo(fallen, 50)
+    for told, counts in (
+        ([*woo("processing", 10), *down], False),
+        ([*woo("processing", 10), *down, *up], True),
+        ([*up, *down], True),
+        ([*again, *up, *down], False),
+        ([*down, *woo("refunded", 40)], False),
+    ):
+        detail = assemble(told).detail
+        assert isinstance(detail, OrderDetail)
+        assert (detail.cancelled_at is None) is counts
+
+
 def test_an_order_comes_back_out_of_the_bin() -> None:
     binned = events_of("woocommerce/order_created", "woocommerce/order_deleted")
     assert assemble(binned).present is False
