@@ -298,3 +298,28 @@ async def test_a_reader_whose_session_with_the_broker_has_ended_for_good_begins_
         await one_rig.produce(message(number) for number in range(10, 20))
         await one_rig.has_effects(range(20))
     assert set((await one_rig.effects()).values()) == {1}
+
+
+async def test_records_are_processed_while_nobody_takes_what_is_told_of_our_offsets(
+    one_rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # In a cluster whoever coordinates the group may be away while those who lead the topic are there.
+    consumer = one_rig.consumer(Probe())
+    async with running(consumer):
+        await one_rig.produce(message(number) for number in range(10))
+        await one_rig.has_effects(range(10))
+        shell = consumer._subscription  # noqa: SLF001 - the test plays the broker
+        assert shell is not None
+        assert shell.consumer is not None
+        asked = asyncio.Event()
+
+        async def away() -> None:
+            asked.set()
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(shell.consumer._coordinator, "ensure_coordinator_known", away)  # noqa: SLF001 - see above
+        await one_rig.produce(message(number) for number in range(10, 20))
+        await asyncio.wait_for(asked.wait(), 60)
+        await one_rig.produce(message(number) for number in range(20, 30))
+        await one_rig.has_effects(range(30))
+    assert set((await one_rig.effects()).values()) == {1}
