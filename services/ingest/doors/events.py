@@ -4,16 +4,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
-from contracts.events import Event
-from services.ingest.domain.mapping import Invalid, ReadCloudEvent
+from services.ingest.domain.mapping import Invalid, Origin, ReadCloudEvent, WrongField
 from services.ingest.domain.schemes import SchemeName
 from services.ingest.domain.source import Source
-from services.ingest.domain.written import OpenLines
+from services.ingest.domain.written import OpenLines, Written
 from services.ingest.doors.hot import Answer, Knock
 from services.ingest.doors.plain import PlainEvents, PlainVisit
 from services.ingest.doors.requests import check_media, parse, refusal, unsigned
 from services.ingest.publisher import TooLarge, Unavailable
-from services.ingest.reception import Reception
+from services.ingest.reception import Reception, written
 from services.ingest.verify import Request, Unverified, verify
 from services.runtime.problems import FieldError, Problem, invalid
 
@@ -83,13 +82,13 @@ class Events:
 
     async def _take(self, source: Source, items: Sequence[Any], traceparent: str | None, *, batch: bool) -> Answer:
         origin = self._reception.origin(source)
-        events: list[Event] = []
+        records: list[Written] = []
         publishers: list[str] = []
         results: list[dict[str, Any]] = []
         wrong: list[FieldError] = []
         for position, item in enumerate(items):
             try:
-                event = self._read(item, origin, frozenset())
+                record = self._record(item, origin, batch=batch)
             except Invalid as bad:
                 path = f"{position}." if batch else ""
                 errors = [
@@ -98,25 +97,30 @@ class Events:
                 wrong += errors
                 results.append({"index": position, "status": "rejected", "errors": [_plain(error) for error in errors]})
             else:
-                events.append(event)
+                records.append(record)
                 publishers.append(item["source"])
-                results.append({"index": position, "status": "accepted"})
-        rejected = len(items) - len(events)
+                named = {"id": record.event, "interaction": record.interaction}
+                results.append({"index": position, "status": "accepted", **named})
+        rejected = len(items) - len(records)
         if rejected:
             self._reception.refused(source.name, "not_valid", rejected)
-        if not events:
+        if not records:
             raise invalid(wrong[:100])
         try:
-            at = origin.received_at
-            ids = iter(await self._reception.accept(source.name, events, at, traceparent, publishers))
+            await self._reception.accept_written(source.name, records, origin.received_at, traceparent, publishers)
         except (Unavailable, TooLarge) as error:
-            self._reception.undelivered(source.name, error, len(events))
+            self._reception.undelivered(source.name, error, len(records))
             raise refusal(error) from None
-        for result in results:
-            if result["status"] == "accepted":
-                result["id"], result["interaction"] = next(ids)
-        content = {"accepted": len(events), "rejected": rejected, "results": results}
+        content = {"accepted": len(records), "rejected": rejected, "results": results}
         return Answer(content, 207 if rejected else 202)
+
+    def _record(self, item: Any, origin: Origin, *, batch: bool) -> Written:
+        """Return the record of an event; raise `Invalid`. One of a batch that is too large must not stop the others."""
+        record = written(self._read(item, origin, frozenset()))
+        room = self._reception.publisher.record_limit
+        if batch and len(record.value) > room:
+            raise Invalid([WrongField("data", f"says more than {room} bytes can hold", "send less text")])
+        return record
 
 
 def _plain(error: FieldError) -> dict[str, str]:

@@ -74,3 +74,15 @@ async def test_a_trace_that_somebody_looks_at_goes_on(start_ingest: StartIngest,
     parents = {dict(record.headers)["ce_traceparent"].decode() for record in await ingest.published(2)}
     assert {parent[:36] for parent in parents} == {f"00-{trace}-"}
     assert {parent[-2:] for parent in parents} == {"00", "01"}
+
+
+async def test_an_event_that_no_record_can_hold_takes_no_other_of_its_batch_with_it(start_ingest: StartIngest) -> None:
+    ingest = await start_ingest(record_limit="2000")
+    large = {**order(1), "data": {"text": "x" * 5000}}
+    alone = await ingest.events_door(large)
+    assert alone.status_code == 413
+    batch = await ingest.events_door([order(0), large, order(2)], "application/cloudevents-batch+json")
+    answer = batch.json()
+    assert (batch.status_code, answer["accepted"], answer["rejected"]) == (207, 2, 1), answer
+    assert [one["status"] for one in answer["results"]] == ["accepted", "rejected", "accepted"]
+    assert {event.interaction.native_id for event in await ingest.events(2)} == {"0", "2"}
