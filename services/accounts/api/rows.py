@@ -115,9 +115,12 @@ async def _known_as(edit: Edit, account: str, row: AccountRow, region: str) -> N
 
 
 async def _hold(edit: Edit, account: str, sort: str, value: Any, since: date | None, first: date) -> None:  # noqa: PLR0917 - private, called by this module only
-    """Let a value hold; without a day, only when it does not hold now."""
+    """Let a value hold from a day on, unless it does so on that day already; without a day: unless it holds now.
+
+    What was said of later days stands then: a file that comes again knows nothing of it.
+    """
     before = await edit.tables.intervals(account, sort)
-    if since is None and any(entry.value == value and entry.holds_on(edit.today) for entry in before):
+    if any(entry.value == value and entry.holds_on(since or edit.today) for entry in before):
         return
     after: list[Interval[Any]] = change(before, value, since or first)
     if after != before:

@@ -219,3 +219,16 @@ async def test_a_role_that_was_ended_since_stays_so_when_the_same_file_comes_aga
     await company.upload("contacts", CONTACTS)
     assert (await company.admin.get("/v1/accounts/key:acme/groups")).json()["items"] == ended.json()["items"]
     assert await _state(office) == before
+
+
+async def test_an_owner_named_since_is_kept_when_a_file_comes_again_that_was_imported_before(company: Company) -> None:
+    await company.upload("users", USERS)
+    rows = "account,name,owner_email,owner_since\nacme,ACME,ben@brightwell.example,{}\n"
+    for since in ("2024-01-01", "2025-01-01"):
+        assert (await company.upload("accounts", rows.format(since))).json()["accepted"] == 1
+    named = {"owner": {"user": "anna@brightwell.example", "since": "2026-02-01"}}
+    response = await company.admin.patch("/v1/accounts/key:acme", json=named)
+    assert response.status_code == 200, response.text
+    assert [one.get("until") for one in response.json()["owners"]] == ["2026-02-01", None]
+    await company.upload("accounts", rows.format("2025-01-01"))
+    assert (await company.admin.get("/v1/accounts/key:acme")).json()["owners"] == response.json()["owners"]
