@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.events import Event
+from contracts.interactions import assemble
 from contracts.standins import model_of
 from services.ingest.sources.cloudevents import read_cloudevent
 from services.ingest.sources.rows.events import Export, LeftOut, Made, events
@@ -85,7 +86,7 @@ def test_lines_of_an_order_in_rows_of_their_own_are_one_order() -> None:
         "acme.example",
         "erp:brightwell:K7",
     }
-    assert order.revision.order == 1_774_915_200_000_000
+    assert order.revision.order == 1_774_915_200_000_002
 
 
 def test_a_later_export_of_the_same_row_is_the_same_report_with_a_greater_order() -> None:
@@ -104,6 +105,22 @@ def test_rows_of_one_order_that_do_not_stand_together_are_refused_with_the_remed
     assert isinstance(found[2], Rejected)
     assert found[2].line == 4
     assert "sort" in found[2].remedy
+
+
+@given(scores=st.lists(st.integers(0, 10), min_size=2, max_size=5), swap=st.booleans())
+def test_of_two_rows_about_the_same_thing_the_later_one_in_the_file_counts(scores: list[int], *, swap: bool) -> None:
+    mapping = shipped_mapping("surveys")
+    heading = "id,survey,score,answered_at,email\n"
+    lines = [f"s-1,nps,{score},2026-03-02T09:30:00Z,bob@acme.example\n" for score in scores]
+    events = read(said(mapping, heading + "".join(lines)))
+    told: Any = assemble(list(reversed(events)) if swap else events)
+    assert told.detail.score == scores[-1]
+    # Mended in a report, a row still stands where it stood.
+    report = heading.replace("\n", ",tenure_line\n") + lines[0].replace("\n", ",2\n")
+    [mended] = read(said(mapping, "\n" * 40 + report))
+    assert mended.revision.order == events[0].revision.order
+    [later] = read(said(mapping, heading + lines[0], exported=datetime(2026, 3, 31, 0, 5, tzinfo=UTC)))
+    assert later.revision.sort_key > events[-1].revision.sort_key
 
 
 UNREADABLE = '1;02.03.2026;30,00;;K7;"B"x;1;10,00\n'

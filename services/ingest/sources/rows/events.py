@@ -1,8 +1,9 @@
 """Rows into structured CloudEvents, as `sources.cloudevents` reads them: one way in for all that is not a webhook."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from types import UnionType
@@ -15,12 +16,15 @@ from services.ingest.domain.identities import Directory, normalise_address, norm
 from services.ingest.domain.mapping import micros, storable_text
 from services.ingest.sources.rows import asterisk
 from services.ingest.sources.rows.mapping import RowMapping, Take, filled
-from services.ingest.sources.rows.reading import Rejected, Row, groups, refused
+from services.ingest.sources.rows.reading import MARK, Rejected, Row, groups, refused
 from services.ingest.sources.rows.values import BadCell, Writing, cell, exact, truth
 
 _PARENTS = {Kind.REFUND: Kind.ORDER, Kind.DELIVERY: Kind.ORDER, Kind.COMMENT: Kind.TICKET}
 _OWN_WAY = frozenset({"time", "updated", "currency", "line"})
 _NEEDED_OF_LINES = tuple(name for name, field in OrderLine.model_fields.items() if field.is_required())
+_STOOD = f"{MARK}line"
+"""The column in which a report of rejected rows keeps where a row stood."""
+_LINE = re.compile("[0-9]{1,9}", re.ASCII)
 _LONGEST_LINE = 1000
 _LONGEST_KEY = 1000
 
@@ -106,7 +110,7 @@ class Writer:
             "source": f"/rows/{mapping.name}",
             "subject": key,
             "time": _written(moment),
-            "sequence": str(micros(self._order(first, moment))),
+            "sequence": str(micros(self._order(first, moment, rows[0].line))),
             "data": data,
         }
 
@@ -137,8 +141,8 @@ class Writer:
             raise BadCell("report", f"is empty: {told_apart}", "fill it in: it tells the reports of one key apart")
         return f"rows:{self._mapping.name}:{part}"[:_LONGEST_KEY]
 
-    def _order(self, row: Mapping[str, Any], moment: datetime) -> datetime:
-        """When what the row says was so: by its own column, else when the file was exported."""
+    def _order(self, row: Mapping[str, Any], moment: datetime, line: int) -> datetime:
+        """When what the row says was so: by its own column, else when the file was exported, a later row later."""
         if "updated" in self._mapping.fields:
             take = self._mapping.fields["updated"]
             found = take.text(row, self._mapping.constants)
@@ -150,7 +154,8 @@ class Writer:
             raise BadCell(
                 "updated", "does not say when the row was so", "fill it in, or say when the file was exported"
             )
-        return self._export.exported_at
+        stood = cell(row, _STOOD) or ""
+        return self._export.exported_at + timedelta(microseconds=int(stood) if _LINE.fullmatch(stood) else line)
 
     def _moment_of(self, target: str, row: Mapping[str, Any]) -> datetime:
         take = self._mapping.fields[target]
