@@ -34,10 +34,19 @@ async def add_destination(connection: asyncpg.Connection, destination_id: str, g
 async def change_destination(
     connection: asyncpg.Connection, destination_id: str, *, paused: bool | None, active: bool | None
 ) -> asyncpg.Record | None:
-    """Pause, resume, switch off or on; return the destination, or None where there is none."""
+    """Pause, resume, switch off or on; return the destination, or None where there is none.
+
+    What was tried before a pause has 72 fresh hours after it.
+    """
     # A destination that is paused keeps its queue; one that is switched off gets nothing new.
     return await connection.fetchrow(
         """
+            with resumed as (
+                update delivery d set first_tried_at = null
+                from destination before
+                where before.destination_id = $1 and before.paused and not $2
+                    and d.destination_id = $1 and d.state = 'waiting' and d.attempts > 0
+            )
             update destination set paused = coalesce($2, paused), active = coalesce($3, active)
             where destination_id = $1
             returning destination_id, kind, name, address, user_id, secret_file, active, paused

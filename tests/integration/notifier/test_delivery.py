@@ -244,3 +244,29 @@ async def test_a_folded_message_that_others_keep_joining_goes_out_all_the_same(h
     (joined,) = [one for one in await deliveries(house, state="waiting") if one["folded"]]
     assert len(joined["alert_ids"]) == len(folded["alert_ids"]) + 1
     assert joined["next_attempt_at"] <= folded["next_attempt_at"]
+
+
+async def test_time_for_which_a_destination_is_paused_is_no_time_of_trying(house: House) -> None:
+    house.mailbox.answer = "451 not now"
+    await people(house)
+    await house.say(account(), touched(days_ago=15))
+    await house.drained()
+    listed = await house.call("GET", "/v1/destinations", roles=OPERATOR)
+    (annas,) = [one for one in listed.json()["items"] if one["user_id"] == anna().user_id]
+    path = f"/v1/destinations/{annas['destination_id']}"
+    await house.call("PATCH", path, {"paused": True}, roles=OPERATOR)
+
+    async def rests() -> bool:
+        return bool((await house.drained())["parts"]["deliveries"]["paused"] == 1)
+
+    await until(rests, "the pause")
+    # The long weekend is over; the mail server needs a moment more.
+    await house.execute("update delivery set first_tried_at = first_tried_at - interval '80 hours'")
+    seen = house.mailbox.seen
+    await house.call("PATCH", path, {"paused": False}, roles=OPERATOR)
+
+    async def tried() -> bool:
+        return house.mailbox.seen > seen + 1
+
+    await until(tried, "another attempt")
+    assert await deliveries(house, state="dead") == []
