@@ -123,6 +123,22 @@ def test_of_two_rows_about_the_same_thing_the_later_one_in_the_file_counts(score
     assert later.revision.sort_key > events[-1].revision.sort_key
 
 
+def test_a_last_row_that_breaks_off_is_refused() -> None:
+    """A file that was still being written: its last amount may be half of one."""
+    row = "{};02.03.2026;30,00;;K7;A;1;10,00"
+    mapping = read_mapping(ORDERS.replace('group = "{Auftrag}"', ""))
+    for cut in ("2;02.03.2026;30,0", "2", "2;02.03.2026;30,00;;K7;A;1"):
+        found = said(mapping, f"{HEADING}\n{row.format(1)}\n{cut}")
+        assert [type(one) for one in found] == [Made, Rejected]
+        assert isinstance(found[1], Rejected)
+        assert "breaks off" in found[1].reason
+    # Spreadsheets leave out what is empty at the end of a row.
+    [_, whole] = read(said(mapping, f"{HEADING};more\n{row.format(1)}\n{row.format(2)}\n"))
+    assert whole.interaction.native_id == "2"
+    [_, last] = read(said(mapping, f"{HEADING}\n{row.format(1)}\n{row.format(2)}"))
+    assert last.interaction.native_id == "2"
+
+
 UNREADABLE = '1;02.03.2026;30,00;;K7;"B"x;1;10,00\n'
 TOO_LONG = "1;02.03.2026;30,00;;K7;B;C;1;10,00\n"
 

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from services.ingest import strict_json
@@ -95,7 +96,8 @@ def _table(lines: Iterable[str], mapping: RowMapping) -> Iterator[Row | Rejected
         return
     delimiter = mapping.file.delimiter or max(_DELIMITERS, key=first.count)
     csv.field_size_limit(LONGEST_CELL)
-    reader = csv.reader(_chain(first.removeprefix("\ufeff"), iterator), delimiter=delimiter, strict=True)
+    lines_read = _Lines(first.removeprefix("\ufeff"), iterator)
+    reader = csv.reader(lines_read, delimiter=delimiter, strict=True)
     columns: Sequence[str] | None = mapping.file.columns or None
     asterisk = mapping.file.format == "asterisk"
     while True:
@@ -121,12 +123,27 @@ def _table(lines: Iterable[str], mapping: RowMapping) -> Iterator[Row | Rejected
             reason = f"has {len(cells)} cells, the heading {len(named)}"
             yield Rejected(begins, "row", reason, "put quotation marks around cells that hold the delimiter", (row,))
             continue
+        if len(cells) < len(named) and not lines_read.ended:
+            reason = f"breaks off: it has {len(cells)} cells, the heading {len(named)}, and no line break"
+            yield Rejected(begins, "row", reason, "export the file again, and wait until it is whole", (row,))
+            continue
         yield row
 
 
-def _chain(first: str, rest: Iterator[str]) -> Iterator[str]:
-    yield first
-    yield from rest
+class _Lines:
+    """The lines of a text. `ended`: the last that was read had a line break, so nobody cut it off."""
+
+    def __init__(self, first: str, rest: Iterator[str]) -> None:
+        self._lines = chain((first,), rest)
+        self.ended = True
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        self.ended = line.endswith(("\n", "\r"))
+        return line
 
 
 def _heading(cells: Sequence[str], mapping: RowMapping) -> Sequence[str]:
