@@ -220,6 +220,14 @@ def test_a_heading_without_a_column_that_is_read_refuses_the_file() -> None:
         said(read_mapping(ORDERS), "Auftrag;Datum;E-Mail;Kunde;Artikel;Menge;Preis\n")
 
 
+@pytest.mark.parametrize("column", ["Netto", "E-Mail"])
+def test_a_heading_that_has_a_column_twice_refuses_the_file(column: str) -> None:
+    """Nobody can say which of them is meant."""
+    with pytest.raises(BadFile, match=f"{column}.*twice"):
+        said(read_mapping(ORDERS), f"{HEADING};{column}\n1;02.03.2026;10,00;;K7;A;1;10,00;20,00\n")
+    assert said(read_mapping(ORDERS), f"{HEADING};x;x;;\n") == []
+
+
 def test_a_byte_order_mark_quotes_line_breaks_and_empty_lines_are_no_matter() -> None:
     text = (
         f'\ufeff{HEADING}\r\n\r\n1;02.03.2026;10,00;;K7;"A ""x"";\r\nb";1;10,00\r\n2;02.03.2026;1,00;;K7;A;1;1,00\r\n'

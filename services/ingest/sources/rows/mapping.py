@@ -243,6 +243,11 @@ class RowMapping(_Part):
                 found.update(take.columns)
         return found - set(self.constants)
 
+    @property
+    def read(self) -> set[str]:
+        """Every column that is read where there is one."""
+        return self.columns | {column for take in self.fields.values() for column in take.columns}
+
     def with_constants(self, given: Mapping[str, str]) -> "RowMapping":
         """Return the mapping with these values for its constants."""
         written = {name: value.strip().lower() if name in self.domains else value for name, value in given.items()}

@@ -154,6 +154,8 @@ def _heading(cells: Sequence[str], mapping: RowMapping) -> Sequence[str]:
             f"The heading has no column {missing[0]!r}, which the mapping {mapping.name} reads; there are"
             f" {', '.join(column for column in columns if column)}."
         )
+    if twice := sorted(column for column in mapping.read if columns.count(column) > 1):
+        raise BadFile(f"The heading has the column {twice[0]!r} twice; rename the one that is not meant.")
     return columns
 
 
