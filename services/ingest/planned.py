@@ -160,6 +160,7 @@ class MeetingPlanner:
             [each for each in drafts if each is not None],
             recurs=series.recurs,
             called_off=_called_off(series, meetings, drafts),
+            planned_until=stored.planned_until,
             now=now,
         )
         ends = [meeting.starts_at for meeting in meetings] + [row.starts_at for row in rows.values()]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from contracts.values import Authority
+from contracts.values import EARLIEST, Authority
 
 CALENDAR_SYSTEM = "calendar"
 """The system of every meeting: an invitation by mail and a calendar folder speak of the same one."""
@@ -316,18 +316,20 @@ def decide(
     recurs: bool,
     called_off: Mapping[str, int],
     now: datetime,
+    planned_until: datetime | None = None,
 ) -> Changes:
     """Return what follows from `drafts`, all meetings of one UID that stand now, for those that are written down.
 
     `called_off`: the order of what called off an instance by name; under `SINGLE` that of the last word about the
-    whole. What has been held stays as it was when only its series changes or ends: those meetings did take place.
+    whole. What has been held stays as it was when only its series changes or ends: those meetings did take place, and
+    no others up to `planned_until`, to where a series was written down before.
     """
     changed: list[Planned] = []
     withdrawals: list[Withdrawal] = []
     gone: list[str] = []
     standing = {draft.occurrence.instance: draft for draft in drafts}
     for draft in standing.values():
-        fresh, withdrawal = _placed(rows, draft, recurs=recurs, now=now)
+        fresh, withdrawal = _placed(rows, draft, recurs=recurs, now=now, past=min(now, planned_until or EARLIEST))
         changed += [fresh] if fresh is not None else []
         withdrawals += [withdrawal] if withdrawal is not None else []
     for instance, row in rows.items():
@@ -350,12 +352,12 @@ def _order_of_end(row: Planned, called_off: Mapping[str, int], *, recurs: bool) 
 
 
 def _placed(
-    rows: Mapping[str, Planned], draft: Drafted, *, recurs: bool, now: datetime
+    rows: Mapping[str, Planned], draft: Drafted, *, recurs: bool, now: datetime, past: datetime
 ) -> tuple[Planned | None, Withdrawal | None]:
     planned = draft.occurrence
     row = rows.get(planned.instance)
     if row is None:
-        return _first(rows.get(SINGLE), draft), None
+        return _first(rows, draft, past), None
     fresh = replace(row, starts_at=planned.starts_at, order=max(planned.order, row.order), report=draft.report)
     if row.state is State.HELD:
         heard = planned.own_order if recurs and planned.instance != SINGLE else planned.order
@@ -364,10 +366,12 @@ def _placed(
     return (None if fresh == row else fresh), None
 
 
-def _first(single: Planned | None, draft: Drafted) -> Planned | None:
+def _first(rows: Mapping[str, Planned], draft: Drafted, past: datetime) -> Planned | None:
     planned = draft.occurrence
-    if single is not None and single.state is State.HELD and single.starts_at == planned.starts_at:
-        # It took place before it became the first of a series.
+    # A rule that changed makes no other meetings of a past that was written down when it lay ahead.
+    again = planned.starts_at <= past and not planned.own_order
+    # It was held before it became the first of a series, or as one of the series that it is left of.
+    if again or any(row.state is State.HELD and row.starts_at == planned.starts_at for row in rows.values()):
         return None
     return Planned(
         instance=planned.instance,

@@ -33,6 +33,7 @@ class Plan:
     rows: dict[str, Planned] = field(default_factory=dict)
     published: list[Event] = field(default_factory=list)
     now: datetime = START - DAY
+    planned_until: datetime | None = None
 
     def hear(self, raw: bytes) -> None:
         """Takes a calendar."""
@@ -49,8 +50,10 @@ class Plan:
             [each for each in drafts if each is not None],
             recurs=self.series.recurs,
             called_off=self.series.called_off,
+            planned_until=self.planned_until,
             now=self.now,
         )
+        self.planned_until = START + 300 * DAY if self.series.recurs else None
         self.published += [withdrawn("m1", each, self.rows[each.instance]) for each in changes.withdrawals]
         self.rows |= {row.instance: row for row in changes.rows}
         for instance in changes.gone:
@@ -225,3 +228,30 @@ def test_an_organisers_word_about_an_entry_that_was_deleted_counts_when_it_is_ne
     assert plan.standing() == ["03-06 08:00"]
     plan.hear(OFF)
     assert plan.standing() == ["03-06 08:00"]
+
+
+def test_what_a_series_says_anew_about_the_past_makes_no_second_meeting_of_one_that_was_held() -> None:
+    plan = Plan()
+    plan.hear(WEEKLY)
+    plan.step(9 * DAY)
+    plan.hear(calendar(event("SEQUENCE:1\r\nDTSTART:20260302T093000Z\r\nRRULE:FREQ=WEEKLY;COUNT=3")))
+    plan.step(30 * DAY)
+    assert plan.standing() == ["03-02 08:00", "03-09 08:00", "03-16 09:30"]
+
+
+def test_a_meeting_that_a_series_adds_to_the_past_by_name_took_place() -> None:
+    plan = Plan()
+    plan.hear(WEEKLY)
+    plan.step(9 * DAY)
+    added = event("RECURRENCE-ID:20260304T080000Z\r\nSEQUENCE:1\r\nDTSTART:20260304T080000Z")
+    plan.hear(calendar(event("SEQUENCE:1\r\nDTSTART:20260302T080000Z\r\nRRULE:FREQ=WEEKLY;COUNT=3"), added))
+    assert plan.standing() == ["03-02 08:00", "03-04 08:00", "03-09 08:00"]
+
+
+def test_the_one_meeting_that_is_left_of_a_series_is_none_beside_the_one_that_was_held() -> None:
+    plan = Plan()
+    plan.hear(WEEKLY)
+    plan.step(2 * DAY)
+    plan.hear(calendar(event("SEQUENCE:1\r\nDTSTART:20260302T080000Z")))
+    plan.step(30 * DAY)
+    assert plan.standing() == ["03-02 08:00"]
