@@ -40,13 +40,13 @@ async def publish(
 ) -> int:
     """Append what changed of these to the outbox, or, with `again`, all of them. Return how many were said.
 
-    `now` is the system's clock. Accounts are locked in order; call it last in a transaction.
+    `now` is the system's clock. Accounts, users and teams are locked in order; call it last in a transaction.
     """
-    messages = [
-        *await _accounts(connection, now, sorted(set(accounts)), again),
-        *await _people(connection, now, User, await load_users(connection, users), again),
-        *await _people(connection, now, Team, await load_teams(connection, teams), again),
-    ]
+    messages = await _accounts(connection, now, sorted(set(accounts)), again)
+    await _lock(connection, "app_user", users)
+    messages += await _people(connection, now, User, await load_users(connection, users), again)
+    await _lock(connection, "team", teams)
+    messages += await _people(connection, now, Team, await load_teams(connection, teams), again)
     await append(connection, messages)
     return len(messages)
 
@@ -90,6 +90,16 @@ async def _accounts(
     ]
 
 
+async def _lock(connection: asyncpg.Connection, table: str, ids: Collection[str]) -> None:
+    """Lock users or teams before they are read, as accounts are: what is said last is what was committed last."""
+    if ids:
+        # Deputies refer to users: rows that name one do not have to wait for this.
+        await connection.execute(
+            f"select from {table} where id = any($1::text[]::uuid[]) order by id for no key update",
+            list(ids),
+        )
+
+
 async def _people(
     connection: asyncpg.Connection,
     now: datetime,
@@ -101,7 +111,7 @@ async def _people(
     messages = []
     for one in loaded:
         id_ = one.user_id if isinstance(one, User) else one.team_id
-        # The row is locked by this update, so versions follow the order of commits; 1099511627776 is 2^40.
+        # The row is locked, so versions follow the order of commits; 1099511627776 is 2^40.
         version = await connection.fetchval(
             f"update {table} set state_digest = $2, version = case when $3 or state_digest is distinct from $2 then"  # noqa: S608 - names of our own
             " greatest(version, (select epoch from version_epoch) * 1099511627776) + 1 else version end"

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import AsyncExitStack
+from datetime import date
 
 import pytest
 
+from contracts.accounts import User
 from contracts.events import Event
 from services.accounts.handlers.fold import Fold
 from services.accounts.handlers.jobs import JobRunner
 from services.accounts.store import jobs
+from services.accounts.store.edits import EditTables
 from services.runtime.postgres import transaction
 from tests.integration.accounts.desk import Company
 from tests.integration.accounts.stories import Office, consume, forget_everything_said
@@ -103,3 +107,24 @@ async def test_an_edit_of_an_identity_waits_for_batches_that_have_already_matche
                 break
     await editing
     assert set(await office.standing()) == {(acme, strange.interaction.id)}
+
+
+async def test_two_deputies_who_are_named_at_once_are_both_told_of(office: Office) -> None:
+    user, first, second = [await office.user(f"{name}@brightwell.example") for name in ("anna", "ben", "lea")]
+    async with transaction(office.pool) as one, AsyncExitStack() as later:
+        other = await later.enter_async_context(transaction(office.pool))
+        await EditTables(one).set_deputy(user, first, date(2026, 3, 2), None)
+        await EditTables(other).set_deputy(user, second, date(2026, 3, 2), None)
+        await EditTables(one).publish(at(), (), [user], ())
+        telling = asyncio.create_task(EditTables(other).publish(at(), (), [user], ()))
+        while not await office.rows("select from pg_stat_activity where wait_event_type = 'Lock'"):
+            assert not telling.done()
+        # The first commits, and only then does the second one go on.
+        stack = later.pop_all()
+    async with stack:
+        await telling
+    last = await office.rows(
+        "select payload from outbox where aggregateid = $1 order by id desc limit 1", f"user:{user}"
+    )
+    told = User.model_validate_json(last[0]["payload"])
+    assert {deputy.user_id for deputy in told.deputies} == {first, second}
