@@ -344,6 +344,17 @@ def test_a_cdr_without_uniqueid_says_what_to_set() -> None:
     assert "loguniqueid" in only_rejection(cdr(short)).remedy
 
 
+def test_an_id_that_a_program_wrote_as_a_decimal_is_the_same_id() -> None:
+    """Data frames make 4711.0 of a column of numbers in which one is missing; webhooks say 4711."""
+    mapping = shipped_mapping("surveys")
+    row = {"survey": "nps", "score": 9, "answered_at": "2026-03-02T09:30:00Z", "organisation": 77.0}
+    text = "\n".join(orjson.dumps({"id": native, **row}).decode() for native in (4711, 4711.0, 4711.5))
+    first, second, other = read(said(mapping, text, ndjson=True))
+    assert first.interaction == second.interaction
+    assert other.interaction.native_id == "4711.5"
+    assert first.parties[0].identities[0].value == "erp:brightwell:77"
+
+
 def test_nested_lines_of_ndjson_are_read() -> None:
     row = {
         "order": 9,

@@ -14,6 +14,7 @@ _SHOWN = 40
 _LONGEST_NUMBER = 40
 _EXACT_PLACES = 6
 _EXACT_DIGITS = 18
+_EXACT_FLOAT = 1 << 53
 # Within every bound, and no zeros but the last ones can be needless.
 _PLAIN_NUMBER = re.compile(r"-?[0-9]{1,17}(?:\.[0-9]{1,6})?")
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
@@ -39,8 +40,11 @@ def text_of(value: Any) -> str | None:
         return value.strip() or None
     if isinstance(value, bool):
         return "true" if value else "false"
-    # Twelve and a half comes out of a parser as 12.5: the shortest decimal that is read as the same number again.
-    return repr(value) if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        # Twelve and a half comes out of a parser as 12.5: the shortest decimal that is read as the same number again.
+        # A whole number is one however it is written: as an id, 4711.0 would be another thing than 4711.
+        return str(int(value)) if value.is_integer() and abs(value) < _EXACT_FLOAT else repr(value)
+    return str(value)
 
 
 @lru_cache
