@@ -28,7 +28,7 @@ from services.runtime.clock import Clock, RealClock
 from services.runtime.faults import Fault, judge
 from services.runtime.flow import Part
 from services.runtime.lasting import lasting
-from services.runtime.postgres import acquire, transaction
+from services.runtime.postgres import acquire, savepoint, transaction
 from services.runtime.telemetry import Telemetry
 
 _ALL: tuple[RuleName, ...] = tuple(RULES)
@@ -240,7 +240,7 @@ class Poller:
     async def _guarded(self, connection: asyncpg.Connection, accounts: Sequence["_Present"]) -> "_Done":
         """Look at accounts under a savepoint: what one account cannot bear stops no other, and is shown as held."""
         try:
-            async with connection.transaction():
+            async with savepoint(connection):
                 return await self._look_and_take(connection, accounts)
         except Exception as error:
             if judge(error) is Fault.TRANSIENT:

@@ -6,6 +6,7 @@ import asyncpg
 import structlog
 
 from services.runtime.arrays import Packed
+from services.runtime.postgres import savepoint
 
 _MANY = 100
 """Rows from which on a savepoint is cheaper than to look for a conflict with each."""
@@ -22,7 +23,7 @@ async def insert_fresh(
     if rows >= _MANY:
         # To look for a conflict first costs a third of an insert.
         try:
-            async with connection.transaction():
+            async with savepoint(connection):
                 await connection.execute(adding, *columns)
         except asyncpg.UniqueViolationError:
             _log.warning("rows that are new were there already", statement=adding.partition(" (")[0])

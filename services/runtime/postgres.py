@@ -162,6 +162,13 @@ async def not_asked_again(connection: asyncpg.Connection) -> AsyncIterator[async
         raise
 
 
+@asynccontextmanager
+async def savepoint(connection: asyncpg.Connection) -> AsyncIterator[asyncpg.Connection]:
+    """Begin a part of a transaction that may fail by itself; where the connection is silent it is cut instead."""
+    async with connection.transaction(), not_asked_again(connection):
+        yield connection
+
+
 @contextmanager
 def _cancelled_for_good() -> Iterator[None]:
     """Let a cancellation that cut its connection leave the block as what it is."""

@@ -19,7 +19,7 @@ from services.runtime.faults import Fault, Rejected, judge, reason_of
 from services.runtime.garbage import uncollected
 from services.runtime.offsets import Partition, Position
 from services.runtime.poison import Part, Search
-from services.runtime.postgres import not_asked_again, transaction
+from services.runtime.postgres import savepoint, transaction
 from services.runtime.records import BatchHandler, Received, Record, T
 from services.runtime.telemetry import Telemetry
 
@@ -161,7 +161,7 @@ class _Attempt(Generic[T]):
         search = Search(batch)
         while (part := search.next()) is not None:
             try:
-                async with self._connection.transaction(), not_asked_again(self._connection):
+                async with savepoint(self._connection):
                     await self._handler.handle(self._connection, part.records, self._now)
             except Exception as error:
                 if judge(error) is Fault.TRANSIENT:

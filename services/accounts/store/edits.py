@@ -18,6 +18,7 @@ from services.accounts.store.doubles import DoubleTables
 from services.accounts.store.interactions import IDENTITY_LOCK
 from services.accounts.store.merges import MergeTables
 from services.accounts.store.people import PeopleTables
+from services.runtime.postgres import savepoint
 
 _VALUE = {"owner": "user_id", "team": "user_id", "stage": "stage", "key": "is_key", "parent": "parent_id"}
 
@@ -34,7 +35,7 @@ class EditTables(PeopleTables, MergeTables, DoubleTables):
 
     def savepoint(self) -> AbstractAsyncContextManager[object]:
         """Begin something that is kept whole or not at all."""
-        return self._connection.transaction()
+        return savepoint(self._connection)
 
     async def begin(self, today: date) -> None:
         """Say which day it is for the company: the caller's rights are asked for it."""
@@ -45,7 +46,7 @@ class EditTables(PeopleTables, MergeTables, DoubleTables):
         for attempt in range(_LOCK_ATTEMPTS):
             try:
                 # Under a savepoint, so that a time-out does not end the transaction. From here on batches wait.
-                async with self._connection.transaction():
+                async with savepoint(self._connection):
                     await self._connection.execute("select pg_advisory_xact_lock($1)", IDENTITY_LOCK)
             except asyncpg.LockNotAvailableError:
                 if attempt == _LOCK_ATTEMPTS - 1:

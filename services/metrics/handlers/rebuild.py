@@ -18,7 +18,7 @@ from services.metrics.handlers.loops import DAYS_AT_ONCE
 from services.metrics.handlers.restate import Outlet, Restatement
 from services.metrics.handlers.tables import RollUpTable, Tables
 from services.runtime.clock import Clock
-from services.runtime.postgres import transaction
+from services.runtime.postgres import savepoint, transaction
 
 _CHUNK = 500
 _EXAMPLES = 20
@@ -127,7 +127,7 @@ class NewTables:
     async def _swap_tables(self, connection: asyncpg.Connection) -> None:
         for attempt in range(1, _TRIES + 1):
             try:
-                async with connection.transaction():
+                async with savepoint(connection):
                     return await self._table.swap(connection, patient=attempt == _TRIES)
             except asyncpg.LockNotAvailableError:
                 if attempt == _TRIES:
