@@ -57,6 +57,8 @@ _FORGET_EVERY = 3600
 _TRIES = 3
 _AWAY = (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, TimeoutError, asyncpg.CannotConnectNowError)
 _DATABASE_FAULTS = (*_AWAY, asyncpg.PostgresError)
+_NOT_STORABLE = (asyncpg.DataError, asyncpg.ProgramLimitExceededError)
+"""What the database will never take: waiting for it would keep everything behind it waiting, too."""
 _CONFLICTS = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 _log = structlog.get_logger(__name__)
 
@@ -110,6 +112,9 @@ class MeetingPlanner:
                     await self._again(uid, source, list(about), only_since)
                 except Unmapped as unmapped:
                     refused.append(unmapped.reason)
+                except _NOT_STORABLE as error:
+                    _log.error("a planned meeting cannot be stored", source=source, error=type(error).__name__)
+                    refused.append("not_storable")
         except _DATABASE_FAULTS as error:
             _log.warning("planned meetings wait for the database", error=type(error).__name__)
             raise Unavailable from None
@@ -239,9 +244,10 @@ class MeetingPlanner:
             for uid in uids:
                 try:
                     await self._again(uid, "", ())
-                except Unmapped as unmapped:
+                except (Unmapped, *_NOT_STORABLE) as error:
                     # It could be read when it came: only its rule has become too long meanwhile.
-                    _log.error("a series cannot be planned further", reason=unmapped.reason)
+                    reason = error.reason if isinstance(error, Unmapped) else type(error).__name__
+                    _log.error("a series cannot be planned further", reason=reason)
                     await self._give_up(uid, now)
             if len(uids) < _MOST_SERIES:
                 return

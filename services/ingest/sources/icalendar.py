@@ -24,6 +24,7 @@ LARGEST_CALENDAR = 1024 * 1024
 _MOST_ATTENDEES = 2_000
 _LONGEST_TEXT = 4_000
 _LONGEST_UID = 900
+"""Bytes: it is a key of the database, which takes 2,700 with all that belongs to it."""
 _KEPT = frozenset(
     {
         "UID",
@@ -214,7 +215,7 @@ def _notice(
     for line in event:
         named.setdefault(line.name, line)
     uid = named["UID"].value.strip() if "UID" in named else ""
-    if len(uid) > _LONGEST_UID:
+    if len(uid.encode()) > _LONGEST_UID:
         uid = digest(uid.encode())
     if not uid:
         return None

@@ -259,3 +259,24 @@ async def test_whoever_is_erased_is_forgotten_in_what_is_planned(start_ingest: S
     )
     wrong = await ingest.http.post("/v1/erasures", json={"addresses": ["bob"]}, headers=ingest.bearer("operator"))
     assert (wrong.status_code, wrong.json()["errors"][0]["field"]) == (422, "addresses.0")
+
+
+async def test_a_meeting_with_a_very_long_name_is_one_like_others(start_ingest: StartIngest, tmp_path: Path) -> None:
+    clock = tmp_path / "clock"
+    write_moment(clock, NOON)
+    ingest = await start_ingest(clock=f"file:{clock}")
+    # Of letters that do not repeat, so that nothing about it can be packed.
+    uid = "".join(chr(0x4E00 + number * 7919 % 20_000) for number in range(900))
+    part = invitation(uid, "DTSTART:20260302T140000Z", method="REQUEST").replace(f"SUMMARY:{uid}", "SUMMARY:long")
+    mail = (
+        "From: Bob <bob@acme.example>\r\nTo: anna@brightwell.example\r\nMessage-ID: <1@acme>\r\n"
+        "Date: Sun, 1 Mar 2026 11:00:00 +0000\r\nContent-Type: text/calendar; method=REQUEST; charset=utf-8\r\n"
+        f"\r\n{part}"
+    ).encode()
+    answer = await ingest.post(
+        "/v1/mail/mail-anna", mail, SchemeName.STANDARD_WEBHOOKS, "mail.secret", content_type="message/rfc822"
+    )
+    assert answer.status_code == 202, answer.text
+    write_moment(clock, NOON + timedelta(days=2))
+    await drained(ingest, planned=0)
+    assert held(await ingest.events(2)) == [("long", "03-02 14:00")]
