@@ -187,6 +187,11 @@ async def _restorable(edit: Edit, withdrawn: str) -> None:
 
 async def _decide(edit: Edit, pair: tuple[str, str], decision: str, withdrawn: str | None) -> None:
     caller = edit.caller
+    earlier = await edit.tables.take_back_double(pair)
+    if earlier is not None and earlier["withdrawn_id"] not in {None, withdrawn}:
+        # Otherwise both would be nobody's, and nothing would say why.
+        await edit.tables.decide_by_hand(earlier["withdrawn_id"], "hand_accounts", None)
+        edit.interactions.add(earlier["withdrawn_id"])
     await edit.tables.decide_double(pair, decision, withdrawn, caller.issuer, caller.subject, edit.now)
     await edit.note(f"double {decision}", pair[0], None, {"other": pair[1], "withdrawn": withdrawn})
 

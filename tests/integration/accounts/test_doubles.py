@@ -74,6 +74,22 @@ async def test_a_double_is_listed_until_somebody_decides_and_comes_back_when_tha
     assert (await company.admin.get("/v1/doubles", params={"cursor": "x"})).status_code == 422
 
 
+async def test_whoever_decides_anew_takes_the_earlier_decision_back(company: Company, office: Office) -> None:
+    await office.contact(await office.account("acme"), BOB)
+    shop = order("shop/1", BOB, "250.00", system="shopify:b")
+    erp = order("A-1", BOB, "250.00", system="erp:b", authority=0, when=at(hours=3))
+    await office.receive(shop, erp)
+    pair = {"one": erp.interaction.id, "other": shop.interaction.id}
+    for keep in (shop, erp):
+        answer = await company.admin.post("/v1/doubles/withdrawals", json={**pair, "keep": keep.interaction.id})
+        assert answer.status_code == 202, answer.text
+        await office.run_jobs()
+        assert await present(office) == {keep.interaction.id}
+    assert (await company.admin.post("/v1/doubles/dismissals", json=pair)).status_code == 200
+    await office.run_jobs()
+    assert await present(office) == {shop.interaction.id, erp.interaction.id}
+
+
 async def test_a_long_list_comes_in_pages_and_nobody_sees_anothers(company: Company, office: Office) -> None:
     acme = await office.account("acme", domains=["acme.example"])
     await office.contact(acme, BOB)
