@@ -75,9 +75,9 @@ class Report:
         """Cut off what was written after the last acknowledgement, and go on under the same heading."""
         with self._file.open("rb+") as opened:
             opened.truncate(self.size)
-            self._content.update(opened.read())
-            opened.seek(0)
-            heading = next(csv.reader([opened.readline().decode("utf-8")]))
+            content = opened.read()
+        self._content.update(content)
+        heading = next(csv.reader(io.StringIO(content.decode(), newline="")))
         self._columns = tuple(heading[: -len(_OURS)])
 
 

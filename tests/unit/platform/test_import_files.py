@@ -80,6 +80,17 @@ def test_a_report_goes_on_under_its_heading_and_forgets_what_was_not_acknowledge
     ]
 
 
+def test_a_report_goes_on_under_a_heading_of_several_lines(tmp_path: Path) -> None:
+    file = tmp_path / "r.csv"
+    rows = [Rejected(n, "b", "is bad", "mend it", (Row(n, {"Amount\n(EUR)": f"{n}", "b": "x"}),)) for n in (2, 3)]
+    first = Report(file, 0, table=True)
+    first.write(rows[:1])
+    Report(file, first.size, table=True).write(rows[1:])
+    with file.open(newline="") as opened:
+        found = list(csv.DictReader(opened))
+    assert [(row["Amount\n(EUR)"], row["b"], row["tenure_line"]) for row in found] == [("2", "x", "2"), ("3", "x", "3")]
+
+
 @pytest.mark.parametrize("became", ["removed", "mended", "cut"])
 def test_a_report_that_is_not_what_was_left_is_not_gone_on_with(tmp_path: Path, became: str) -> None:
     """Somebody may tidy up, or mend the first rows, before the import is begun again."""
