@@ -152,6 +152,7 @@ def _poller(on: _Ground, consumer: BatchConsumer[Known], inside: httpx2.AsyncCli
         said=Said(settings),
         recalling=recalling,
         limit=settings.catch_up_after,
+        zone=zone,
         silence=SESSIONS_OF_SILENCE * settings.session_seconds,
         begin=on.begin,
         telemetry=on.telemetry,

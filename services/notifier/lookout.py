@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import asyncpg
 import structlog
@@ -52,6 +53,7 @@ class Lookout:
         said: Sayings,
         recalling: RecallTables,
         limit: timedelta,
+        zone: ZoneInfo,
         silence: float,
         begin: asyncio.Event,
         telemetry: Telemetry,
@@ -64,6 +66,7 @@ class Lookout:
         self._said = said
         self._recalling = recalling
         self._limit = limit
+        self._zone = zone
         self._silence = silence
         self._begin = begin
         self._metrics = telemetry.metrics
@@ -133,7 +136,7 @@ class Lookout:
         async with transaction(self._pool) as connection:
             await self._watch.absent(connection, after.absent_since, after.why or "")
             if watch.restored:
-                forgotten = await self._recalling.take_back(connection, said)
+                forgotten = await self._recalling.take_back(connection, said, now, self._zone)
                 await self._watch.recalled(connection)
                 _log.warning("restored from a backup", alerts_taken_back=forgotten, alerts_published=len(said))
             # By the end of the catch-up much of it may be settled.

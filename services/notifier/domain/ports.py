@@ -364,7 +364,7 @@ class Sayings(Protocol):
 class RecallTables(Protocol):
     """Alerts and steps that a restore has forgotten."""
 
-    async def take_back(self, connection: Any, recalled: Sequence[Recalled]) -> int:
+    async def take_back(self, connection: Any, recalled: Sequence[Recalled], now: datetime, zone: ZoneInfo) -> int:
         """Write alerts that were published in a later state than is known here; return how many."""
         ...
 

@@ -36,7 +36,8 @@ def _fold(published: list[tuple[StepKind, AlertEvent]]) -> Recalled:
     before: Alert | None = None
     for kind, event in published:
         alert = _alert(kind, event, before)
-        step = Step(kind, alert, event.changed_at)
+        led = kind == "escalated" and alert.lead_steps > (before.lead_steps if before is not None else 0)
+        step = Step(kind, alert, event.changed_at, tell_lead=led)
         steps.append(replace(step, number=numbers[step.occasion]))
         numbers[step.occasion] += 1
         before = alert

@@ -94,6 +94,13 @@ def told(
     return tuple(dict.fromkeys(found))
 
 
+def told_of_source(
+    step: Step, name: str, users: Mapping[str, User], teams: Mapping[str, Team], day: date
+) -> tuple[str, ...]:
+    """Return what `told` says where nothing but the name of the source is known, and so nobody whom it names."""
+    return told(step, Source(name, "", polled=False, horizon=None, last_delivery=None, status=""), users, teams, day)
+
+
 def _responsible(source: Source | None, users: Iterable[User], teams: Mapping[str, Team]) -> list[str]:
     if source is None:
         return []

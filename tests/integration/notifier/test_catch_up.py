@@ -19,8 +19,8 @@ BEN = derive_id("test", "ben")
 NAMES = ("Acme", "Bolt", "Cray", "Dorn")
 
 
-def customer(name: str, owner: str = anna().user_id, **changed: Any) -> Account:
-    owners = (Dated[str](value=owner, since=LONG_AGO),)
+def customer(name: str, owner: str | None = anna().user_id, **changed: Any) -> Account:
+    owners = () if owner is None else (Dated[str](value=owner, since=LONG_AGO),)
     return account(account_id=derive_id("test", name), name=name, owners=owners, **changed)
 
 

@@ -8,13 +8,17 @@ from email.message import EmailMessage
 
 import asyncpg
 
+from contracts.accounts import Deputy
+from contracts.ids import derive_id
 from deploy.databases import DatabaseAccess
 from services.runtime.restoring import restored
 from tests.integration.notifier.house import House, until
-from tests.integration.notifier.test_catch_up import company, silence
-from tests.unit.notifier.states import NOON
+from tests.integration.notifier.test_catch_up import company, customer, silence
+from tests.integration.notifier.test_sources import quiet
+from tests.unit.notifier.states import ANNA, LONG_AGO, NOON, anna, lena, team
 
 DAY = timedelta(days=1)
+PAUL = derive_id("test", "paul")
 
 
 async def restore(house: House, backup: DatabaseAccess) -> None:
@@ -77,3 +81,36 @@ async def test_after_a_restore_nobody_is_told_again_under_another_key_and_versio
     assert {(one["alert_id"], one["version"], one["state"]) for one in listed.json()["items"]} == {
         (event.alert_id, event.version, event.state) for event in last.values()
     }
+
+
+async def test_after_a_restore_all_are_told_again_who_may_not_have_been_whoever_they_are(
+    house: House, backup: Callable[[DatabaseAccess], DatabaseAccess]
+) -> None:
+    away = Deputy(user_id=PAUL, for_user_id=ANNA, since=LONG_AGO)
+    paul = anna(user_id=PAUL, name="Paul Roth", email="paul@brightwell.example", subject="paul", team_id=None)
+    await house.say(team(), anna(deputies=(away,)), lena(), paul, customer("Acme"), customer("Bolt", None))
+    await house.say(silence("Acme", 13), silence("Bolt", 13))
+    assert await house.steps() == []
+    await house.stop()
+    older = backup(house.database)
+    await house.start()
+    await house.drained()
+    house.step(NOON + DAY + timedelta(hours=1))
+    house.sources = {"desk": quiet()}
+    # Acme is its owner's and her deputy's, Bolt is nobody's and so the lead's, and so is the source.
+    assert len(await house.said()) == 3
+    await house.mailed(4)
+    told = messages(house.mailbox.messages)
+    assert {name for name, _ in told} == {"anna", "paul", "lena"}
+    await house.stop()
+    await restore(house, older)
+    house.step(NOON + DAY + timedelta(hours=1, minutes=30))
+    await house.start()
+    await house.drained()
+    await house.mailed(8)
+    assert messages(house.mailbox.messages[4:]) == told
+
+
+def messages(mails: list[EmailMessage]) -> set[tuple[str, str]]:
+    """Who was written to, under which id."""
+    return {(mail["To"].addresses[0].username, str(mail["Message-ID"])) for mail in mails}
