@@ -88,6 +88,6 @@ def _holidays(region: str, year: int) -> frozenset[date]:
     country, _, subdivision = region.partition("-")
     try:
         found = holidays.country_holidays(country, subdiv=subdivision or None, years=year)
-    except NotImplementedError:
+    except (NotImplementedError, TypeError):  # the other: what is no country, and something else in that library
         return frozenset()
     return frozenset(found)

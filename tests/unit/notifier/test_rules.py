@@ -195,6 +195,7 @@ def test_holidays_are_those_of_the_region() -> None:
     assert not is_holiday(womens_day, "DE-BY")
     assert not is_holiday(womens_day, "XX")
     assert not is_holiday(womens_day, "DE-XX")
+    assert not is_holiday(womens_day, "utils")
     assert not is_holiday(womens_day, None)
 
 
