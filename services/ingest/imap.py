@@ -28,7 +28,7 @@ from services.ingest.domain.imap_answers import Fetched, fetched, found_uids
 from services.ingest.domain.mail_mime import MimeReader, ReadMail
 from services.ingest.domain.options import ImapOptions
 from services.ingest.domain.uids import FolderLook
-from services.ingest.polling import Broken, LoginRefused
+from services.ingest.polling import PATIENCE_SECONDS, Broken, LoginRefused
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -42,6 +42,8 @@ _TOGETHER = 4 * 1024 * 1024
 _TIMEOUT_SECONDS = 30
 _IDLE_SLICE_SECONDS = 1.0
 _IDLE_LONGEST_SECONDS = 25 * 60
+_MOST_BREAKS = 3
+"""So often the connection may break while one mail is fetched alone before the mail is left for an hour."""
 _DRAFT = "\\DRAFT"
 
 _FAULTS = (OSError, ImapToolsError, imaplib.IMAP4.error, EOFError)
@@ -66,6 +68,9 @@ class ImapSession:
         self._thread: ThreadPoolExecutor | None = None
         self._seen: dict[str, tuple[int | None, int]] = {}
         """The UID that the next mail would have had when a folder was looked at, and how many lay in it."""
+
+        self._breaks: dict[tuple[str | None, int], tuple[int, float]] = {}
+        """By folder and UID, how often the connection broke while a mail was fetched, and when, in real time."""
 
     async def call(self, method: Callable[P, R], /, *given: P.args, **named: P.kwargs) -> R:
         """Run one of the methods below in this mailbox's own thread.
@@ -228,6 +233,17 @@ class ImapSession:
             yield from self._fetch(uids)
 
     def _fetch(self, uids: Sequence[int]) -> Iterator[FetchedMail | int]:
+        folder = self._open_box.folder.get()
+        suspects = [uid for uid in uids if (folder, uid) in self._breaks]
+        yield from self._fetch_together([uid for uid in uids if uid not in suspects])
+        for uid in suspects:
+            # One of them breaks the connection: alone it keeps no other back.
+            number, at = self._breaks[folder, uid]
+            if number < _MOST_BREAKS or time.monotonic() - at >= PATIENCE_SECONDS:
+                yield from self._fetch_together([uid])
+                del self._breaks[folder, uid]
+
+    def _fetch_together(self, uids: Sequence[int]) -> Iterator[FetchedMail | int]:
         together: list[int] = []
         size = 0
         for head in sorted(self._asked("BODY.PEEK[HEADER]", uids), key=attrgetter("uid")):
@@ -272,7 +288,9 @@ class ImapSession:
         client.response("FETCH")
         try:
             answer, said = client.uid("FETCH", ",".join(map(str, uids)), items)
-        except imaplib.IMAP4.abort:
+        except (OSError, imaplib.IMAP4.abort):
+            folder, now = self._open_box.folder.get(), time.monotonic()
+            self._breaks |= {(folder, uid): (self._breaks.get((folder, uid), (0, now))[0] + 1, now) for uid in uids}
             raise
         except imaplib.IMAP4.error:
             return "BAD", ()

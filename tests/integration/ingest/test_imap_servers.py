@@ -201,3 +201,34 @@ def test_what_came_between_the_look_and_the_listening_ends_it_at_once(connect: C
     server.mails[2] = mail(2)
     session.idle("INBOX", 600, lambda: False)
     assert server.count("IDLE") == 0
+
+
+@pytest.mark.parametrize("said", [b"* 2 FETCH (UID 2 BODY[] {900}\r\nshort)\r\nTAG OK done\r\n", b"half of i"])
+def test_a_mail_on_which_the_connection_breaks_again_and_again_does_not_keep_the_others_back(
+    connect: Connect, said: bytes
+) -> None:
+    mails = {uid: mail(uid) for uid in (1, 2, 3)}
+
+    def quirk(command: str) -> bytes | None:
+        if command.startswith("UID FETCH") and "2" in command.split(" ")[2].split(",") and "BODY.PEEK[] " in command:
+            return server.given(1, command) + said + CUT
+        return None
+
+    server = ScriptedImap(mails, quirk=quirk)
+    session = connect(server)
+    found: dict[int, bytes | ReadMail] = {}
+    passes = 0
+    while True:
+        passes += 1
+        assert passes < 6
+        try:
+            session.open().look("INBOX")
+            for one in session.fetch([1, 2, 3]):
+                assert isinstance(one, FetchedMail)
+                found[one.uid] = one.raw
+        except Broken:
+            session.close()
+        else:
+            break
+    assert found == {1: mails[1], 3: mails[3]}
+    assert session.still_there([1, 2, 3]) == [1, 2, 3]
