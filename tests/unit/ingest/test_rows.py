@@ -123,6 +123,38 @@ def test_of_two_rows_about_the_same_thing_the_later_one_in_the_file_counts(score
     assert later.revision.sort_key > events[-1].revision.sort_key
 
 
+SIGNED = "V-12,signed,2025-03-01,12000.00,EUR,2026-03-31,K-7"
+RENEWED = "V-12,renewed,2026-02-15,13200.00,EUR,2027-03-31,K-7"
+
+
+@pytest.mark.parametrize("rows", [(SIGNED, RENEWED), (RENEWED, SIGNED)])
+@pytest.mark.parametrize("archive", [None, datetime(2026, 4, 2, tzinfo=UTC)])
+def test_a_contract_stands_as_the_latest_thing_that_happened_to_it_says(
+    rows: tuple[str, str], archive: datetime | None
+) -> None:
+    """In whatever order the rows stand, and if what is older was exported later."""
+    mapping = shipped_mapping("contracts")
+    heading = "contract,change,at,recurring_per_year,currency,due_on,organisation\n"
+    if archive is None:
+        told = read(said(mapping, heading + "\n".join(rows) + "\n"))
+    else:
+        exports = (archive, EXPORTED) if rows[0] == SIGNED else (EXPORTED, archive)
+        told = [
+            one
+            for row, at in zip(rows, exports, strict=True)
+            for one in read(said(mapping, heading + row, exported=at))
+        ]
+    whole: Any = assemble(told)
+    assert (str(whole.detail.recurring.amount), str(whole.detail.due_on)) == ("13200", "2027-03-31")
+    # A later export corrects what an earlier one said of the same change.
+    [mended] = read(
+        said(mapping, heading + RENEWED.replace("13200", "13500"), exported=datetime(2026, 5, 1, tzinfo=UTC))
+    )
+    corrected: Any = assemble([mended, *told])
+    assert str(corrected.detail.recurring.amount) == "13500"
+    assert len({event.id for event in (mended, *told)}) == 2
+
+
 def test_a_last_row_that_breaks_off_is_refused() -> None:
     """A file that was still being written: its last amount may be half of one."""
     row = "{};02.03.2026;30,00;;K7;A;1;10,00"

@@ -25,6 +25,10 @@ _NEEDED_OF_LINES = tuple(name for name, field in OrderLine.model_fields.items() 
 _STOOD = f"{MARK}line"
 """The column in which a report of rejected rows keeps where a row stood."""
 _LINE = re.compile("[0-9]{1,9}", re.ASCII)
+_SECOND = 1_000_000
+_MINUTE = 60 * _SECOND
+_SECONDS_BITS = 33
+"""Of seconds since 1970, until 2200."""
 _LONGEST_LINE = 1000
 _LONGEST_KEY = 1000
 
@@ -110,7 +114,7 @@ class Writer:
             "source": f"/rows/{mapping.name}",
             "subject": key,
             "time": _written(moment),
-            "sequence": str(micros(self._order(first, moment, rows[0].line))),
+            "sequence": str(self._order(first, moment, rows[0].line)),
             "data": data,
         }
 
@@ -141,7 +145,17 @@ class Writer:
             raise BadCell("report", f"is empty: {told_apart}", "fill it in: it tells the reports of one key apart")
         return f"rows:{self._mapping.name}:{part}"[:_LONGEST_KEY]
 
-    def _order(self, row: Mapping[str, Any], moment: datetime, line: int) -> datetime:
+    def _order(self, row: Mapping[str, Any], moment: datetime, line: int) -> int:
+        """Return which of two rows about one thing counts: the one that was so later.
+
+        Where rows tell one after the other what happened to it, what happened later stands above, whenever it was said.
+        """
+        said = self._said_at(row, moment, line)
+        if not self._mapping.tells_what_happened:
+            return micros(said)
+        return (micros(moment) // _MINUTE << _SECONDS_BITS) + micros(said) // _SECOND
+
+    def _said_at(self, row: Mapping[str, Any], moment: datetime, line: int) -> datetime:
         """When what the row says was so: by its own column, else when the file was exported, a later row later."""
         if "updated" in self._mapping.fields:
             take = self._mapping.fields["updated"]

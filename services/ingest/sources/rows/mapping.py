@@ -243,6 +243,12 @@ class RowMapping(_Part):
                 found.update(take.columns)
         return found - set(self.constants)
 
+    @cached_property
+    def tells_what_happened(self) -> bool:
+        """Whether the reports about one thing are told apart by when it happened: each is of another moment."""
+        time = self.fields.get("time")
+        return time is not None and time.column is not None and time.column in _PLACE.findall(self.report or "")
+
     @property
     def read(self) -> set[str]:
         """Every column that is read where there is one."""
