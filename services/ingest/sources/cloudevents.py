@@ -236,16 +236,24 @@ def _identity(identity: Any, path: str, directory: Directory) -> Any:
     return identity
 
 
+def _objects(value: Any) -> list[Mapping[str, Any]]:
+    """Return the objects of a list; what else it holds, or is, is the model's to refuse."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list | tuple) else []
+
+
 def mail_key(subject: str, data: Mapping[str, Any], moment: datetime) -> str:
     """Return the native id that the mail doors derive, when `subject` is a Message-ID; else `subject` is the id."""
     if not (subject.startswith("<") and subject.endswith(">")):
         return subject
-    sender = next(
-        (party for party in data.get("parties", ()) if isinstance(party, dict) and party.get("role") == "from"), None
-    )
-    identities = sender.get("identities", ()) if sender else ()
     address = next(
-        (found["value"] for found in identities if isinstance(found, dict) and found.get("kind") == "address"), None
+        (
+            identity["value"]
+            for party in _objects(data.get("parties"))
+            if party.get("role") == "from"
+            for identity in _objects(party.get("identities"))
+            if identity.get("kind") == "address" and isinstance(identity.get("value"), str)
+        ),
+        None,
     )
     if address is None:
         raise _one(

@@ -151,6 +151,31 @@ def test_an_address_that_is_no_text_is_named(value: object) -> None:
     assert "data.parties.0.identities.0.value" in {error.field for error in refused.value.errors}
 
 
+@pytest.mark.parametrize("subject", ["<1@acme.example>", "1"])
+@pytest.mark.parametrize(
+    "parties",
+    [
+        None,
+        5,
+        {},
+        [None, 5, []],
+        [{"role": "from"}],
+        [{"role": ["from"], "identities": [{"kind": ["address"], "value": "a@acme.example"}]}],
+        [{"role": "from", "identities": None}],
+        [{"role": "from", "identities": 5}],
+        [{"role": "from", "identities": {"kind": "address"}}],
+        [{"role": "from", "identities": [None, {"kind": "address"}]}],
+        [{"role": "from", "identities": [{"kind": "address", "value": 5}]}],
+    ],
+)
+def test_a_mail_whose_people_are_none_is_refused_and_breaks_nothing(subject: str, parties: Any) -> None:
+    """A batch, or an import, would break on it each time it is sent."""
+    data = {"mailbox": "anna@brightwell.example", "direction": "in", "parties": parties}
+    with pytest.raises(Invalid) as refused:
+        READER.read(changed(type="tenure.email.received.v1", subject=subject, data=data))
+    assert all(error.field.startswith("data") for error in refused.value.errors)
+
+
 def test_a_withdrawal_names_its_kind() -> None:
     event = READER.read(changed(type="tenure.interaction.withdrawn.v1", data={"kind": "order", "reason": "by mistake"}))
     withdrawn = model_of(event)
