@@ -47,12 +47,19 @@ def correct(value: V | None, since: date) -> list[Interval[V]]:
 
 
 def include(history: Sequence[Interval[V]], value: V, since: date, until: date | None = None) -> list[Interval[V]]:
-    """Let `value` hold beside others (a team has many members); an interval that says so already is left alone."""
+    """Let `value` hold beside others (a team has many members); an interval that says so already is left alone.
+
+    With an end, this is what is known of these days; without one, what holds on the first day goes on, and stays what
+    it was before.
+    """
     of_value = [entry for entry in history if entry.value == value]
     if any(entry.since == since and entry.until == until for entry in of_value):
         return list(history)
-    if until is None and any(entry.holds_on(since) and entry.until is None for entry in of_value):
-        return list(history)
+    if until is None:
+        held = [entry for entry in of_value if entry.holds_on(since)]
+        if any(entry.until is None for entry in held):
+            return list(history)
+        since = min([since, *(entry.since for entry in held)])
     others = [entry for entry in history if entry.value != value or not _meet(entry.since, entry.until, since, until)]
     return sorted([*others, Interval(value, since, until)], key=lambda entry: entry.since)
 

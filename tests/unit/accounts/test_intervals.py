@@ -66,6 +66,12 @@ def test_a_team_never_counts_a_member_twice(said: list[tuple[str, int, int]]) ->
     assert not any(entry.value == "a" and entry.holds_on(_day(15)) for entry in exclude(history, "a", _day(10)))
 
 
+def test_a_member_who_stays_after_all_was_there_before_it_was_said() -> None:
+    leaving = [Interval("anna", START, _day(30)), Interval("ben", _day(3))]
+    assert include(leaving, "anna", _day(10)) == [Interval("anna", START), Interval("ben", _day(3))]
+    assert include(leaving, "anna", _day(30)) == [*leaving, Interval("anna", _day(30))]
+
+
 def test_an_identity_is_taken_only_on_the_days_on_which_it_names_somebody_else() -> None:
     old = Link(None, "maria", None, _day(10))
     with pytest.raises(Taken):
