@@ -270,7 +270,10 @@ def mail_key(subject: str, data: Mapping[str, Any], moment: datetime) -> str:
         ) from None
     if dated.tzinfo is None:
         raise _one("data.sent_at", "has no offset", "write an offset, such as 2026-03-02T09:30:00Z")
-    return mail_native_id(subject, address, dated)
+    try:
+        return mail_native_id(subject, address, dated)
+    except OverflowError:
+        raise _one("data.sent_at", "is no moment of the calendar", "write when it was sent") from None
 
 
 def _validate(model: type[Event], fields: dict[str, Any]) -> Event:

@@ -89,7 +89,7 @@ class QuickReader:
             self._complete(data, form)
             system_id = cloudevents.mail_key(subject, data, moment) if form.kind is Kind.MAIL else subject
             tail = _encode(msgspec.convert(data, form.stated))
-        except (KeyError, Invalid, msgspec.MsgspecError, ValueError, TypeError, RecursionError):
+        except (KeyError, Invalid, msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError):
             return None
         named = system_id.encode()
         interaction = _uuid8(form.interaction + len(named).to_bytes(4, "big") + named)

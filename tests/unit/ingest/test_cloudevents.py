@@ -18,6 +18,7 @@ from contracts.values import Authority
 from services.ingest.domain.mapping import Invalid
 from services.ingest.sources.cloudevents import Reader
 from services.ingest.sources.mail import map_mail
+from services.ingest.sources.quick import quick_lines
 from tests.unit.ingest.golden import MAILBOX, NOW, origin, told
 
 PLACED: dict[str, Any] = {
@@ -174,6 +175,19 @@ def test_a_mail_whose_people_are_none_is_refused_and_breaks_nothing(subject: str
     with pytest.raises(Invalid) as refused:
         READER.read(changed(type="tenure.email.received.v1", subject=subject, data=data))
     assert all(error.field.startswith("data") for error in refused.value.errors)
+
+
+@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59-23:00", "0001-01-01T00:00:00+23:00"])
+@pytest.mark.parametrize("name", ["time", "sent_at"])
+def test_a_moment_beyond_all_calendars_is_refused_and_breaks_nothing(name: str, moment: str) -> None:
+    item = changed(type="tenure.email.received.v1", subject="<1@acme.example>")
+    sender = {"role": "from", "identities": [{"kind": "address", "value": "a@acme.example"}]}
+    item["data"] = {"mailbox": "anna@brightwell.example", "direction": "in", "parties": [sender]}
+    (item if name == "time" else item["data"])[name] = moment
+    assert quick_lines(origin("erp"), frozenset())(orjson.dumps(item)) is None
+    with pytest.raises(Invalid) as refused:
+        READER.read(item)
+    assert [error.field for error in refused.value.errors] == ["time" if name == "time" else "data.sent_at"]
 
 
 def test_a_withdrawal_names_its_kind() -> None:
