@@ -78,10 +78,9 @@ class Watermarks:
         try:
             async with asyncio.timeout(_TIMEOUT_MS / 1000 + 1):
                 yield client
-        except UnknownTopicOrPartitionError:
-            raise
         except (KafkaError, TimeoutError):
             # A connection that leads nowhere is never given up by a client whose questions are: ask by another one.
+            # Also where no topic was found: a client that can reach nobody it knows says no more than that.
             if self._client is client:
                 await self.close()
             raise

@@ -289,9 +289,13 @@ class Door:
 
 
 class JustStarted:
-    """A broker that takes requests and is no member of its cluster yet: it knows of no broker, not even of itself."""
+    """A broker that takes requests and is no member of its cluster yet: it knows of no broker, not even of itself.
 
-    def __init__(self) -> None:
+    Or only of `brokers`, (number, host, port) of each, and of no topic.
+    """
+
+    def __init__(self, *brokers: tuple[int, str, int]) -> None:
+        self._brokers = list(brokers)
         self.asked = asyncio.Event()
         self._server: asyncio.Server | None = None
         self._writers: list[asyncio.StreamWriter] = []
@@ -318,7 +322,7 @@ class JustStarted:
                 body = (
                     ApiVersionResponse_v0(0, [(kind, 0, 0), (MetadataResponse_v0.API_KEY, 0, 0)])
                     if versions
-                    else MetadataResponse_v0([], [])
+                    else MetadataResponse_v0(self._brokers, [])
                 ).encode()
                 writer.write(struct.pack(">ii", len(body) + 4, number) + body)
                 if not versions:

@@ -123,11 +123,12 @@ async def test_livez_is_green_and_readyz_red_while_the_database_is_away(one_rig:
     await pool.close()
 
 
-async def test_a_broker_that_dies_once_more_before_it_knew_of_itself_is_found_when_it_is_back(
-    one_rig: Rig, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("brokers", [(), ((1, "127.0.0.1", 1),)], ids=["names nobody", "names one that has moved"])
+async def test_a_broker_that_dies_before_it_knew_its_cluster_is_found_when_it_is_back(
+    one_rig: Rig, monkeypatch: pytest.MonkeyPatch, brokers: tuple[tuple[int, str, int], ...]
 ) -> None:
     monkeypatch.setattr(watermarks, "_TIMEOUT_MS", 1000)
-    kafka, starting = _door_to_kafka(one_rig), JustStarted()
+    kafka, starting = _door_to_kafka(one_rig), JustStarted(*brokers)
     await starting.open(kafka.port)
     presence = BrokerPresence(one_rig.settings(kafka_bootstrap=f"127.0.0.1:{kafka.port}"), REPORTS)
     await presence.start()
