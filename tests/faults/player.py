@@ -262,7 +262,8 @@ class Player:
 
     def _at_rest(self, service: str) -> bool:
         report = self.flow(service)
-        return bool(report.get("drained")) and datetime.fromisoformat(report["clock"]) >= self.now
+        drained = bool(report.get("drained")) and datetime.fromisoformat(report["clock"]) >= self.now
+        return drained and not any(_waits(part) for part in report["parts"].values())
 
     def flow(self, service: str) -> dict[str, Any]:
         """What a service says about its own progress; while it does not answer, only what it says instead."""
@@ -271,6 +272,12 @@ class Player:
         except httpx2.TransportError as error:
             return {"no answer": f"{type(error).__name__}: {error}"}
         return dict(answer.json()) if answer.is_success else {"no answer": f"{answer.status_code}: {answer.text}"}
+
+
+def _waits(part: Mapping[str, Any]) -> bool:
+    """Whether a source is broken, or a rule held for one: `drained` does not wait for that; here it ends by itself."""
+    sources = [one for one in part.values() if isinstance(one, dict)]
+    return bool(part.get("held")) or any(str(one.get("status", "")).startswith("broken") for one in sources)
 
 
 class _Broker:
