@@ -14,17 +14,17 @@ from typing import Any
 
 import orjson
 from msgspec import structs
-from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
 from contracts.values import Authority
 from services.ingest import strict_json
-from services.ingest.domain.mapping import Invalid, MapMail, Mapped, Origin, ReadCloudEvent, Unmapped, WrongField
+from services.ingest.domain.mapping import Invalid, MapMail, Mapped, Origin, ReadCloudEvent, WrongField
 from services.ingest.domain.meetings import Notice
 from services.ingest.domain.source import Source
 from services.ingest.domain.written import OpenLines, Written
 from services.ingest.doors.bearer import operator
+from services.ingest.doors.deliveries import why_not
 from services.ingest.doors.requests import answer, check_media, read_body, refusal, unknown_source
 from services.ingest.publisher import TooLarge, Unavailable
 from services.ingest.reception import Reception, written
@@ -173,8 +173,8 @@ class Imports:
                 taken.reject(number, [WrongField(bad.field or "line", bad.message, bad.remedy)])
             except Invalid as bad:
                 taken.reject(number, bad.errors)
-            except (Unmapped, ValidationError) as bad:
-                why = bad.reason if isinstance(bad, Unmapped) else "not_valid"
+            except Exception as bad:  # noqa: BLE001 - it is told under which code
+                why = why_not(source.name, bad)
                 remedy = "look at its headers, or leave it out: it names nobody who could have written it"
                 taken.reject(number, [WrongField("mail", f"cannot be understood ({why})", remedy)])
         return taken

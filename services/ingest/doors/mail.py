@@ -7,13 +7,13 @@ import asyncio
 from collections.abc import Mapping
 from datetime import datetime
 
-from pydantic import ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from services.ingest.domain.mail_mime import MimeReader, ReadMail
-from services.ingest.domain.mapping import MapMail, Unmapped
+from services.ingest.domain.mapping import MapMail
 from services.ingest.domain.source import Source
+from services.ingest.doors.deliveries import why_not
 from services.ingest.doors.requests import (
     answer,
     check_media,
@@ -76,8 +76,8 @@ class MailDoor:
         origin = self._reception.origin(source)
         try:
             mapped = await asyncio.to_thread(self._mappings[source.name], mail, origin)
-        except (Unmapped, ValidationError) as unmapped:
-            why = unmapped.reason if isinstance(unmapped, Unmapped) else "not_valid"
+        except Exception as error:  # noqa: BLE001 - it is told under which code
+            why = why_not(source.name, error)
             return await self._keep(source, mail, why, origin.received_at, traceparent)
         if mapped.ignored is not None:
             await self._reception.plan(source.name, mapped.notices)

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 import asyncpg
 import orjson
+import pytest
 from typer.testing import CliRunner
 
 from contracts.codec import encode
@@ -25,6 +26,7 @@ from services.accounts.handlers.fold import Fold
 from services.accounts.store.interactions import InteractionTables
 from services.cli.app import build
 from services.ingest.domain.schemes import SchemeName
+from services.ingest.sources import mail
 from services.runtime.postgres import create_pool, transaction
 from tests.integration.ingest.conftest import Ingest
 
@@ -199,6 +201,31 @@ async def test_an_import_whose_report_has_gone_meanwhile_begins_anew(ingest: Ing
     code, said = await run(ingest, tmp_path, file, *how)
     assert (code, "is not written in utf-8" in said, "begins anew" in said) == (1, True, True), said
     assert "s-5" in (tmp_path / "surveys.csv.rejected.csv").read_text()
+
+
+async def test_a_mail_over_which_its_reading_breaks_is_told_and_stops_no_other(
+    ingest: Ingest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault of ours: whoever sends it again would meet it again, and what stands behind it would never come in."""
+
+    def broken(text: str) -> str:
+        if "Text 1" in text:
+            raise RuntimeError("a fault of ours")
+        return text
+
+    monkeypatch.setattr(mail, "newest_reply", broken)
+    letters = [MAIL.format(number=number) for number in range(3)]
+    box = tmp_path / "anna.mbox"
+    box.write_text("".join(f"From bob@acme.example Mon Mar  2 09:30:00 2026\n{letter}\n" for letter in letters))
+    code, said = await run(ingest, tmp_path, box, "--source", "mail-anna")
+    assert (code, "2 rows accepted, 1 rejected" in said, "mapping_broke" in said) == (1, True, True), said
+
+    live = letters[1].replace("\n", "\r\n").encode()
+    media = {"content_type": "message/rfc822"}
+    answer = await ingest.post("/v1/mail/mail-anna", live, SchemeName.STANDARD_WEBHOOKS, "mail.secret", **media)
+    assert (answer.status_code, answer.json()["unmapped"]) == (200, "mapping_broke")
+    kept = await ingest.published(3)
+    assert live in {one.value for one in kept}
 
 
 async def _count(ingest: Ingest) -> int:
