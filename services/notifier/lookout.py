@@ -134,6 +134,7 @@ class Lookout:
         # A restored database does not know what we have said since the backup; the topic does.
         said = await self._said.alerts() if watch.restored else []
         async with transaction(self._pool) as connection:
+            await self._watch.lock(connection)
             await self._watch.absent(connection, after.absent_since, after.why or "")
             if watch.restored:
                 forgotten = await self._recalling.take_back(connection, said, now, self._zone)

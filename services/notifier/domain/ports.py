@@ -312,6 +312,10 @@ class WatchTables(Protocol):
         """Return what is remembered."""
         ...
 
+    async def lock(self, connection: Any) -> None:
+        """Let nobody end an absence before the transaction ends."""
+        ...
+
     async def absent(self, connection: Any, since: datetime, why: str) -> None:
         """Remember that what happened since then is being caught up."""
         ...

@@ -21,6 +21,15 @@ async def load(connection: asyncpg.Connection) -> Watch:
     return Watch(row["complete_at"], row["absent_since"], row["absent_why"], row["epoch"], row["present_epoch"])
 
 
+async def lock(connection: asyncpg.Connection) -> None:
+    """Wait for whoever is ending an absence, and let nobody end one before the transaction ends.
+
+    Otherwise what is held meanwhile could be held for an absence that is over, and for ever.
+    """
+    # One row.
+    await connection.execute("select from watch for update")
+
+
 async def absent(connection: asyncpg.Connection, since: datetime, why: str) -> None:
     """Remember that what happened since then is being caught up; an absence that began earlier stays."""
     # The first thing that a transaction locks, so that two never wait for each other.

@@ -11,6 +11,8 @@ from contracts.ids import derive_id
 from contracts.kpis import OrderRhythm
 from contracts.values import Dated
 from services.notifier.domain.delivery import OVER
+from services.notifier.store import gathering, watch
+from services.runtime.postgres import create_pool, transaction
 from tests.integration.notifier.house import House, until
 from tests.unit.notifier.states import LONG_AGO, NOON, account, anna, left, lena, team, touched
 
@@ -199,3 +201,33 @@ async def test_a_long_absence_comes_as_one_message_however_many_accounts_and_rul
     await house.start()
     assert await house.steps() == ["opened"] * 120
     assert mails(house) == [("anna", "120 alerts on 60 accounts")]
+
+
+async def test_a_replica_that_begins_while_another_lets_go_what_was_held_holds_nothing_for_ever(house: House) -> None:
+    await company(house)
+    house.mailbox.answer = "451 not now"
+    house.step(NOON + DAY + HOUR)
+    assert await house.steps() == ["opened"] * 4
+    await house.stop()
+    house.mailbox.answer = "250 OK"
+    # Another replica has held what waited, has caught up, and is letting go.
+    await house.execute("update watch set absent_since = $1, absent_why = 'the notifier was away'", NOON)
+    await house.execute("update delivery set held = true where state = 'waiting'")
+    pool = await create_pool(house.database.worker, max_size=2)
+    try:
+        async with transaction(pool) as connection:
+            assert await watch.ended(connection, house.now, NOON)
+            await gathering.release(connection)
+            # Whoever wants to hold now does so after this has ended.
+            await connection.execute("lock table delivery in share row exclusive mode")
+            await house.start()
+            waits = "select count(*) from pg_locks where not granted"
+
+            async def begun() -> bool:
+                return bool(await pool.fetchval(waits))
+
+            await until(begun, "the other replica's beginning")
+    finally:
+        await pool.close()
+    await house.mailed(4)
+    assert (await house.drained())["parts"]["deliveries"]["held"] == 0
