@@ -13,8 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
+from io import BufferedReader
 from operator import attrgetter
-from typing import ParamSpec, Self, TypeVar
+from typing import ParamSpec, Self, TypeVar, cast
 
 from imap_tools import AND, BaseMailBox, MailBox, MailBoxUnencrypted
 from imap_tools.errors import (
@@ -186,8 +187,10 @@ class ImapSession:
         try:
             _, counted = box.folder.set(folder, readonly=True)
         except MailboxFolderSelectError:
-            there = ", ".join(each.name for each in box.folder.list()[:20])
-            raise Broken(f"there is no folder {folder!r}; name in folder some of: {there}") from None
+            there = [each.name for each in box.folder.list()]
+            if folder in there:
+                raise Broken(f"the server does not open {folder!r}; if that lasts, look at the server") from None
+            raise Broken(f"there is no folder {folder!r}; name in folder some of: {', '.join(there[:20])}") from None
         # What is open says which folder it is: by its name we might find another one, made anew since.
         said = {name: self._told(name) for name in ("UIDVALIDITY", "UIDNEXT")}
         if None in said.values():
@@ -347,7 +350,19 @@ def _begin(box: BaseMailBox) -> bool:
             if client._get_response() is None:  # noqa: SLF001 - nothing else reads a line
                 return True
         raise
-    return False
+    return _has_more(client)
+
+
+def _has_more(client: imaplib.IMAP4) -> bool:
+    """Say whether the server told more in one breath: that is read already, and the connection looks idle."""
+    lines, patience = cast("BufferedReader", client.file), client.sock.gettimeout()
+    client.sock.settimeout(0)
+    try:
+        return bool(lines.peek(1))
+    except (BlockingIOError, TimeoutError, ssl.SSLWantReadError):
+        return False
+    finally:
+        client.sock.settimeout(patience)
 
 
 def _listen(box: BaseMailBox, ends: float, enough: Callable[[], bool]) -> None:

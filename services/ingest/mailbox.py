@@ -1,5 +1,6 @@
 """Mailboxes over IMAP, as sources that we poll: one connection each, and what to do when one is broken."""
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -14,7 +15,9 @@ from services.ingest.polling import Broken
 from services.ingest.reception import Reception
 
 _LISTENS_SECONDS = 60.0
-"""A server that ends our listening before so long is asked again in the usual rhythm only: providers count logins."""
+"""Where listening ends in a fault before so long, it begins again after a second, then two, four …: each is a login."""
+_FIRST_PAUSE_SECONDS = 1.0
+_LOOK_SECONDS = 0.2
 
 
 def mailbox_readers(
@@ -38,6 +41,8 @@ class MailboxReader:
         self._pass = one_pass
         self._session = ImapSession(options, source.password or "")
         self._well = False
+        self._faults = 0
+        """How often in a row listening ended in a fault soon after it began."""
 
     async def run(self, go_on: Callable[[], None]) -> None:
         """Read everything that is new or was missed."""
@@ -56,7 +61,13 @@ class MailboxReader:
         except Broken:
             # The next pass connects anew, and says what is wrong if it cannot.
             await self._session.end()
-            return time.monotonic() - began >= _LISTENS_SECONDS
+            self._faults = 0 if time.monotonic() - began >= _LISTENS_SECONDS else self._faults + 1
+            pause = min(_FIRST_PAUSE_SECONDS * 2.0 ** min(self._faults - 1, 20), seconds) if self._faults else 0.0
+            ends = time.monotonic() + pause
+            while time.monotonic() < ends and not enough():
+                await asyncio.sleep(_LOOK_SECONDS)
+        else:
+            self._faults = 0
         return True
 
     async def close(self) -> None:

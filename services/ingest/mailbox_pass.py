@@ -80,6 +80,8 @@ class MailboxPass:
         self._taker = MailTaker(reception, source, mapping, options.content)
         self._withheld: dict[tuple[str, int, int], float] = {}
         """By folder, UIDVALIDITY and UID of what is not given: since when, in real time."""
+        self._set_back: set[tuple[str, int]] = set()
+        """Folder and UIDVALIDITY of those that seemed to be set back in the last pass."""
 
     async def run(self, session: ImapSession, go_on: Callable[[], None]) -> None:
         """Read everything that is new or was missed in every folder; the horizon moves to the clock before we began."""
@@ -136,10 +138,16 @@ class MailboxPass:
         self, session: ImapSession, name: str, state: FolderState, look: FolderLook
     ) -> FolderState:
         """Return the state to go on from; of a folder whose numbers are given a second time, that of a new one."""
+        folder = (name, look.uid_validity)
         if look.uid_next is None or not seems_set_back(state, look):
+            self._set_back.discard(folder)
             return state
         if any(uid >= look.uid_next for uid in await session.call(session.uids, 0, None)):
             # The server is mistaken about the number that comes next.
+            return state
+        if folder not in self._set_back:
+            # One of several servers may be behind the others for a moment: it must say so twice.
+            self._set_back.add(folder)
             return state
         _log.warning("a mailbox was set back and is read from its beginning", source=self._source.name)
         async with acquire(self._pool) as connection:

@@ -232,3 +232,29 @@ def test_a_mail_on_which_the_connection_breaks_again_and_again_does_not_keep_the
             break
     assert found == {1: mails[1], 3: mails[3]}
     assert session.still_there([1, 2, 3]) == [1, 2, 3]
+
+
+def test_a_folder_that_is_there_and_is_not_opened_is_not_said_to_be_missing(connect: Connect) -> None:
+    server = ScriptedImap({1: mail(1)})
+    session = connect(server)
+    answers = {"EXAMINE": b"TAG NO [INUSE] busy\r\n", "LIST": b'* LIST () "/" "INBOX"\r\nTAG OK done\r\n'}
+    server.quirk = lambda command: answers.get(command.split(" ")[0])
+    with pytest.raises(Broken, match="does not open 'INBOX'"):
+        session.look("INBOX")
+
+
+@pytest.mark.parametrize("said", [b"+ idling\r\n* 2 EXISTS\r\n", b"* 2 EXISTS\r\n+ idling\r\n"])
+def test_what_is_told_in_one_breath_with_the_leave_to_listen_is_heard(connect: Connect, said: bytes) -> None:
+    server = ScriptedImap({1: mail(1)})
+    session = connect(server)
+    server.quirk = lambda command: said if command == "IDLE" else None
+    asked = 0
+
+    def enough() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > 5
+
+    session.idle("INBOX", 600, enough)
+    # Else it would listen until the server tells something else, for half an hour.
+    assert asked <= 1

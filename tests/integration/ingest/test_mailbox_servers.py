@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -40,7 +41,7 @@ poll_seconds = 0.2
 
 
 async def passes(server: ScriptedImap, number: int = 3) -> None:
-    """Waits until so many passes have begun after this moment, and one of them at least is over."""
+    """Waits until the folder was opened so often after this moment: twice in a pass, to read and to listen."""
     begun = server.count("EXAMINE")
     async with asyncio.timeout(30):
         while server.count("EXAMINE") < begun + number:
@@ -114,8 +115,19 @@ async def test_a_server_that_was_set_back_and_gives_numbers_a_second_time_is_rea
 ) -> None:
     ingest = await start_ingest(configured(server, tmp_path))
     await until(ingest, accepted=3, status="ok")
-    server.mails = {1: mail(1)}
+    # One of several servers that is behind the others for a moment is not one that was set back.
+    behind = [server.opened().replace(b"UIDNEXT 4", b"UIDNEXT 3") + b"TAG OK done\r\n"]
+    server.quirk = lambda command: behind.pop() if command.startswith("EXAMINE") and behind else None
+    server.mails, whole = {1: mail(1), 2: mail(2)}, server.mails
+    async with asyncio.timeout(30):
+        while behind:
+            await asyncio.sleep(0.01)
+    server.mails = whole
     await passes(server)
+    assert (await source(ingest))["accepted"] == 3
+
+    server.mails = {1: mail(1)}
+    await passes(server, 8)
     server.mails |= {2: mail(12), 3: mail(13)}
     async with asyncio.timeout(30):
         while len(await titles(ingest)) < 5:
@@ -126,8 +138,11 @@ async def test_a_server_that_was_set_back_and_gives_numbers_a_second_time_is_rea
 
 
 async def titles(ingest: Ingest) -> set[str]:
+    """Returns what has been published; nothing where more is published meanwhile."""
     number = (await source(ingest))["accepted"]
-    return {str(event.title) for event in await ingest.events(number)}
+    with contextlib.suppress(AssertionError):
+        return {str(event.title) for event in await ingest.events(number)}
+    return set()
 
 
 async def test_a_server_that_names_idle_and_refuses_it_is_not_logged_in_to_again_and_again(
@@ -138,7 +153,7 @@ async def test_a_server_that_names_idle_and_refuses_it_is_not_logged_in_to_again
     ingest = await start_ingest(slow)
     await until(ingest, accepted=3, status="ok")
     await asyncio.sleep(2)
-    assert server.count("LOGIN") <= 2
+    assert server.count("LOGIN") <= 4
 
 
 async def test_a_server_that_tells_something_whenever_we_listen_is_not_asked_without_a_pause(
