@@ -44,6 +44,12 @@ class _Link:
             writer.transport.abort()
 
 
+async def _turns() -> None:
+    """Let the loop do what it has begun."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
 @dataclass
 class Proxy:
     """Listens on 127.0.0.1:`port` from its making on and leads to `target` (a port of 127.0.0.1) until `close`."""
@@ -55,13 +61,13 @@ class Proxy:
 
     def __post_init__(self) -> None:
         self._links: set[_Link] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._loop = asyncio.new_event_loop()
         self._clear = asyncio.Event()
         self._clear.set()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="proxy")
         self._thread.start()
-        listening = asyncio.start_server(self._serve, "127.0.0.1", 0)
+        listening = asyncio.start_server(self._accept, "127.0.0.1", 0)
         self._server = asyncio.run_coroutine_threadsafe(listening, self._loop).result(10)
         self.port = self._server.sockets[0].getsockname()[1]
 
@@ -86,11 +92,19 @@ class Proxy:
         """Stop listening and end all connections."""
 
         async def end() -> None:
+            # No more is accepted; what just was needs the server still, or asyncio leaves it open.
+            for listening in self._server.sockets:
+                self._loop.remove_reader(listening.fileno())
+            await _turns()
             self._server.close()
-            self._reset_all()
-            for task in list(self._tasks):
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            while others := asyncio.all_tasks() - {asyncio.current_task()}:
+                self._reset_all()
+                for task, client in self._tasks.items():
+                    task.cancel()
+                    # One that is cancelled before it began closes nothing.
+                    client.transport.abort()
+                await asyncio.gather(*others, return_exceptions=True)
+            await _turns()
 
         asyncio.run_coroutine_threadsafe(end(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -124,11 +138,12 @@ class Proxy:
         for link in list(self._links):
             link.reset()
 
+    def _accept(self, from_client: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+        task = self._loop.create_task(self._serve(from_client, client))
+        self._tasks[task] = client
+        task.add_done_callback(self._tasks.pop)
+
     async def _serve(self, from_client: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is not None:
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
         if self.weather.refuse:
             client.transport.abort()
             return

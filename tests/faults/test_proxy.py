@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import socket
 from collections.abc import AsyncIterator
 from random import Random
 
@@ -101,3 +103,14 @@ async def test_half_open_nobody_is_told_and_new_connections_pass(proxy: Proxy) -
     answer.cancel()
     writer.close()
     fresh_writer.close()
+
+
+def test_a_connection_that_comes_while_a_proxy_is_closed_is_closed_with_it() -> None:
+    for _ in range(200):
+        proxy = Proxy(Random(1), target=1)  # noqa: S311 - nothing is drawn here
+        with socket.socket() as late:
+            late.settimeout(0)
+            late.connect_ex(("127.0.0.1", proxy.port))
+            proxy.close()
+    # pytest makes an error of what says then that it was left open
+    gc.collect()

@@ -48,6 +48,7 @@ async def test_a_part_that_may_fail_by_itself_is_not_rolled_back_on_a_connection
         assert isinstance(silent.exception(), TimeoutError | asyncpg.InterfaceError)
     finally:
         silent.cancel()
+        await asyncio.gather(silent, return_exceptions=True)
         proxy.close()
         pool.terminate()
 
