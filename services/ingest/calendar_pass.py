@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, time
-from time import monotonic
 from urllib.parse import quote, unquote, urlsplit
 from zoneinfo import ZoneInfo
 
@@ -15,7 +14,7 @@ from services.ingest.domain.mapping import Unmapped
 from services.ingest.domain.options import CaldavOptions
 from services.ingest.domain.source import Source
 from services.ingest.planned import KEEP, MeetingPlanner
-from services.ingest.polling import PATIENCE_SECONDS, Broken
+from services.ingest.polling import Broken, Withheld
 from services.ingest.reception import Reception
 from services.ingest.sources.icalendar import looked_at, read_notices
 from services.ingest.store_calendar import WHOLE, KnownEntry
@@ -59,8 +58,8 @@ class CalendarReader:
         self._pool = pool
         self._zone = zone
         self._folder = CalendarFolder(options, source.password or "")
-        self._withheld: dict[str, float] = {}
-        """By path of what is listed and not given: since when, in real time."""
+        self._withheld = Withheld[str]()
+        """Paths of what is listed and not given."""
 
     async def run(self, go_on: Callable[[], None]) -> None:
         """Read what changed; the horizon moves to the clock before we began."""
@@ -82,9 +81,7 @@ class CalendarReader:
 
     def _waiting(self, withheld: Collection[str]) -> str | None:
         """Say how many entries are listed and not given; None where there is none that we still wait for."""
-        now = monotonic()
-        self._withheld = {path: self._withheld.get(path, now) for path in withheld}
-        fresh = sum(now - since < PATIENCE_SECONDS for since in self._withheld.values())
+        fresh = len(self._withheld.waited_for(withheld))
         if not fresh:
             return None
         entries_, they = ("entry", "it is") if fresh == 1 else ("entries", "they are")

@@ -1,7 +1,6 @@
 """One pass over a mailbox: what is new or was missed goes to the broker, then the cursor moves."""
 
 import asyncio
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,7 +30,7 @@ from services.ingest.domain.uids import (
 )
 from services.ingest.failpoints import IngestFailpoint
 from services.ingest.imap import CHUNK, FetchedMail, ImapSession
-from services.ingest.polling import PATIENCE_SECONDS
+from services.ingest.polling import Withheld
 from services.ingest.reception import Reception
 from services.ingest.taking import MailTaker
 from services.runtime import outbox
@@ -78,8 +77,8 @@ class MailboxPass:
         self._options = options
         self._pool = pool
         self._taker = MailTaker(reception, source, mapping, options.content)
-        self._withheld: dict[tuple[str, int, int], float] = {}
-        """By folder, UIDVALIDITY and UID of what is not given: since when, in real time."""
+        self._withheld = Withheld[tuple[str, int, int]]()
+        """Folder, UIDVALIDITY and UID of what is not given."""
         self._set_back: set[tuple[str, int]] = set()
         """Folder and UIDVALIDITY of those that seemed to be set back in the last pass."""
 
@@ -97,10 +96,8 @@ class MailboxPass:
 
     def _waiting(self, folders: Sequence[_Folder]) -> str | None:
         """Say which folder shows a mail that is not given; None where there is none that we still wait for."""
-        now = time.monotonic()
         withheld = [(each.name, each.look.uid_validity, uid) for each in folders for uid in each.withheld]
-        self._withheld = {mail: self._withheld.get(mail, now) for mail in withheld}
-        fresh = [folder for (folder, _, _), since in self._withheld.items() if now - since < PATIENCE_SECONDS]
+        fresh = [folder for folder, _, _ in self._withheld.waited_for(withheld)]
         if not fresh:
             return None
         number = fresh.count(fresh[0])

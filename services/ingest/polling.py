@@ -6,9 +6,9 @@ time reads a source, because providers count connections.
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import asyncpg
 import structlog
@@ -34,6 +34,22 @@ _HOLD_SECONDS = 10.0
 _HOLD_EVERY_SECONDS = 3.0
 DATABASE_FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError)
 _log = structlog.get_logger(__name__)
+
+
+T = TypeVar("T")
+
+
+class Withheld(Generic[T]):
+    """What a source shows and does not give, since when, in real time: for so long it holds the horizon."""
+
+    def __init__(self) -> None:
+        self._since: dict[T, float] = {}
+
+    def waited_for(self, withheld: Iterable[T]) -> list[T]:
+        """Hear what is withheld in this pass; return what of it is still waited for."""
+        now = time.monotonic()
+        self._since = {one: self._since.get(one, now) for one in withheld}
+        return [one for one, since in self._since.items() if now - since < PATIENCE_SECONDS]
 
 
 class Interrupted(Exception):
